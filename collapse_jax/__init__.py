@@ -1,0 +1,69 @@
+"""collapse_jax: a laboratory for model collapse."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+_HOMES = {
+    "as_samples": "data",
+    "Samples": "data",
+    "Stream": "data",
+    "Model": "chain",
+    "Regime": "chain",
+    "Metric": "chain",
+    "Snapshot": "chain",
+    "Chain": "chain",
+    "Pieces": "chain",
+    "build_chain": "chain",
+    "run_compiled": "drivers",
+    "run_host": "drivers",
+    "segment_stops": "drivers",
+    "simulate": "simulation",
+    "replace": "regimes",
+    "accumulate": "regimes",
+    "window": "regimes",
+    "subsample": "regimes",
+    "replace_part": "regimes",
+    "add": "regimes",
+    "weight_real": "regimes",
+    "compose": "regimes",
+    "original": "regimes",
+    "fresh": "regimes",
+    "mixture": "models.mixture",
+    "mixture_metrics": "models.mixture",
+    "vae": "models.vae",
+    "vae_metrics": "models.vae",
+    "two_gaussians": "datasets.synthetic",
+    "single_cloud": "datasets.synthetic",
+    "load_mnist": "datasets.mnist",
+}
+__all__ = sorted(_HOMES)
+
+if TYPE_CHECKING:
+    from collapse_jax.chain import Chain, Metric, Model, Pieces, Regime, Snapshot, build_chain
+    from collapse_jax.data import Samples, Stream, as_samples
+    from collapse_jax.datasets.mnist import load_mnist
+    from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
+    from collapse_jax.drivers import run_compiled, run_host, segment_stops
+    from collapse_jax.models.mixture import mixture, mixture_metrics
+    from collapse_jax.models.vae import vae, vae_metrics
+    from collapse_jax.regimes import (
+        accumulate,
+        add,
+        compose,
+        fresh,
+        original,
+        replace,
+        replace_part,
+        subsample,
+        weight_real,
+        window,
+    )
+    from collapse_jax.simulation import simulate
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'collapse_jax' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"collapse_jax.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

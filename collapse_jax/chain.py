@@ -1,0 +1,300 @@
+"""A generation chain: state, record = step(key, state).
+
+One generation is
+
+    training = regime.update(synthetic);  params = model.fit(training);  synthetic = model.sample(params)
+
+and generation 0 is model 0 fitted to the real data. Everything else builds a chain, runs many of them
+at once (`drivers`), or reads what they recorded (`results`).
+"""
+
+import zlib
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Int
+
+from collapse_jax.data import Samples, check_samples, follow_frame
+from collapse_jax.errors import check_count
+from collapse_jax.frame import Frame
+from collapse_jax.types import Array, Key, Params, PyTree
+
+
+class Model(NamedTuple):
+    """How parameters are fitted to data, and how data are drawn from parameters.
+
+    Attributes:
+        init: (key, real) -> params, a starting point: k-means++, random weights, a checkpoint.
+        fit: (key, params, data) -> (params, info); `params` are the previous generation's, which a
+            cold start ignores. `info` is a dict of arrays that the record reports.
+        sample: (key, params, num_samples) -> data.
+        frame: params -> Frame, for models that draw and fit in moving coordinates; None means data units.
+    """
+
+    init: Callable[[Key, Any], Params]
+    fit: Callable[[Key, Params, Any], tuple[Params, dict[str, Array]]]
+    sample: Callable[[Key, Params, int], Any]
+    frame: Callable[[Params], Frame] | None = None
+
+
+class Regime(NamedTuple):
+    """What the next generation trains on.
+
+    Attributes:
+        init: (real, synthetic) -> state; `synthetic` has the shape of a generation's draw, its values
+            are not to be read.
+        update: (key, synthetic, state) -> (training, state). Data kept in `state` are always in the
+            coordinates of `synthetic`: the chain moves them when the frame changes.
+        max_generations: how many generations the state has room for; None means any number.
+    """
+
+    init: Callable[[Any, Any], PyTree]
+    update: Callable[[Key, Any, PyTree], tuple[Any, PyTree]]
+    max_generations: int | None = None
+
+
+class Snapshot(NamedTuple):
+    """What a metric sees of a generation.
+
+    Attributes:
+        generation: its number.
+        params: model g.
+        origin: model 0.
+        synthetic: what model g drew.
+        training: what model g was fitted to.
+    """
+
+    generation: Int[Array, ""]
+    params: Params
+    origin: Params
+    synthetic: Any
+    training: Any
+
+
+class Metric(NamedTuple):
+    """A number, or an array of them, recorded of every generation.
+
+    Attributes:
+        name: the variable's name in the results.
+        dims: names of the axes of one value; () for a scalar.
+        unit: for example "nats", "data units", "1".
+        function: (key, snapshot) -> array.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    unit: str
+    function: Callable[[Key, Snapshot], Array]
+
+
+Record = dict[str, Array]
+
+
+class State(NamedTuple):
+    """What a chain carries from one generation to the next."""
+
+    generation: Int[Array, ""]
+    params: Params
+    origin: Params
+    synthetic: Any
+    regime: PyTree
+
+
+class Piece(NamedTuple):
+    """A point inside a generation at which a host-driven chain may be stopped."""
+
+    phase: str
+    index: int
+    num_pieces: int
+    carry: PyTree
+
+
+class Pieces:
+    """A long `fit` or `sample`, cut into bounded pieces; called, it runs them all.
+
+    Args:
+        start: (*args) -> carry, from the arguments of the function it stands for.
+        advance: (index, carry) -> carry, one bounded piece; randomness is keyed by `index`.
+        finish: carry -> result.
+        num_pieces: how many pieces there are.
+    """
+
+    def __init__(
+        self,
+        start: Callable[..., PyTree],
+        advance: Callable[[Any, PyTree], PyTree],
+        finish: Callable[[PyTree], Any],
+        num_pieces: int,
+    ) -> None:
+        self.start, self.advance, self.finish = start, advance, finish
+        self.num_pieces = check_count("num_pieces", num_pieces)
+
+    def __call__(self, *args: Any) -> Any:
+        """Return the result of all pieces, as one compiled loop."""
+        return self.finish(jax.lax.fori_loop(0, self.num_pieces, self.advance, self.start(*args)))
+
+
+class Chain(NamedTuple):
+    """Model, regime and metrics over real data, ready to run.
+
+    Attributes:
+        init: key -> (state, record): model 0, fitted to the real data, and what it draws.
+        step: (key, state) -> (state, record): one generation. Use each key once.
+        pieces: (key, state) -> generator of `Piece`, returning what `step` returns; for the host driver.
+        metrics: what the record holds beside the fit's info and `is_finite`.
+        max_generations: how many generations the regime has room for; None means any number.
+    """
+
+    init: Callable[[Key], tuple[State, Record]]
+    step: Callable[[Key, State], tuple[State, Record]]
+    pieces: Callable[[Key, State], Generator[Piece, None, tuple[State, Record]]]
+    metrics: tuple[Metric, ...]
+    max_generations: int | None
+
+
+def build_chain(
+    model: Model,
+    regime: Regime,
+    real: Samples | Callable[[Key], Any],
+    num_samples: int,
+    metrics: Sequence[Metric] = (),
+) -> Chain:
+    """Return the chain of `model` under `regime`, checked by tracing two generations.
+
+    Args:
+        model: what is fitted and sampled.
+        regime: what each generation trains on.
+        real: the real data set, the same for every seed; or key -> data set, drawn anew for each seed.
+        num_samples: M, how many points each generation draws; at least 2.
+        metrics: what to record.
+
+    Raises:
+        ValueError: M < 2, unusable data, two metrics of one name, or a model or regime whose carried
+            arrays change shape or type between generations.
+        TypeError: a regime that needs single points meets data without them.
+
+    >>> from collapse_jax import build_chain, mixture, replace, two_gaussians
+    >>> chain = build_chain(mixture(num_components=2), replace(), two_gaussians().sampler(100), num_samples=100)
+    >>> state, record = chain.init(jax.random.key(0))
+    >>> state, record = chain.step(jax.random.key(1), state)
+    >>> int(state.generation), bool(record["is_finite"])
+    (1, True)
+    """
+    check_count("num_samples", num_samples, minimum=2)
+    if isinstance(real, Samples):
+        check_samples(real)
+    elif not callable(real):
+        raise TypeError(f"`real` must be a data set or a function of a key, got {type(real).__name__}; use as_samples(x).")
+    _check_metric_names(metrics)
+
+    def measure(key: Key, snapshot: Snapshot, info: dict[str, Array]) -> Record:
+        record = dict(info)
+        for metric in metrics:
+            if metric.name in info:
+                raise ValueError(f"metric '{metric.name}' has the name of a field of the fit's info; rename it.")
+            key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
+            record[metric.name] = jnp.asarray(metric.function(key_metric, snapshot))
+        record["is_finite"] = _all_finite(snapshot.params)
+        return record
+
+    def init(key: Key) -> tuple[State, Record]:
+        key_real, key_init, key_fit, key_sample, key_metrics = jax.random.split(key, 5)
+        data = real if isinstance(real, Samples) else real(key_real)
+        params, info = model.fit(key_fit, model.init(key_init, data), data)
+        synthetic = model.sample(key_sample, params, num_samples)
+        record = measure(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
+        if model.frame is not None:
+            data = data.follow(model.frame(params))
+        regime_state = regime.init(data, synthetic)
+        return _strong(State(jnp.asarray(0), params, params, synthetic, regime_state)), record
+
+    def generation(key: Key, state: State, run: Callable[..., Generator]) -> Generator:
+        key_regime, key_fit, key_sample, key_metrics = jax.random.split(key, 4)
+        training, regime_state = regime.update(key_regime, state.synthetic, state.regime)
+        params, info = yield from run("fit", model.fit, key_fit, state.params, training)
+        if model.frame is not None:
+            regime_state = follow_frame(regime_state, model.frame(params))
+        synthetic = yield from run("sample", model.sample, key_sample, params, num_samples)
+        snapshot = Snapshot(state.generation + 1, params, state.origin, synthetic, training)
+        record = measure(key_metrics, snapshot, info)
+        return _strong(State(snapshot.generation, params, state.origin, synthetic, regime_state)), record
+
+    def step(key: Key, state: State) -> tuple[State, Record]:
+        return exhaust(generation(key, state, _whole))
+
+    def pieces(key: Key, state: State) -> Generator[Piece, None, tuple[State, Record]]:
+        return generation(key, state, _in_pieces)
+
+    _check_carry(init, step)
+    return Chain(init, step, pieces, tuple(metrics), regime.max_generations)
+
+
+def exhaust(generator: Generator[Any, None, Any]) -> Any:
+    """Return what a generator returns, dropping what it yields."""
+    try:
+        while True:
+            next(generator)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _whole(phase: str, function: Callable, *args: Any) -> Generator[Piece, None, Any]:
+    return function(*args)
+    yield  # makes this a generator, as `_in_pieces` is
+
+
+def _in_pieces(phase: str, function: Callable, *args: Any) -> Generator[Piece, None, Any]:
+    if not isinstance(function, Pieces):
+        return function(*args)
+    carry = function.start(*args)
+    for index in range(function.num_pieces):
+        carry = function.advance(index, carry)
+        yield Piece(phase, index + 1, function.num_pieces, carry)
+    return function.finish(carry)
+
+
+def _strong(tree: PyTree) -> PyTree:
+    """Return arrays without weak types, so that the carry of a loop keeps its type."""
+
+
+    def settle(array: Array) -> Array:
+        array = jnp.asarray(array)
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return array
+        return jax.lax.convert_element_type(array, array.dtype)
+
+    return jax.tree.map(settle, tree)
+
+
+def _all_finite(params: Params) -> Array:
+    floating = [a for a in jax.tree.leaves(params) if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in floating] or [jnp.asarray(True)]))
+
+
+def _check_metric_names(metrics: Sequence[Metric]) -> None:
+    names = [metric.name for metric in metrics]
+    repeated = {name for name in names if names.count(name) > 1 or name == "is_finite"}
+    if repeated:
+        raise ValueError(f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one.")
+
+
+def _check_carry(init: Callable, step: Callable) -> None:
+    """Refuse a chain whose carried arrays change between generations."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state, _ = jax.eval_shape(init, key)
+    after, _ = jax.eval_shape(step, key, state)
+    before_leaves, before_tree = jax.tree.flatten_with_path(state)
+    after_leaves, after_tree = jax.tree.flatten_with_path(after)
+    if before_tree != after_tree:
+        raise ValueError(
+            "the chain's state changes its structure between generations; `fit` must return params, and "
+            f"`update` a state, built as `init` built them: {before_tree} became {after_tree}."
+        )
+    for (path, before), (_, now) in zip(before_leaves, after_leaves):
+        if (before.shape, before.dtype) != (now.shape, now.dtype):
+            raise ValueError(
+                f"state{jax.tree_util.keystr(path)} changes from {before.dtype}{list(before.shape)} to "
+                f"{now.dtype}{list(now.shape)} between generations; keep its shape and type fixed."
+            )

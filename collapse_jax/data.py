@@ -1,0 +1,301 @@
+"""Data sets: pytrees that regimes can merge, weight, store and move between frames.
+
+A data set is any pytree class with `num_rows`, `total_weight`, `merge`, `scale`, `reserve`, `append`
+and `follow`; regimes are written against these alone, so one regime serves every model.
+
+`Samples` holds rows with frequency weights: 2 = twice the point, 0 = an empty slot, whose content is
+never read. `Stream` holds no rows at all: it draws new ones from a model whenever it is asked.
+Networks read either through `minibatch`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from collapse_jax import frame as frames
+from collapse_jax.errors import check_count, is_concrete
+from collapse_jax.frame import Frame
+from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
+
+
+class Data(Protocol):
+    """What a regime may ask of any data set."""
+
+    @property
+    def num_rows(self) -> int:
+        """Number of slots, static; 0 for a data set without rows."""
+        ...
+
+    @property
+    def total_weight(self) -> Array:
+        """Sum of the weights: the number of points the data stand for."""
+        ...
+
+    def merge(self, other: Any) -> Any:
+        """Return both data sets as one."""
+        ...
+
+    def scale(self, factor: ArrayLike) -> Any:
+        """Return the same data with every weight multiplied by `factor`."""
+        ...
+
+    def reserve(self, capacity: int) -> Any:
+        """Return the same data with empty slots up to `capacity` rows."""
+        ...
+
+    def append(self, batch: Any, start: Int[Array, ""]) -> Any:
+        """Return the store with `batch` written into the slots from `start` on."""
+        ...
+
+    def follow(self, frame: Frame) -> Any:
+        """Return the data in the coordinates of `frame`, the successor of their own."""
+        ...
+
+
+def follow_frame(stored: PyTree, frame: Frame) -> PyTree:
+    """Return a pytree in which every data set has moved to `frame`, the successor of its own."""
+    return jax.tree.map(
+        lambda node: node.follow(frame) if hasattr(node, "follow") else node,
+        stored,
+        is_leaf=lambda node: hasattr(node, "follow"),
+    )
+
+
+class Samples(NamedTuple):
+    """Rows with frequency weights.
+
+    Attributes:
+        x: a pytree of arrays whose first axis counts rows.
+        weight: shape [num_rows], how many points each row stands for.
+        frame: the coordinates of `x`, for models that carry a frame; None means data units.
+    """
+
+    x: PyTree
+    weight: Float[Array, " num_rows"]
+    frame: Frame | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Number of slots, empty ones included."""
+        return int(self.weight.shape[0])
+
+    @property
+    def total_weight(self) -> Array:
+        """Number of points the rows stand for."""
+        return jnp.sum(self.weight)
+
+    def live_rows(self) -> PyTree:
+        """Return `x` with zeros in the empty slots, whatever they held."""
+        live = self.weight > 0
+        return jax.tree.map(lambda a: jnp.where(_column(live, a), a, jnp.zeros_like(a)), self.x)
+
+    def take(self, indices: Int[Array, " num"]) -> "Samples":
+        """Return the rows at `indices` with their weights."""
+        return self._replace(x=jax.tree.map(lambda a: a[indices], self.x), weight=self.weight[indices])
+
+    def minibatch(self, key: Key, num_rows: int) -> PyTree:
+        """Return `num_rows` rows drawn with probability proportional to weight."""
+        indices = weighted_indices(key, self.weight, num_rows)
+        return jax.tree.map(lambda a: a[indices], self.x)
+
+    def merge(self, other: "Samples") -> "Samples":
+        """Return the rows of both; they must be in the same frame."""
+        if not isinstance(other, Samples):
+            return other.merge(self)
+        return self._replace(
+            x=jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.x, other.x),
+            weight=jnp.concatenate([self.weight, other.weight]),
+        )
+
+    def scale(self, factor: ArrayLike) -> "Samples":
+        """Return the same rows, each standing for `factor` times as many points."""
+        return self._replace(weight=(self.weight * factor).astype(self.weight.dtype))
+
+    def reserve(self, capacity: int) -> "Samples":
+        """Return the same rows followed by empty slots, `capacity` in all."""
+        extra = capacity - self.num_rows
+        if extra < 0:
+            raise ValueError(f"`capacity` must be at least the {self.num_rows} rows held, got {capacity}.")
+
+        def pad(array: Array) -> Array:
+            return jnp.concatenate([array, jnp.zeros((extra, *array.shape[1:]), array.dtype)])
+
+        return self._replace(x=jax.tree.map(pad, self.x), weight=pad(self.weight))
+
+    def append(self, batch: "Samples", start: Int[Array, ""]) -> "Samples":
+        """Return the store with `batch` in the slots from `start` on; the caller has checked the room."""
+        write = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return self._replace(
+            x=jax.tree.map(write, self.x, batch.x), weight=write(self.weight, batch.weight), frame=batch.frame
+        )
+
+    def follow(self, frame: Frame) -> "Samples":
+        """Return the rows in the coordinates of `frame`, the successor of their own."""
+        return self._replace(x=frames.follow(frame, self.x), frame=frame)
+
+    def enter(self, frame: Frame | None) -> "Samples":
+        """Return rows given in data units in the coordinates of `frame`."""
+        return self if frame is None else self._replace(x=frames.to_local(frame, self.x), frame=frame)
+
+
+def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
+    """Return rows as a data set, each standing for one point unless `weight` says otherwise.
+
+    Args:
+        x: an array or pytree of arrays, first axis = rows; cast to JAX's default float if floating.
+        weight: shape [num_rows], non-negative; default 1.
+
+    Raises:
+        ValueError: no rows, rows of unequal number, NaN or infinite values, a negative weight or a
+            total weight of 0.
+
+    >>> as_samples([[0.0, 1.0], [2.0, 3.0]]).num_rows
+    2
+    """
+    x = jax.tree.map(jnp.asarray, x, is_leaf=lambda node: isinstance(node, list | np.ndarray))
+    leaves = jax.tree.leaves(x)
+    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"data need rows, the same number in every array, got {sorted(lengths)}; pass [num_rows, ...].")
+    num_rows = lengths.pop()
+    weight = jnp.ones(num_rows) if weight is None else jnp.asarray(weight, jnp.result_type(float))
+    if weight.shape != (num_rows,):
+        raise ValueError(f"`weight` must have shape ({num_rows},), one per row, got {weight.shape}.")
+    samples = Samples(x, weight)
+    check_samples(samples)
+    return samples
+
+
+def check_samples(samples: Samples) -> None:
+    """Refuse data that no model can be fitted to; tracers pass.
+
+    Raises:
+        ValueError: as `as_samples`.
+    """
+    if not is_concrete(samples.weight):
+        return
+    weight = np.asarray(samples.weight)
+    if not np.all(np.isfinite(weight)) or np.any(weight < 0):
+        raise ValueError("`weight` must be finite and non-negative; 0 marks a row to ignore.")
+    if weight.sum() == 0:
+        raise ValueError("the total `weight` of the data is 0, so there is nothing to fit; give some row a positive weight.")
+    for leaf in jax.tree.leaves(samples.x):
+        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating):
+            bad = ~np.isfinite(np.asarray(leaf)).reshape(len(weight), -1).all(axis=1) & (weight > 0)
+            if bad.any():
+                raise ValueError(
+                    f"data hold NaN or infinite values in {bad.sum()} of {len(weight)} rows "
+                    f"(first: row {int(bad.argmax())}); remove or impute them."
+                )
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["params", "weight"], meta_fields=["draw"])
+class Stream:
+    """A data set without rows: `minibatch` draws new ones from `params`, standing for `weight` points."""
+
+    def __init__(self, draw: Callable[[Key, Params, int], PyTree], params: Params, weight: ArrayLike) -> None:
+        self.draw, self.params, self.weight = draw, params, weight
+
+    num_rows = 0
+
+    @property
+    def total_weight(self) -> Array:
+        """Number of points the stream stands for beside other data."""
+        return jnp.asarray(self.weight)
+
+    def minibatch(self, key: Key, num_rows: int) -> PyTree:
+        """Return `num_rows` new rows."""
+        return self.draw(key, self.params, num_rows)
+
+    def merge(self, other: Any) -> "Blend":
+        """Return a data set whose minibatches come from both, in proportion to their weights."""
+        return Blend(self, other)
+
+    def scale(self, factor: ArrayLike) -> "Stream":
+        """Return the same stream standing for `factor` times as many points."""
+        return Stream(self.draw, self.params, self.weight * jnp.asarray(factor))
+
+
+class Blend(NamedTuple):
+    """Two data sets read together: each row of a minibatch comes from one, by their total weights."""
+
+    first: Any
+    second: Any
+
+    @property
+    def num_rows(self) -> int:
+        """Number of stored rows."""
+        return self.first.num_rows + self.second.num_rows
+
+    @property
+    def total_weight(self) -> Array:
+        """Number of points both stand for."""
+        return self.first.total_weight + self.second.total_weight
+
+    def minibatch(self, key: Key, num_rows: int) -> PyTree:
+        """Return `num_rows` rows of either."""
+        key_choice, key_first, key_second = jax.random.split(key, 3)
+        share = self.first.total_weight / self.total_weight
+        from_first = jax.random.uniform(key_choice, (num_rows,)) < share
+        rows = self.first.minibatch(key_first, num_rows), self.second.minibatch(key_second, num_rows)
+        return jax.tree.map(lambda a, b: jnp.where(_column(from_first, a), a, b), *rows)
+
+    def merge(self, other: Any) -> "Blend":
+        """Return the three data sets as one."""
+        return Blend(self, other)
+
+    def scale(self, factor: ArrayLike) -> "Blend":
+        """Return both, scaled."""
+        return Blend(self.first.scale(factor), self.second.scale(factor))
+
+
+def need_rows(data: Any, regime: str, remedy: str) -> None:
+    """Refuse a data set without single points.
+
+    Raises:
+        TypeError: `data` is not `Samples`.
+    """
+    if not isinstance(data, Samples):
+        raise TypeError(f"`{regime}` must see single points, got {type(data).__name__}; {remedy}.")
+
+
+def distinct_indices(key: Key, num_rows: int, num: int) -> Int[Array, " num"]:
+    """Return `num` indices below `num_rows`, uniform and without replacement while they last.
+
+    A request for more than `num_rows` goes on with another permutation.
+
+    >>> sorted(distinct_indices(jax.random.key(0), 3, 6).tolist())
+    [0, 0, 1, 1, 2, 2]
+    """
+    check_count("num_rows", num_rows)
+    rounds = -(-num // num_rows)
+    shuffles = [jax.random.permutation(key_round, num_rows) for key_round in jax.random.split(key, rounds)]
+    return jnp.concatenate(shuffles)[:num]
+
+
+def _column(flags: Array, like: Array) -> Array:
+    """Return `flags` with trailing axes of length 1, to broadcast against rows of `like`."""
+    return flags.reshape(flags.shape + (1,) * (like.ndim - 1))
+
+
+def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> Int[Array, " num"]:
+    """Return `num` indices drawn with probability proportional to `weight`, one uniform each.
+
+    An index of weight 0 is never drawn.
+
+    >>> weighted_indices(jax.random.key(0), jnp.array([0.0, 1.0, 0.0]), 3).tolist()
+    [1, 1, 1]
+    """
+    edges = jnp.cumsum(weight)
+    points = jax.random.uniform(key, (num,), weight.dtype) * edges[-1]
+    if weight.shape[0] <= 8:
+        indices = jnp.sum(points >= edges[:, None], axis=0)
+    else:
+        indices = jnp.searchsorted(edges, points, side="right")
+    # rounding may put a point on the upper edge, behind the last row with weight
+    return jnp.minimum(indices, weight.shape[0] - 1 - jnp.argmax(weight[::-1] > 0))

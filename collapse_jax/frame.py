@@ -1,0 +1,94 @@
+r"""Moving coordinates: x = location + U diag(exp(log_scale)) y, with U unit lower triangular.
+
+Variance falls by hundreds of orders of magnitude over a long chain, far below the rounding of its
+mean. Families that can be whitened therefore draw and fit in the coordinates y of the current model,
+in which it has mean 0 and covariance 1, and carry this map to data units beside their parameters. A
+scalar scale is not enough: directions die at different rates, and the condition number of one matrix
+would stop at 1/eps. What a regime stores follows by the *relative* map of one generation, `shift` and
+`ratio`; subtracting two absolute locations would lose everything. Used by `data` and `models`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from collapse_jax import triangular
+from collapse_jax.types import Array
+
+_HIGHEST = jax.lax.Precision.HIGHEST  # TF32 or bfloat16 products would compound over generations
+
+
+class Frame(NamedTuple):
+    """Coordinates of one generation, and how they follow from the previous generation's.
+
+    Attributes:
+        location: origin, data units.
+        log_scale: log of the diagonal, nats.
+        unit_tril: unit lower triangle; its columns are scaled by exp(log_scale).
+        shift: this origin in the previous frame's coordinates.
+        ratio: this frame's axes in the previous frame's coordinates, lower triangular.
+    """
+
+    location: Float[Array, " dim"]
+    log_scale: Float[Array, " dim"]
+    unit_tril: Float[Array, "dim dim"]
+    shift: Float[Array, " dim"]
+    ratio: Float[Array, "dim dim"]
+
+
+def data_frame(dim: int, dtype: jnp.dtype | None = None) -> Frame:
+    """Return the frame of plain data units: origin 0, axes 1.
+
+    >>> data_frame(2).log_scale
+    Array([0., 0.], dtype=float32)
+    """
+    zeros, eye = jnp.zeros(dim, dtype), jnp.eye(dim, dtype=dtype)
+    return Frame(zeros, zeros, eye, zeros, eye)
+
+
+def advance(frame: Frame, shift: Float[Array, " dim"], ratio: Float[Array, "dim dim"]) -> Frame:
+    """Return the frame with origin `shift` and axes `ratio` (lower triangular) in `frame`'s coordinates.
+
+    The factors of a diagonal multiply, so its logs add; U follows from
+    U'[:, j] = sum_k U[:, k] exp(log_scale[k] - log_scale[j]) ratio[k, j] / ratio[j, j].
+    """
+    diagonal = jnp.diagonal(ratio)
+    log_scale = frame.log_scale + jnp.log(diagonal)
+    # the upper triangle is masked before exp, where a large difference would overflow: inf * 0 = NaN
+    gap = jnp.where(ratio == 0, 0.0, frame.log_scale[:, None] - frame.log_scale[None, :])
+    unit_tril = jnp.matmul(frame.unit_tril, jnp.exp(gap) * ratio / diagonal, precision=_HIGHEST)
+    location = frame.location + jnp.matmul(axes(frame), shift, precision=_HIGHEST)
+    return Frame(location, log_scale, unit_tril, shift, ratio)
+
+
+def axes(frame: Frame) -> Float[Array, "dim dim"]:
+    """Return the lower triangular matrix from local to data units; it underflows once the chain has collapsed."""
+    return frame.unit_tril * jnp.exp(frame.log_scale)
+
+
+def to_data_units(frame: Frame, local: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
+    """Return points given in local coordinates in data units."""
+    return frame.location + jnp.matmul(local, axes(frame).T, precision=_HIGHEST)
+
+
+def to_local(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
+    """Return points given in data units in local coordinates (infinite once the frame has collapsed)."""
+    centred = jnp.matmul(points - frame.location, triangular.inverse(frame.unit_tril).T, precision=_HIGHEST)
+    return centred * jnp.exp(-frame.log_scale)
+
+
+def follow(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
+    """Return points of the previous frame's coordinates in this frame's."""
+    return jnp.matmul(points - frame.shift, triangular.inverse(frame.ratio).T, precision=_HIGHEST)
+
+
+def log_total_variance(frame: Frame, scale_tril: Float[Array, "dim dim"]) -> Float[Array, ""]:
+    """Return log tr C, nats, of a covariance whose factor in local coordinates is `scale_tril`.
+
+    The largest scale is taken out before anything is exponentiated, so nothing underflows.
+    """
+    top = jnp.max(frame.log_scale)
+    factor = jnp.matmul(frame.unit_tril * jnp.exp(frame.log_scale - top), scale_tril, precision=_HIGHEST)
+    return 2 * top + jnp.log(jnp.sum(factor**2))

@@ -1,0 +1,275 @@
+"""A Gaussian mixture, fitted by EM and followed in its own coordinates.
+
+Data and components live in the frame that the whole mixture whitens: total mean 0, total covariance 1.
+EM's result is whitened again after each fit, and the frame takes up the difference. Called by the GMM
+study and by users; the iteration itself is in `em`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from collapse_jax import frame as frames
+from collapse_jax.chain import Metric, Model, Snapshot
+from collapse_jax.data import Samples, weighted_indices
+from collapse_jax.distances import gaussian_w2, in_data_units, log_l2_distance
+from collapse_jax.em import Components, Ridge, em, log_prob, m_step, relative_ridge
+from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.frame import Frame
+from collapse_jax.kmeans import kmeans
+from collapse_jax.triangular import cholesky, inverse
+from collapse_jax.types import Array, ArrayLike, Key
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class MixtureParams(NamedTuple):
+    """A mixture: its components in local coordinates, and the frame that leads to data units."""
+
+    components: Components
+    frame: Frame
+
+
+class Truth(Protocol):
+    """A known mixture in data units: weights [K], means [K, dim], covariances [K, dim, dim]."""
+
+    @property
+    def weights(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def means(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def covariances(self) -> np.ndarray: ...  # noqa: D102
+
+
+def mixture(
+    num_components: int,
+    *,
+    start: str = "warm",
+    tol: float = 1e-3,
+    max_steps: int = 100,
+    ridge: str = "relative",
+    ridge_size: float = 1e-6,
+    min_count: float | None = None,
+) -> Model:
+    """Return the model of a Gaussian mixture with full covariances.
+
+    Args:
+        num_components: K.
+        start: where each EM run begins: "warm", at the previous generation's mixture, or "kmeans", at
+            a new k-means clustering (the published code). Generation 0 always starts from k-means.
+        tol: EM stops when the mean log-likelihood changes by at most this, nats (scikit-learn: 1e-3,
+            published: 1e-5).
+        max_steps: or after this many steps (published: 2000).
+        ridge: "relative", `ridge_size` times each component's own trace, or "absolute", `ridge_size` in
+            squared data units (scikit-learn's, published), which keeps a floor of M * size under the
+            variance for ever.
+        ridge_size: see `ridge`.
+        min_count: a component of smaller effective count dies; default dim + 2 under a relative ridge,
+            0 (none dies, as in scikit-learn) under an absolute one.
+
+    Returns:
+        A model whose fit reports `em_steps`, `converged`, `num_alive`, `log_likelihood` (nats a point).
+
+    Raises:
+        ValueError: an option out of range; when the chain is built, fewer points than components.
+
+    Reference: the mixture experiment of Shumailov et al. (2024).
+
+    >>> from collapse_jax import as_samples
+    >>> real = as_samples(jax.random.normal(jax.random.key(0), (200, 2)))
+    >>> model = mixture(num_components=2)
+    >>> params, info = model.fit(jax.random.key(1), model.init(jax.random.key(2), real), real)
+    >>> bool(info["converged"]), int(info["num_alive"])
+    (True, 2)
+    """
+    check_count("num_components", num_components)
+    check_choice("start", start, ("warm", "kmeans"))
+    check_choice("ridge", ridge, ("relative", "absolute"))
+    check_positive("tol", tol)
+    check_count("max_steps", max_steps)
+    if ridge_size < 0:
+        raise ValueError(f"`ridge_size` must not be negative, got {ridge_size}.")
+
+    def add_ridge(frame: Frame) -> Ridge:
+        return relative_ridge(ridge_size) if ridge == "relative" else _absolute_ridge(ridge_size, frame)
+
+    def cluster(key: Key, rows: Array, weight: Array, frame: Frame) -> Components:
+        return m_step(kmeans(key, rows, weight, num_components), rows, weight, add_ridge(frame))
+
+    def init(key: Key, real: Samples) -> MixtureParams:
+        rows, weight = _points(real, num_components)
+        frame = frames.data_frame(rows.shape[1], rows.dtype)
+        return MixtureParams(cluster(key, rows, weight, frame), frame)
+
+    def fit(key: Key, params: MixtureParams, data: Samples) -> tuple[MixtureParams, dict[str, Array]]:
+        rows, weight = _points(data, num_components)
+        frame = params.frame
+        first = params.components if start == "warm" else cluster(key, rows, weight, frame)
+        floor = (rows.shape[1] + 2.0 if ridge == "relative" else 0.0) if min_count is None else min_count
+        result = em(
+            first, rows, weight, tol=tol, max_steps=max_steps, min_count=floor, ridge=add_ridge(frame)
+        )
+        info = {
+            "em_steps": result.num_steps,
+            "converged": result.converged,
+            "num_alive": jnp.sum(result.components.weights > 0),
+            "log_likelihood": result.log_likelihood - jnp.sum(frame.log_scale),
+        }
+        return _whiten(result.components, frame), info
+
+    def sample(key: Key, params: MixtureParams, num_samples: int) -> Samples:
+        weights, means, scale_tril = params.components
+        key_component, key_noise = jax.random.split(key)
+        index = weighted_indices(key_component, weights, num_samples)
+        noise = jax.random.normal(key_noise, (means.shape[1], num_samples), means.dtype)
+        rows = _affine_rows(index, means, scale_tril, noise)
+        return Samples(rows, jnp.ones(num_samples, means.dtype), params.frame)
+
+    return Model(init, fit, sample, frame=lambda params: params.frame)
+
+
+def params_from_truth(truth: Truth) -> MixtureParams:
+    """Return a known mixture as parameters, in the frame of data units."""
+    factors = np.linalg.cholesky(truth.covariances)
+    components = Components(*(jnp.asarray(part) for part in (truth.weights, truth.means, factors)))
+    return MixtureParams(components, frames.data_frame(truth.means.shape[1], components.means.dtype))
+
+
+def total_moments(components: Components) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+    """Return mean and covariance of the whole mixture, in its own coordinates."""
+    weights, means, scale_tril = components
+    mean = jnp.einsum("k,ki->i", weights, means, precision=_HIGHEST)
+    centred = means - mean
+    within = jnp.einsum("k,kij,klj->il", weights, scale_tril, scale_tril, precision=_HIGHEST)
+    return mean, within + jnp.einsum("k,ki,kj->ij", weights, centred, centred, precision=_HIGHEST)
+
+
+def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None = None) -> tuple[Metric, ...]:
+    """Return what the mixture study records of a generation.
+
+    Args:
+        truth: the real distribution.
+        held_out: real points that no model was fitted to, for `held_out_nll`; default none.
+
+    Returns:
+        `log_total_variance`, `log_within_variance` (nats), `weights`, `means`, `covariances` (data units),
+        `log_l2_truth`, `log_l2_origin` (nats), `w2_truth` (squared data units, between total moments),
+        `mean_error` (data units) and `held_out_nll` (nats a point).
+    """
+    true_params = params_from_truth(truth)
+    true_mean, true_cov = total_moments(true_params.components)
+    true_tril = cholesky(true_cov)
+
+    def of_params(name: str, dims: tuple[str, ...], unit: str, function: Callable[[MixtureParams], Array]) -> Metric:
+        return Metric(name, dims, unit, lambda key, snapshot: function(snapshot.params))
+
+    def absolute(params: MixtureParams) -> Components:
+        return in_data_units(*params)
+
+    def covariances(params: MixtureParams) -> Array:
+        tril = absolute(params).scale_tril
+        return jnp.matmul(tril, tril.mT, precision=_HIGHEST)
+
+    def w2_truth(params: MixtureParams) -> Array:
+        # the frame whitens the whole mixture: its location and axes are the total moments
+        return gaussian_w2(params.frame.location, frames.axes(params.frame), true_mean, true_tril)
+
+    def l2_origin(key: Key, snapshot: Snapshot) -> Array:
+        return log_l2_distance(*snapshot.params, *snapshot.origin)
+
+    metrics = [
+        of_params("log_total_variance", (), "nats", lambda p: frames.log_total_variance(p.frame, jnp.eye(len(true_mean)))),
+        of_params("log_within_variance", (), "nats", _log_within_variance),
+        of_params("weights", ("component",), "1", lambda p: p.components.weights),
+        of_params("means", ("component", "axis"), "data units", lambda p: absolute(p).means),
+        of_params("covariances", ("component", "axis", "axis_2"), "squared data units", covariances),
+        of_params("log_l2_truth", (), "nats", lambda p: log_l2_distance(*p, *true_params)),
+        Metric("log_l2_origin", (), "nats", l2_origin),
+        of_params("w2_truth", (), "squared data units", w2_truth),
+        of_params("mean_error", (), "data units", lambda p: jnp.linalg.norm(p.frame.location - true_mean)),
+    ]
+    if held_out is not None:
+        points = jnp.asarray(held_out)
+        metrics.append(of_params("held_out_nll", (), "nats", lambda p: _nll(p, points)))
+    return tuple(metrics)
+
+
+def _log_within_variance(params: MixtureParams) -> Array:
+    """Return log sum_k w_k tr C_k, nats."""
+    per_component = jax.vmap(lambda tril: frames.log_total_variance(params.frame, tril))(params.components.scale_tril)
+    return jax.nn.logsumexp(per_component, b=params.components.weights)
+
+
+def _nll(params: MixtureParams, points: Array) -> Array:
+    """Return -mean log p, nats a point; infinite once the squared distance overflows."""
+    local = frames.to_local(params.frame, points)
+    nll = jnp.sum(params.frame.log_scale) - jnp.mean(log_prob(params.components, local))
+    return jnp.where(jnp.isnan(nll), jnp.inf, nll)
+
+
+def _points(data: Samples, num_components: int) -> tuple[Array, Array]:
+    """Return rows, zeros where empty, and weights.
+
+    Raises:
+        ValueError: rows are not vectors, or there are fewer of them than components.
+    """
+    rows = data.live_rows()
+    if not isinstance(rows, jax.Array) or rows.ndim != 2:
+        raise ValueError(f"a mixture needs data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them.")
+    if rows.shape[0] < num_components:
+        raise ValueError(
+            f"{num_components} components need at least as many points, got {rows.shape[0]}; "
+            "lower `num_components` or raise `num_samples`."
+        )
+    return rows, data.weight
+
+
+def _whiten(components: Components, frame: Frame) -> MixtureParams:
+    """Return the mixture in the frame in which its total mean is 0 and its total covariance 1."""
+    shift, covariance = total_moments(components)
+    ratio = cholesky(covariance)
+    back = inverse(ratio)
+    alive = components.weights > 0
+    means = jnp.matmul(components.means - shift, back.T, precision=_HIGHEST)
+    scale_tril = jnp.matmul(back, components.scale_tril, precision=_HIGHEST)
+    eye = jnp.eye(shift.shape[0], dtype=shift.dtype)
+    local = Components(
+        components.weights,
+        jnp.where(alive[:, None], means, 0.0),
+        jnp.where(alive[:, None, None], scale_tril, eye),
+    )
+    return MixtureParams(local, frames.advance(frame, shift, ratio))
+
+
+def _absolute_ridge(size: float, frame: Frame) -> Ridge:
+    """Return the ridge of `size` squared data units on the diagonal, in local coordinates."""
+    back = inverse(frames.axes(frame))
+    return lambda cov: jnp.broadcast_to(size * jnp.matmul(back, back.T, precision=_HIGHEST), cov.shape)
+
+
+def _affine_rows(index: Array, means: Array, scale_tril: Array, noise: Float[Array, "dim n"]) -> Array:
+    """Return mean_k + L_k z for each row's component k.
+
+    Picking by masks is a fused loop over rows; a gather of small matrices is many times slower on CPUs.
+    """
+    num_components, dim = means.shape
+    if num_components * dim > 64:
+        return means[index] + jnp.einsum("nij,jn->ni", scale_tril[index], noise, precision=_HIGHEST)
+
+    def pick(values: Float[Array, " K"]) -> Array:
+        chosen = values[0] * jnp.ones_like(noise[0])
+        for k in range(1, num_components):
+            chosen = jnp.where(index == k, values[k], chosen)
+        return chosen
+
+    columns = []
+    for i in range(dim):
+        column = pick(means[:, i])
+        for j in range(i + 1):
+            column = column + pick(scale_tril[:, i, j]) * noise[j]
+        columns.append(column)
+    return jnp.stack(columns, axis=-1)

@@ -1,0 +1,283 @@
+"""Regimes: what the next generation trains on. Each is a pair init, update; `compose` joins them.
+
+    training, state = update(key, synthetic, state)
+
+A source says where real data come from: `original`, the fixed real set of generation 0, or `fresh`,
+new real data each time. Published names are examples of these: 10 % of the original data kept
+(Shumailov et al. 2024, setting B) is `replace_part(original(), fraction=0.1)`; the synthetic
+augmentation loop (Alemohammad et al. 2023) is `add(original())`, the fresh data loop
+`add(fresh(sampler), count=n)`; accumulate-subsample (Kazdan et al. 2024) is
+`compose(accumulate(g), subsample(M))`. Called by users and studies.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from collapse_jax.chain import Regime
+from collapse_jax.data import Samples, distinct_indices, need_rows
+from collapse_jax.errors import check_count, check_fraction
+from collapse_jax.types import Array, ArrayLike, Key, PyTree
+
+
+class Source(NamedTuple):
+    """Where a regime takes real data from.
+
+    Attributes:
+        init: (real, synthetic) -> state.
+        draw: (key, state, num, like) -> data of `num` rows in the coordinates of `like`; None means all there are.
+    """
+
+    init: Callable[[Any, Any], PyTree]
+    draw: Callable[[Key, PyTree, int | None, Any], Any]
+
+
+def original() -> Source:
+    """Return the fixed real set of generation 0, drawn without replacement while it lasts."""
+
+    def draw(key: Key, real: Any, num: int | None, like: Any) -> Any:
+        if num is None:
+            return real
+        need_rows(real, "a part of original()", "take all of it with add(original())")
+        return real.take(distinct_indices(key, real.num_rows, num))
+
+    return Source(lambda real, synthetic: real, draw)
+
+
+def fresh(sampler: Callable[[Key, int], Samples]) -> Source:
+    """Return new real data each time, from `sampler`: (key, num) -> data in data units.
+
+    >>> from collapse_jax import two_gaussians
+    >>> regime = add(fresh(two_gaussians().sample), count=100)
+    """
+
+    def draw(key: Key, state: PyTree, num: int | None, like: Any) -> Any:
+        if num is None:
+            raise ValueError("`count` must be given with fresh(sampler), which has no end; for example count=100.")
+        data = sampler(key, num)
+        return data.enter(like.frame) if isinstance(data, Samples) and isinstance(like, Samples) else data
+
+    return Source(lambda real, synthetic: (), draw)
+
+
+def replace() -> Regime:
+    """Return the regime that trains on the latest synthetic data alone (Shumailov et al. 2024, setting A)."""
+    return Regime(lambda real, synthetic: (), lambda key, synthetic, state: (synthetic, state))
+
+
+def accumulate(max_generations: int) -> Regime:
+    """Return the regime that trains on the real data and all synthetic data so far (Gerstgrasser et al. 2024).
+
+    Args:
+        max_generations: room for this many batches is reserved at the start; a longer run is refused.
+
+    Raises:
+        ValueError: `max_generations` < 1.
+        TypeError: the model's data cannot be stored (a stream of fresh minibatches).
+    """
+    check_count("max_generations", max_generations)
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        _need_store(synthetic, "accumulate()")
+        store = real.reserve(real.num_rows + max_generations * synthetic.num_rows)
+        return store, jnp.asarray(real.num_rows)
+
+    def update(key: Key, synthetic: Any, state: PyTree) -> tuple[Any, PyTree]:
+        store, used = state
+        store = store.append(synthetic, used)
+        return store, (store, used + synthetic.num_rows)
+
+    return Regime(init, update, max_generations)
+
+
+def window(num_batches: int) -> Regime:
+    """Return the regime that trains on the last `num_batches` batches; the real data are the first batch.
+
+    `window(1)` is `replace()`, a window longer than the run is `accumulate()`.
+
+    Raises:
+        ValueError: `num_batches` < 1.
+        TypeError: the model's data cannot be stored (a stream of fresh minibatches).
+    """
+    check_count("num_batches", num_batches)
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        _need_store(synthetic, "window()")
+        size = max(real.num_rows, synthetic.num_rows)
+        real = real.reserve(size)
+        return (real.scale(0.0),) * (num_batches - 1) + (real,)
+
+    def update(key: Key, synthetic: Any, batches: PyTree) -> tuple[Any, PyTree]:
+        size = batches[-1].num_rows
+        batches = (*batches[1:], synthetic.reserve(size))
+        training = batches[-1]
+        for batch in batches[:-1]:
+            training = training.merge(batch)
+        return training, batches
+
+    return Regime(init, update)
+
+
+def subsample(num_samples: int) -> Regime:
+    """Return the regime that trains on `num_samples` of the rows, uniform without replacement.
+
+    Rows of weight 0 are never chosen; where fewer rows live, the rest of the slots stay empty.
+
+    Raises:
+        ValueError: `num_samples` < 1, or more than there are slots.
+        TypeError: the data have no single points.
+    """
+    check_count("num_samples", num_samples)
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        need_rows(synthetic, "subsample()", "use it with a model that draws points")
+        if num_samples > synthetic.num_rows:
+            raise ValueError(
+                f"`num_samples` of subsample() must be at most the {synthetic.num_rows} rows it receives, got {num_samples}."
+            )
+        return ()
+
+    def update(key: Key, synthetic: Samples, state: PyTree) -> tuple[Samples, PyTree]:
+        noise = jax.random.uniform(key, synthetic.weight.shape)
+        # dead rows sort last: below every uniform draw
+        _, chosen = jax.lax.top_k(jnp.where(synthetic.weight > 0, noise, -1.0), num_samples)
+        return synthetic.take(chosen), state
+
+    return Regime(init, update)
+
+
+def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: int | None = None) -> Regime:
+    """Return the regime that puts real rows into slots of the synthetic data; their number stays M.
+
+    Args:
+        source: where the real rows come from.
+        fraction: each slot is real with this probability; may be traced, so a sweep is one program.
+        count: or exactly this many slots, chosen at random, are real.
+
+    Raises:
+        ValueError: not exactly one of the two is given, a fraction outside [0, 1], a count above M.
+        TypeError: the data have no single points.
+
+    >>> paper_setting_b = replace_part(original(), fraction=0.1)
+    """
+    if (fraction is None) == (count is None):
+        raise ValueError("replace_part() takes exactly one of `fraction` and `count`; for example fraction=0.1.")
+    if fraction is not None:
+        check_fraction("fraction", fraction)
+    if count is not None:
+        check_count("count", count, minimum=0)
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        need_rows(synthetic, "replace_part()", "use weight_real(source, weight=...) instead")
+        if count is not None and count > synthetic.num_rows:
+            raise ValueError(f"`count` must be at most the {synthetic.num_rows} synthetic rows, got {count}.")
+        return source.init(real, synthetic)
+
+    def update(key: Key, synthetic: Samples, state: PyTree) -> tuple[Samples, PyTree]:
+        key_source, key_slots = jax.random.split(key)
+        num_rows = synthetic.num_rows
+        if count == 0:
+            return synthetic, state
+        drawn = source.draw(key_source, state, num_rows if count is None else count, synthetic)
+        if count is None:
+            is_real = jax.random.uniform(key_slots, (num_rows,)) < fraction
+            return _choose(is_real, drawn, synthetic), state
+        slots = jax.random.permutation(key_slots, num_rows)[:count]
+        put = lambda a, b: a.at[slots].set(b)  # noqa: E731
+        rows = synthetic._replace(
+            x=jax.tree.map(put, synthetic.x, drawn.x), weight=put(synthetic.weight, drawn.weight)
+        )
+        return rows, state
+
+    return Regime(init, update)
+
+
+def add(source: Source, *, count: int | None = None) -> Regime:
+    """Return the regime that adds real data to the synthetic data.
+
+    Args:
+        source: where the real data come from.
+        count: how many points; default all of the original set.
+
+    Raises:
+        ValueError: `count` < 1, or no count for a source without end.
+    """
+    if count is not None:
+        check_count("count", count)
+
+    def update(key: Key, synthetic: Any, state: PyTree) -> tuple[Any, PyTree]:
+        return synthetic.merge(source.draw(key, state, count, synthetic)), state
+
+    return Regime(source.init, update)
+
+
+def weight_real(source: Source, *, weight: ArrayLike, count: int | None = None) -> Regime:
+    """Return the regime in which real data carry the share `weight` of the whole, synthetic data the rest.
+
+    The total weight stays M. He et al. (2025) minimise the error over this share.
+
+    Args:
+        source: where the real data come from.
+        weight: share in [0, 1]; may be traced.
+        count: how many real points; default all of the original set.
+
+    Raises:
+        ValueError: a weight outside [0, 1], or no count for a source without end.
+    """
+    check_fraction("weight", weight)
+
+    def update(key: Key, synthetic: Any, state: PyTree) -> tuple[Any, PyTree]:
+        real = source.draw(key, state, count, synthetic)
+        total = synthetic.total_weight
+        real = real.scale(weight * total / real.total_weight)
+        return synthetic.scale(1.0 - weight).merge(real), state
+
+    return Regime(source.init, update)
+
+
+def compose(*regimes: Regime) -> Regime:
+    """Return the regime that applies each of `regimes` to what the one before it gives.
+
+    Raises:
+        ValueError: no regime is given.
+
+    >>> accumulate_subsample = compose(accumulate(50), subsample(100))
+    """
+    if not regimes:
+        raise ValueError("compose() needs at least one regime; replace() is the plainest.")
+    rooms = [regime.max_generations for regime in regimes if regime.max_generations is not None]
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        states = []
+        for regime in regimes:
+            state = regime.init(real, synthetic)
+            states.append(state)
+            # the next regime sees data of the shape that this one gives; the values are never read
+            shape, _ = jax.eval_shape(regime.update, jax.random.key(0), synthetic, state)
+            synthetic = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
+        return tuple(states)
+
+    def update(key: Key, synthetic: Any, states: PyTree) -> tuple[Any, PyTree]:
+        after = []
+        for key_regime, regime, state in zip(jax.random.split(key, len(regimes)), regimes, states):
+            synthetic, state = regime.update(key_regime, synthetic, state)
+            after.append(state)
+        return synthetic, tuple(after)
+
+    return Regime(init, update, min(rooms, default=None))
+
+
+def _choose(flags: Array, yes: Samples, no: Samples) -> Samples:
+    """Return rows of `yes` where flagged, of `no` elsewhere."""
+    pick = lambda a, b: jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - 1)), a, b)  # noqa: E731
+    return no._replace(x=jax.tree.map(pick, yes.x, no.x), weight=pick(yes.weight, no.weight))
+
+
+def _need_store(data: Any, regime: str) -> None:
+    if not hasattr(data, "append"):
+        raise TypeError(
+            f"`{regime}` must store data, got {type(data).__name__}, which holds none; "
+            "draw a fixed synthetic set, or mix with weight_real(original(), weight=...)."
+        )

@@ -1,0 +1,79 @@
+"""Records become labelled arrays: dims seed and generation, units in attributes, netCDF on disk.
+
+Called by `simulation`, `runs` and `plots`.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from collapse_jax.chain import Metric
+from collapse_jax.types import PyTree
+
+Records = dict[str, np.ndarray]
+
+
+def join_records(parts: Sequence[Records]) -> Records:
+    """Return records [num_seeds, ...] of consecutive segments as one."""
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+
+
+def to_dataset(
+    records: Records, metrics: Iterable[Metric], attributes: dict[str, Any] | None = None
+) -> xr.Dataset:
+    """Return records of generations 0, 1, ... as a Dataset.
+
+    Args:
+        records: arrays [num_seeds, num_generations + 1, ...].
+        metrics: names, dims and units; other fields (the fit's info) get dims made from their names.
+        attributes: of the Dataset.
+
+    Returns:
+        Variables with dims (seed, generation, *dims) and an attribute `units`.
+    """
+    described = {metric.name: metric for metric in metrics}
+    variables = {}
+    for name, values in records.items():
+        metric = described.get(name)
+        dims = metric.dims if metric else tuple(f"{name}_{axis}" for axis in range(values.ndim - 2))
+        variables[name] = (("seed", "generation", *dims), values, {"units": metric.unit if metric else "1"})
+    num_seeds, num_generations = next(iter(records.values())).shape[:2]
+    coordinates = {"seed": np.arange(num_seeds), "generation": np.arange(num_generations)}
+    return xr.Dataset(variables, coordinates, attributes or {})
+
+
+def kept_params(states: dict[int, PyTree]) -> xr.Dataset:
+    """Return the params of chosen generations as variables `params.<path>`, dims (seed, kept_generation, ...)."""
+    generations = sorted(states)
+    leaves = {generation: jax.tree.flatten_with_path(states[generation].params)[0] for generation in generations}
+    variables = {}
+    for position, (path, _) in enumerate(leaves[generations[0]]):
+        name = "params" + jax.tree_util.keystr(path)
+        values = np.stack([leaves[generation][position][1] for generation in generations], axis=1)
+        variables[name] = (("seed", "kept_generation", *(f"{name}_{axis}" for axis in range(values.ndim - 2))), values)
+    return xr.Dataset(variables, {"kept_generation": generations})
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a Dataset, compressed; flags become bytes, which netCDF knows."""
+    flags = {name: array.astype(np.int8) for name, array in dataset.data_vars.items() if array.dtype == bool}
+    stored = dataset.assign(flags)
+    compressed = {name: {"compression": "gzip", "compression_opts": 4} for name in stored.data_vars}
+    stored.to_netcdf(path, engine="h5netcdf", encoding=compressed)
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """Return a Dataset, read into memory.
+
+    Raises:
+        ValueError: the file is missing or not netCDF.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            return dataset.load()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as netCDF ({error}); name the folder of a run.") from error

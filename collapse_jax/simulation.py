@@ -1,0 +1,75 @@
+"""The top of the API: a chain, many seeds, one labelled result."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import xarray as xr
+
+from collapse_jax.chain import Chain
+from collapse_jax.drivers import DEFAULT_LANES, Segment, run_compiled, segment_stops
+from collapse_jax.errors import check_count
+from collapse_jax.results import join_records, kept_params, to_dataset
+from collapse_jax.types import Key
+
+
+def simulate(
+    chain: Chain,
+    key: Key,
+    num_seeds: int,
+    num_generations: int,
+    *,
+    keep: Sequence[int] = (),
+    lanes: int = DEFAULT_LANES,
+    segment_length: int = 100,
+    devices: Sequence[jax.Device] | None = None,
+    on_segment: Callable[[Segment], None] | None = None,
+) -> xr.Dataset:
+    """Return what `num_seeds` independent chains recorded over `num_generations` generations.
+
+    Args:
+        chain: from `build_chain`.
+        key: root key; more seeds, generations or metrics leave every trajectory as it was.
+        num_seeds: repetitions.
+        num_generations: generations after generation 0.
+        keep: generations whose params are kept, as variables `params.<path>`.
+        lanes: how many chains run under one `vmap`; part of what fixes the bits.
+        segment_length: generations between two looks from the host.
+        devices: default all.
+        on_segment: called after each segment, for progress.
+
+    Returns:
+        A Dataset with dims seed and generation; units are attributes.
+
+    Raises:
+        ValueError: a number below 1, or more generations than the regime has room for.
+
+    >>> from collapse_jax import build_chain, mixture, mixture_metrics, replace, two_gaussians
+    >>> truth = two_gaussians()
+    >>> chain = build_chain(mixture(2), replace(), truth.sampler(100), 100, mixture_metrics(truth))
+    >>> result = simulate(chain, jax.random.key(0), num_seeds=4, num_generations=10)
+    >>> dict(result.log_total_variance.sizes)
+    {'seed': 4, 'generation': 11}
+    """
+    check_count("num_generations", num_generations)
+    check_count("segment_length", segment_length)
+    stops = segment_stops(num_generations, segment_length, keep)
+    segments = run_compiled(chain, key, num_seeds, stops, lanes=lanes, devices=devices)
+    return collect(chain, segments, keep, on_segment)
+
+
+def collect(
+    chain: Chain,
+    segments: Iterator[Segment],
+    keep: Sequence[int] = (),
+    on_segment: Callable[[Segment], None] | None = None,
+) -> xr.Dataset:
+    """Return the records of a driver's segments as one Dataset; see `simulate`."""
+    parts, kept = [], {}
+    for segment in segments:
+        parts.append(segment.records)
+        if segment.stop in keep:
+            kept[segment.stop] = segment.state()
+        if on_segment is not None:
+            on_segment(segment)
+    dataset = to_dataset(join_records(parts), chain.metrics)
+    return dataset.merge(kept_params(kept)) if kept else dataset

@@ -1,0 +1,65 @@
+"""Cholesky factors and inverses of many small matrices at once.
+
+A chain meets thousands of 2x2 matrices; one LAPACK call each costs more than the arithmetic. Up to
+`UNROLLED` dimensions the loops are written out, so that XLA fuses them over all lanes and
+components; larger matrices go to LAPACK. Used by `frame` and the mixture.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from collapse_jax.types import Array
+
+UNROLLED = 6
+
+
+def cholesky(matrix: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim dim"]:
+    """Return the lower triangular factor of a symmetric positive definite matrix.
+
+    A matrix that is not positive definite gives NaN, as `jnp.linalg.cholesky` does.
+
+    >>> cholesky(jnp.array([[4.0, 2.0], [2.0, 5.0]]))
+    Array([[2., 0.],
+           [1., 2.]], dtype=float32)
+    """
+    dim = matrix.shape[-1]
+    if dim > UNROLLED:
+        return jnp.linalg.cholesky(matrix)
+    rows: list[list[Array]] = []
+    for i in range(dim):
+        row: list[Array] = []
+        for j in range(i):
+            inner = sum((row[k] * rows[j][k] for k in range(j)), start=jnp.zeros_like(matrix[..., 0, 0]))
+            row.append((matrix[..., i, j] - inner) / rows[j][j])
+        row.append(jnp.sqrt(matrix[..., i, i] - sum((value**2 for value in row), start=jnp.zeros(()))))
+        rows.append(row)
+    return _assemble(rows, dim)
+
+
+def inverse(tril: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim dim"]:
+    """Return the inverse of a lower triangular matrix, itself lower triangular.
+
+    >>> inverse(jnp.array([[2.0, 0.0], [1.0, 2.0]]))
+    Array([[ 0.5 ,  0.  ],
+           [-0.25,  0.5 ]], dtype=float32)
+    """
+    dim = tril.shape[-1]
+    if dim > UNROLLED:
+        identity = jnp.broadcast_to(jnp.eye(dim, dtype=tril.dtype), tril.shape)
+        return jax.scipy.linalg.solve_triangular(tril, identity, lower=True)
+    rows: list[list[Array]] = []
+    for i in range(dim):
+        diagonal = 1.0 / tril[..., i, i]
+        inner = [
+            sum((tril[..., i, k] * rows[k][j] for k in range(j, i)), start=jnp.zeros_like(diagonal))
+            for j in range(i)
+        ]
+        rows.append([-value * diagonal for value in inner] + [diagonal])
+    return _assemble(rows, dim)
+
+
+def _assemble(rows: list[list[Array]], dim: int) -> Array:
+    zero = jnp.zeros_like(rows[0][0])
+    full = [jnp.stack(row + [zero] * (dim - len(row)), axis=-1) for row in rows]
+    return jnp.stack(full, axis=-2)
