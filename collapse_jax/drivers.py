@@ -10,13 +10,14 @@ length: one program serves every segment. Called by `simulation` and `runs`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from collapse_jax.chain import Chain, Piece, Record, State
 from collapse_jax.errors import check_count
@@ -81,10 +82,11 @@ def run_compiled(
     """
     check_count("num_seeds", num_seeds), check_count("lanes", lanes)
     stops = check_stops(chain, stops)
+    _check_key(key)
     mesh = lane_mesh(-(-num_seeds // lanes), devices)
     group = lanes * mesh.size  # lanes of one dispatch
     seeds = [jnp.arange(first, first + group, dtype=jnp.uint32) for first in range(0, num_seeds, group)]
-    begin, advance = _programs(chain, mesh, max(np.diff((0, *stops)), default=1))
+    begin, advance = _programs(chain, mesh, key.dtype, group, int(max(np.diff((0, *stops)), default=1)))
 
     states, records = zip(*(begin(key, block) for block in seeds))
     yield _segment(0, 0, states, [jax.tree.map(lambda a: a[:, None], r) for r in records], num_seeds)
@@ -117,6 +119,7 @@ def run_host(
     """
     check_count("num_seeds", num_seeds)
     stops = check_stops(chain, stops)
+    _check_key(key)
     lane_keys = [jax.random.fold_in(key, seed) for seed in range(num_seeds)]
     starts = [jax.jit(chain.init)(jax.random.fold_in(lane_key, 0)) for lane_key in lane_keys]
     states = [state for state, _ in starts]
@@ -156,8 +159,10 @@ def check_stops(chain: Chain, stops: Sequence[int]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=32)
-def _programs(chain: Chain, mesh: jax.sharding.Mesh, buffer_length: int) -> tuple[Callable, Callable]:
-    """Return the compiled start and the compiled segment of a chain."""
+def _programs(
+    chain: Chain, mesh: jax.sharding.Mesh, key_type: jnp.dtype, group: int, buffer_length: int
+) -> tuple[Callable, Callable]:
+    """Return the compiled start and the compiled segment of a chain, compiled side by side."""
 
     def begin(key: Key, seeds: jax.Array) -> tuple[State, Record]:
         return jax.vmap(lambda seed: chain.init(jax.random.fold_in(jax.random.fold_in(key, seed), 0)))(seeds)
@@ -178,8 +183,26 @@ def _programs(chain: Chain, mesh: jax.sharding.Mesh, buffer_length: int) -> tupl
         return jax.vmap(lane)(seeds, states)
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
-    shard = lambda f, specs: jax.jit(jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False))  # noqa: E731
-    return shard(begin, (everywhere, split)), shard(advance, (everywhere, split, split, everywhere))
+
+    def shard(function: Callable, specs: tuple[PartitionSpec, ...]) -> Callable:
+        placed = [NamedSharding(mesh, spec) for spec in (*specs, split)]
+        mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+        return jax.jit(mapped, in_shardings=tuple(placed[:-1]), out_shardings=placed[-1])
+
+    key = jax.ShapeDtypeStruct((), key_type)
+    seeds = jax.ShapeDtypeStruct((group,), jnp.uint32)
+    start = shard(begin, (everywhere, split)).lower(key, seeds)
+    states = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), start.out_info[0])
+    length = jax.ShapeDtypeStruct((), jnp.int32)
+    segment = shard(advance, (everywhere, split, split, everywhere)).lower(key, seeds, states, length)
+    with ThreadPoolExecutor(1) as pool:  # XLA compiles without holding the interpreter's lock
+        compiling = pool.submit(segment.compile)
+        return start.compile(), compiling.result()
+
+
+def _check_key(key: Key) -> None:
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise TypeError(f"`key` must be one typed key, got {key!r}; make it with jax.random.key(seed).")
 
 
 def _segment(start: int, stop: int, states: Sequence[State], records: Sequence[Record], num_seeds: int) -> Segment:

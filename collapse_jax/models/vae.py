@@ -1,0 +1,130 @@
+"""A variational autoencoder with a Bernoulli likelihood (Kingma and Welling 2014).
+
+The loss of an image is -sum_pixels [x log p + (1 - x) log(1 - p)] + KL(q(z|x) || N(0, 1)), in nats.
+The whole training is one scan, so many chains run under one `vmap`. Called by the VAE study and by users.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from collapse_jax.chain import Metric, Model, Snapshot
+from collapse_jax.data import Samples, Stream
+from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.metrics import images, pixel_variance, sharpness
+from collapse_jax.nn.vae_nets import VAEParams, decode, encode, init_mlp
+from collapse_jax.training import Losses, adam, train
+from collapse_jax.types import Array, Key
+
+
+def vae(
+    *,
+    num_pixels: int = 784,
+    num_hidden: int = 256,
+    num_latents: int = 16,
+    num_steps: int = 470,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.0,
+    start: str = "fresh",
+    synthetic: str = "fixed",
+    draws: str = "mean",
+) -> Model:
+    """Return the model of an MLP variational autoencoder.
+
+    Args:
+        num_pixels: length of a row.
+        num_hidden: width of the hidden layers.
+        num_latents: dimension of the latent code.
+        num_steps: Adam steps of one fit.
+        batch_size: rows of a minibatch, drawn with probability proportional to weight.
+        learning_rate: Adam's.
+        weight_decay: added to the gradient, as PyTorch's Adam does.
+        start: "fresh", a new net every generation (published), or "warm", the same net trained on.
+        synthetic: "fixed", a data set of M images drawn once a generation, or "fresh", new images for
+            every minibatch (the published code), which leaves hardly any finite-sample error.
+        draws: "mean", the decoder's means (the published code), or "bernoulli", binary pixels drawn from
+            them, for which the real digits should be binary too.
+
+    Returns:
+        A model over rows of intensities in [0, 1]. Its fit reports `loss`, `reconstruction` and `kl`,
+        nats an image, means over the last tenth of the steps.
+
+    Raises:
+        ValueError: an option out of range.
+
+    Reference: the variational autoencoder experiment of Shumailov et al. (2024).
+    """
+    for name, value in (("num_pixels", num_pixels), ("num_hidden", num_hidden), ("num_latents", num_latents)):
+        check_count(name, value)
+    check_count("num_steps", num_steps), check_count("batch_size", batch_size)
+    check_positive("learning_rate", learning_rate)
+    check_choice("start", start, ("fresh", "warm"))
+    check_choice("synthetic", synthetic, ("fixed", "fresh"))
+    check_choice("draws", draws, ("mean", "bernoulli"))
+    optimizer = adam(learning_rate, weight_decay)
+    tail = max(num_steps // 10, 1)
+
+    def init(key: Key, real: Any) -> VAEParams:
+        if real.num_rows and real.x.shape[1:] != (num_pixels,):
+            raise ValueError(f"the VAE needs rows of {num_pixels} pixels, got {real.x.shape[1:]}; set `num_pixels`.")
+        return init_mlp(key, num_pixels, num_hidden, num_latents)
+
+    def fit(key: Key, params: VAEParams, data: Any) -> tuple[VAEParams, Losses]:
+        key_init, key_train = jax.random.split(key)
+        first = init_mlp(key_init, num_pixels, num_hidden, num_latents) if start == "fresh" else params
+        read = lambda key_batch: data.minibatch(key_batch, batch_size)  # noqa: E731
+        params, history = train(key_train, first, read, loss, optimizer, num_steps)
+        return params, {name: jnp.mean(values[-tail:]) for name, values in history.items()}
+
+    def draw(key: Key, params: VAEParams, num: int) -> Float[Array, "num pixels"]:
+        key_latent, key_pixel = jax.random.split(key)
+        means = jax.nn.sigmoid(decode(params, jax.random.normal(key_latent, (num, num_latents))))
+        if draws == "mean":
+            return means
+        return (jax.random.uniform(key_pixel, means.shape) < means).astype(means.dtype)
+
+    def sample(key: Key, params: VAEParams, num_samples: int) -> Samples | Stream:
+        if synthetic == "fresh":
+            return Stream(draw, params, jnp.asarray(float(num_samples)))
+        return Samples(draw(key, params, num_samples), jnp.ones(num_samples))
+
+    return Model(init, fit, sample)
+
+
+def loss(key: Key, params: VAEParams, images: Float[Array, "num pixels"]) -> tuple[Float[Array, ""], Losses]:
+    """Return the negative ELBO of images, nats an image, with one latent draw each, and its two parts."""
+    mean, log_variance = encode(params, images)
+    latents = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+    logits = decode(params, latents)
+    reconstruction = jnp.sum(jax.nn.softplus(logits) - images * logits) / images.shape[0]
+    kl = 0.5 * jnp.sum(mean**2 + jnp.exp(log_variance) - 1 - log_variance) / images.shape[0]
+    total = reconstruction + kl
+    return total, {"loss": total, "reconstruction": reconstruction, "kl": kl}
+
+
+def vae_metrics(num_images: int = 1000, num_shown: int = 20) -> tuple[Metric, ...]:
+    """Return what the VAE study records of a generation.
+
+    Args:
+        num_images: generated images that each number is taken over (published: 100).
+        num_shown: generated images that are kept.
+
+    Returns:
+        `latent_mean` and `latent_spread`, mean and standard deviation of all latent means of generated
+        images under the encoder of generation 0 (latent units); `pixel_variance`, `sharpness`, `images`.
+    """
+    check_count("num_images", num_images, minimum=2), check_count("num_shown", num_shown)
+
+    def codes(key: Key, snapshot: Snapshot) -> Array:
+        return encode(snapshot.origin, snapshot.synthetic.minibatch(key, num_images))[0]
+
+    return (
+        Metric("latent_mean", (), "latent units", lambda key, s: jnp.mean(codes(key, s))),
+        Metric("latent_spread", (), "latent units", lambda key, s: jnp.std(codes(key, s))),
+        pixel_variance(num_images),
+        sharpness(num_images),
+        images(num_shown),
+    )
