@@ -5,17 +5,17 @@ They run on concrete values; tracers pass through, so that a swept parameter can
 
 import difflib
 import numbers
+import sys
 from collections.abc import Iterable
+from typing import Any
 
-import jax
 import numpy as np
-
-from collapse_jax.types import ArrayLike
 
 
 def is_concrete(value: object) -> bool:
     """True when `value` can be looked at now, false under `jit`, `vmap` or `eval_shape`."""
-    return not isinstance(value, jax.core.Tracer)
+    jax = sys.modules.get("jax")  # before JAX is imported there are no tracers, and the CLI needs no JAX for its help
+    return jax is None or not isinstance(value, jax.core.Tracer)
 
 
 def check_count(name: str, value: object, minimum: int = 1) -> int:
@@ -35,7 +35,7 @@ def check_count(name: str, value: object, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_fraction(name: str, value: ArrayLike) -> ArrayLike:
+def check_fraction(name: str, value: Any) -> Any:
     """Return `value`, a fraction in [0, 1]; tracers pass unchecked.
 
     Raises:
@@ -49,7 +49,7 @@ def check_fraction(name: str, value: ArrayLike) -> ArrayLike:
     return value
 
 
-def check_positive(name: str, value: ArrayLike) -> ArrayLike:
+def check_positive(name: str, value: Any) -> Any:
     """Return `value`, a positive finite number; tracers pass unchecked.
 
     Raises:
@@ -69,12 +69,20 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
     >>> check_choice("start", "wram", ["warm", "kmeans"])
     Traceback (most recent call last):
     ...
-    ValueError: `start` must be one of 'warm', 'kmeans', got 'wram'; did you mean 'warm'?
+    ValueError: `start` has no choice 'wram'; did you mean 'warm'? There are: warm, kmeans.
     """
     options = list(choices)
     if value in options:
         return value
-    near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    listed = ", ".join(f"'{option}'" for option in options)
-    raise ValueError(f"`{name}` must be one of {listed}, got '{value}'{hint}")
+    raise ValueError(f"`{name}` has no choice '{value}'; {nearest(str(value), options)}")
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Return a remedy for a name that does not exist: the nearest that does, and all there are.
+
+    >>> nearest("laptob", ["smoke", "laptop"])
+    "did you mean 'laptop'? There are: smoke, laptop."
+    """
+    listed = f"There are: {', '.join(options)}."
+    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.4)
+    return f"did you mean '{near[0]}'? {listed}" if near else listed[0].lower() + listed[1:]

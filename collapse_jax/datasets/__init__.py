@@ -1,1 +1,1 @@
-"""datasets."""
+"""Real and artificial data."""

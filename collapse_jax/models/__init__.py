@@ -1,1 +1,1 @@
-"""models."""
+"""Models: one file each."""

@@ -1,1 +1,1 @@
-"""nn."""
+"""Networks as functions of plain pytrees."""

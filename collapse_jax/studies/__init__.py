@@ -1,1 +1,1 @@
-"""studies."""
+"""Published experiments, each a configuration and a module that builds, draws and judges it."""

@@ -1,1 +1,1 @@
-"""gmm."""
+"""The mixture study."""

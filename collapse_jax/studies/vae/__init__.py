@@ -1,1 +1,1 @@
-"""vae."""
+"""The autoencoder study."""

@@ -1,0 +1,126 @@
+"""Figures from results: xarray in, matplotlib figures out. No other file imports matplotlib.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart. Called by studies and experiments.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+}
+
+__all__ = ["COLOURS", "Figure", "band", "digit_rows", "mixture_snapshots", "new_figure", "save_figure"]
+
+
+def new_figure(rows: int = 1, columns: int = 1, width: float = 7.2, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+    """Return a figure in the house style and its axes [rows, columns]; sizes in inches."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> Path:
+    """Write `name`.png and a vector `name`.svg; return the PNG's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    return folder / f"{name}.png"
+
+
+def band(axes: Axes, values: xr.DataArray, label: str, colour: str, share: float = 0.9) -> None:
+    """Draw the median over seeds as a line and the central `share` of seeds as a band.
+
+    Args:
+        axes: where to draw.
+        values: dims (seed, generation); seeds without a finite value are left out of each generation.
+        label: for the legend.
+        colour: line and band.
+        share: of seeds inside the band.
+    """
+    data = values.transpose("seed", "generation").values.astype(float)
+    data = np.where(np.isfinite(data), data, np.nan)
+    drawn = ~np.all(np.isnan(data), axis=0)
+    generation = values["generation"].values[drawn]
+    low, middle, high = np.nanquantile(data[:, drawn], [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
+    axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(generation, middle, color=colour, label=label)
+
+
+def mixture_snapshots(
+    axes: np.ndarray,
+    arm: xr.Dataset,
+    generations: Sequence[int],
+    truth_means: np.ndarray,
+    truth_covariances: np.ndarray,
+    *,
+    seed: int = 0,
+    colour: str = COLOURS[0],
+    num_points: int = 300,
+) -> None:
+    """Draw one seed's mixture at chosen generations: 2-sigma ellipses and points drawn from it.
+
+    Args:
+        axes: one for each generation.
+        arm: variables `weights`, `means`, `covariances` with dims (seed, generation, ...), in the plane.
+        generations: which to show.
+        truth_means: shape [K, 2], drawn grey.
+        truth_covariances: shape [K, 2, 2].
+        seed: which seed.
+        colour: of the model.
+        num_points: drawn from the recorded mixture, for the eye.
+    """
+    spread = 4.2 * np.sqrt(np.max(truth_covariances)) + np.ptp(truth_means[:, 0]) / 2
+    rng = np.random.default_rng(0)
+    for panel, generation in zip(axes, generations):
+        row = arm.sel(seed=seed, generation=generation)
+        weights, means, covariances = (row[name].values.astype(float) for name in ("weights", "means", "covariances"))
+        for mean, covariance in zip(truth_means, truth_covariances):
+            panel.add_patch(_ellipse(mean, covariance, facecolor="#dddddd", edgecolor="#aaaaaa", zorder=1))
+        counts = rng.multinomial(num_points, weights / weights.sum())
+        for count, mean, covariance in zip(counts, means, covariances):
+            if count:
+                points = rng.multivariate_normal(mean, covariance, count, check_valid="ignore")
+                panel.plot(*points.T, ".", color=colour, markersize=2, alpha=0.5, zorder=2)
+                panel.add_patch(_ellipse(mean, covariance, fill=False, edgecolor=colour, linewidth=1.4, zorder=3))
+        panel.set(xlim=(-spread, spread), ylim=(-spread, spread), aspect="equal", xticks=[], yticks=[])
+        panel.set_title(f"generation {generation}")
+
+
+def digit_rows(panel: Axes, images: np.ndarray, generations: Sequence[int], side: int = 28) -> None:
+    """Draw images [num_generations, num_images, side * side] as one row for each generation, white on black."""
+    num_rows, num_images = images.shape[:2]
+    tiles = images.reshape(num_rows, num_images, side, side).transpose(0, 2, 1, 3)
+    panel.imshow(tiles.reshape(num_rows * side, num_images * side), cmap="gray", vmin=0, vmax=255)
+    panel.set_yticks([side * (row + 0.5) for row in range(num_rows)], [str(g) for g in generations])
+    panel.set_xticks([])
+    panel.set_ylabel("generation")
+    panel.grid(False)
+    for row in range(1, num_rows):
+        panel.axhline(side * row - 0.5, color="#666666", linewidth=0.5)
+
+
+def _ellipse(mean: np.ndarray, covariance: np.ndarray, sigmas: float = 2.0, **style: object) -> Ellipse:
+    values, vectors = np.linalg.eigh(covariance)
+    width, height = 2 * sigmas * np.sqrt(np.maximum(values, 0))
+    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
+    return Ellipse(tuple(mean), width, height, angle=angle, **style)  # type: ignore[arg-type]

@@ -1,0 +1,52 @@
+"""A self-contained HTML page from run directories: claims, figures, configuration.
+
+Everything is inlined and escaped; the page asks the network for nothing. Called by `cli`.
+"""
+
+import base64
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from collapse_jax.runs import RunDirectory
+from collapse_jax.studies.registry import find_study
+
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
+_MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not testable": "–"}
+
+
+def write_report(runs: list[RunDirectory], path: Path) -> Path:
+    """Write the page of one run, or of several together, and return its path."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = _number
+    template = environment.from_string(_TEMPLATE.read_text())
+    path.write_text(template.render(runs=[_view(run) for run in runs], marks=_MARKS))
+    return path
+
+
+def _view(run: RunDirectory) -> dict[str, Any]:
+    """Return what the template shows of a run."""
+    description = run.description
+    figures = json.loads((run.path / "figures" / "captions.json").read_text())
+    for figure in figures:
+        image = (run.path / "figures" / f"{figure['name']}.png").read_bytes()
+        figure["source"] = "data:image/png;base64," + base64.b64encode(image).decode()
+    claims = json.loads((run.path / "claims.json").read_text())
+    return {
+        **description,
+        "title": find_study(description["study"]).title,
+        "claims": claims,
+        "tally": {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in _MARKS},
+        "figures": figures,
+        "seconds": description.get("seconds", math.nan),
+    }
+
+
+def _number(value: float | None) -> str:
+    """Return a number for a table: four significant digits."""
+    if value is None:
+        return "∞"
+    return f"{value:.4g}"

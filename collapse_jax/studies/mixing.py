@@ -1,0 +1,36 @@
+"""The regimes that a study's configuration can name. Called by the studies' build modules."""
+
+from collapse_jax.chain import Regime
+from collapse_jax.regimes import accumulate, add, compose, original, replace, replace_part, subsample, weight_real, window
+
+REGIMES = ("replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real")
+
+
+def named_regime(name: str, *, real_fraction: float, window_size: int, num_samples: int, generations: int) -> Regime:
+    """Return the regime that a configuration names.
+
+    Args:
+        name: one of `REGIMES`.
+        real_fraction: the share of original data for "replace-part" and "weight-real".
+        window_size: batches for "window".
+        num_samples: M, for "accumulate-subsample".
+        generations: how many batches accumulating regimes must hold.
+
+    Raises:
+        ValueError: a share outside [0, 1], an unknown name, or a share given to a regime that has none.
+    """
+    if real_fraction != 0 and name not in ("replace-part", "weight-real"):
+        raise ValueError(
+            f"`real_fraction` {real_fraction} has no meaning under regime '{name}'; "
+            "use --regime replace-part or weight-real."
+        )
+    makers = {
+        "replace": replace,
+        "accumulate": lambda: accumulate(generations),
+        "accumulate-subsample": lambda: compose(accumulate(generations), subsample(num_samples)),
+        "window": lambda: window(window_size),
+        "replace-part": lambda: replace_part(original(), fraction=real_fraction),
+        "add": lambda: add(original()),
+        "weight-real": lambda: weight_real(original(), weight=real_fraction),
+    }
+    return makers[name]()

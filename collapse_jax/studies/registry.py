@@ -1,0 +1,69 @@
+"""The studies by name, without importing JAX: configurations, presets, and where the work is done.
+
+A study module offers `build(config) -> Plan`, `figures(config, dataset) -> list[Illustration]` and
+`evidence(config, dataset) -> list[Evidence]`. Called by `cli` and `runs`.
+"""
+
+import dataclasses
+import importlib
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from collapse_jax.errors import nearest
+from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
+from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
+
+
+class Study(NamedTuple):
+    """A published experiment: name, title, presets (dataclass instances), and the module that runs it."""
+
+    name: str
+    title: str
+    presets: dict[str, Any]
+    module_name: str
+
+    def preset(self, name: str) -> Any:
+        """Return the configuration of a preset.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name not in self.presets:
+            raise ValueError(f"study '{self.name}' has no preset '{name}'; {nearest(name, self.presets)}")
+        return self.presets[name]
+
+    def load(self) -> ModuleType:
+        """Return the module that builds, draws and judges the study (imports JAX)."""
+        return importlib.import_module(self.module_name)
+
+    def config_from(self, fields: dict[str, Any]) -> Any:
+        """Return a configuration from the fields that a run stored as JSON."""
+        kind = type(next(iter(self.presets.values())))
+        known = {field.name for field in dataclasses.fields(kind)}
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return kind(**{name: value for name, value in lists.items() if name in known})
+
+
+STUDIES = {
+    study.name: study
+    for study in (
+        Study("gmm", "Gaussian mixtures refitted to their own samples", GMM_PRESETS, "collapse_jax.studies.gmm.study"),
+        Study("vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"),
+    )
+}
+
+
+def find_study(name: str) -> Study:
+    """Return the study of that name.
+
+    Raises:
+        ValueError: there is none; the sentence names the nearest.
+
+    >>> find_study("gmn")
+    Traceback (most recent call last):
+    ...
+    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gmm, vae.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"there is no study '{name}'; {nearest(name, STUDIES)}")
+    return STUDIES[name]
