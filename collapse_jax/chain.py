@@ -106,7 +106,7 @@ class Piece(NamedTuple):
     """A point inside a generation at which a host-driven chain may be stopped."""
 
     phase: str
-    index: int
+    position: int
     num_pieces: int
     carry: PyTree
 
@@ -186,14 +186,18 @@ def build_chain(
     if isinstance(real, Samples):
         check_samples(real)
     elif not callable(real):
-        raise TypeError(f"`real` must be a data set or a function of a key, got {type(real).__name__}; use as_samples(x).")
+        raise TypeError(
+            f"`real` must be a data set or a function of a key, got {type(real).__name__}; use as_samples(x)."
+        )
     _check_metric_names(metrics)
 
     def measure(key: Key, snapshot: Snapshot, info: dict[str, Array]) -> Record:
         record = dict(info)
         for metric in metrics:
             if metric.name in info:
-                raise ValueError(f"metric '{metric.name}' has the name of a field of the fit's info; rename it.")
+                raise ValueError(
+                    f"metric '{metric.name}' has the name of a field of the fit's info; rename it."
+                )
             key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
             record[metric.name] = jnp.asarray(metric.function(key_metric, snapshot))
         record["is_finite"] = _all_finite(snapshot.params)
@@ -210,7 +214,9 @@ def build_chain(
         regime_state = regime.init(data, synthetic)
         return _strong(State(jnp.asarray(0), params, params, synthetic, regime_state)), record
 
-    def generation(key: Key, state: State, run: Callable[..., Generator]) -> Generator:
+    def generation(
+        key: Key, state: State, run: Callable[..., Generator[Piece, None, Any]]
+    ) -> Generator[Piece, None, tuple[State, Record]]:
         key_regime, key_fit, key_sample, key_metrics = jax.random.split(key, 4)
         training, regime_state = regime.update(key_regime, state.synthetic, state.regime)
         params, info = yield from run("fit", model.fit, key_fit, state.params, training)
@@ -258,7 +264,6 @@ def _in_pieces(phase: str, function: Callable, *args: Any) -> Generator[Piece, N
 def _strong(tree: PyTree) -> PyTree:
     """Return arrays without weak types, so that the carry of a loop keeps its type."""
 
-
     def settle(array: Array) -> Array:
         array = jnp.asarray(array)
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
@@ -277,7 +282,9 @@ def _check_metric_names(metrics: Sequence[Metric]) -> None:
     names = [metric.name for metric in metrics]
     repeated = {name for name in names if names.count(name) > 1 or name == "is_finite"}
     if repeated:
-        raise ValueError(f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one.")
+        raise ValueError(
+            f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one."
+        )
 
 
 def _check_carry(init: Callable, step: Callable) -> None:
@@ -287,7 +294,7 @@ def _check_carry(init: Callable, step: Callable) -> None:
     after, _ = jax.eval_shape(step, key, state)
     before_leaves, before_tree = jax.tree.flatten_with_path(state)
     after_leaves, after_tree = jax.tree.flatten_with_path(after)
-    if before_tree != after_tree:
+    if str(before_tree) != str(after_tree):
         raise ValueError(
             "the chain's state changes its structure between generations; `fit` must return params, and "
             f"`update` a state, built as `init` built them: {before_tree} became {after_tree}."

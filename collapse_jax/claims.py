@@ -94,7 +94,7 @@ def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verd
     testable = [index for index, item in enumerate(evidence) if not _why_untestable(item)]
     family = [index for index in testable if evidence[index].claim.kind != "range"]
     p_values = {index: _decision_level(evidence[index]) for index in family}
-    levels, stopped = {index: significance for index in testable}, False
+    levels, stopped = dict.fromkeys(testable, significance), False
     for rank, index in enumerate(sorted(family, key=lambda i: p_values[i])):
         if not stopped:
             threshold = significance / (len(family) - rank)

@@ -1,9 +1,10 @@
 """The command line: list, reproduce, run, report.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
-finished, 2 bad arguments or data, 130 interrupted.
+finished, 2 bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows where), 130 interrupted.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,15 @@ from typing import Annotated, Any, Self
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from collapse_jax.errors import nearest
@@ -67,10 +76,15 @@ def run_command(arguments: list[str]) -> int:
             raise ValueError(f"there is no command '{arguments[0]}'; {nearest(arguments[0], commands)}")
         return commands[arguments[0]](arguments[1:])
     except (ValueError, TypeError) as error:
+        if os.environ.get("COLLAPSE_JAX_TRACEBACK"):
+            raise
         print(f"collapse-jax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ncollapse-jax: interrupted before the first segment was finished; nothing was measured.", file=sys.stderr)
+        print(
+            "\ncollapse-jax: interrupted before the first segment was finished; nothing was measured.",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -82,14 +96,18 @@ def _list(arguments: list[str]) -> int:
     table = Table("study", "what", "preset", "size", box=None, header_style="bold")
     for study in STUDIES.values():
         for index, (preset, config) in enumerate(study.presets.items()):
-            size = f"M = {_joined(config.num_samples)}, {config.generations} generations, {config.seeds} seeds"
+            size = (
+                f"M = {_joined(config.num_samples)}, {config.generations} generations, {config.seeds} seeds"
+            )
             table.add_row(study.name if index == 0 else "", study.title if index == 0 else "", preset, size)
     console.print(table)
     return 0
 
 
 def _reproduce(arguments: list[str]) -> int:
-    def reproduce(preset: str = "laptop", out: Path | None = None, overwrite: bool = False) -> tuple[str, Path, bool]:
+    def reproduce(
+        preset: str = "laptop", out: Path | None = None, overwrite: bool = False
+    ) -> tuple[str, Path, bool]:
         """Run every study and write one report.
 
         Args:
@@ -127,7 +145,11 @@ def _run(arguments: list[str]) -> int:
     chosen: Any = tyro.cli(
         options, args=rest, prog=f"collapse-jax run {study.name}", config=(tyro.conf.OmitArgPrefixes,)
     )
-    configured, out, overwrite = chosen.config, chosen.out or Path("runs") / f"{study.name}-{preset}", chosen.overwrite
+    configured, out, overwrite = (
+        chosen.config,
+        chosen.out or Path("runs") / f"{study.name}-{preset}",
+        chosen.overwrite,
+    )
     return _execute([(study, configured, out)], out, preset, overwrite, _command_line("run", arguments))
 
 
@@ -153,7 +175,9 @@ def _report(arguments: list[str]) -> int:
     return 0
 
 
-def _execute(jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwrite: bool, command: str) -> int:
+def _execute(
+    jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwrite: bool, command: str
+) -> int:
     """Run studies one after the other, show progress, write one report."""
     _prepare_jax()
     from collapse_jax.report import write_report
@@ -165,7 +189,13 @@ def _execute(jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwr
     with _Bar() as bar:
         for study, config, path in jobs:
             finished = execute(
-                study, config, path, preset=preset, command=command, overwrite=overwrite, on_progress=bar.update
+                study,
+                config,
+                path,
+                preset=preset,
+                command=command,
+                overwrite=overwrite,
+                on_progress=bar.update,
             )
             if not finished:
                 break
@@ -188,7 +218,6 @@ class _Bar:
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -196,16 +225,34 @@ class _Bar:
 
     def update(self, state: Any) -> None:
         """Show how far a run has come."""
+        self._progress.start()
         if state.label not in self._tasks:
-            self._tasks[state.label] = self._progress.add_task(state.label, total=state.num_generations, speed="compiling")
+            self._tasks[state.label] = self._progress.add_task(
+                state.label, total=state.num_generations, speed="compiling"
+            )
         task = self._tasks[state.label]
         speed = self._progress.tasks[task].speed  # generations a second, over the last segments
-        shown = f"{speed * state.num_seeds:,.0f} chain-generations/s" if speed else "compiling" if state.generation == 0 else ""
+        shown = (
+            f"{speed * state.num_seeds:,.0f} chain-generations/s"
+            if speed
+            else "compiling"
+            if state.generation == 0
+            else ""
+        )
         self._progress.update(task, completed=state.generation, speed=shown)
 
 
 def _print_verdicts(study: str, verdicts: list[Any]) -> None:
-    table = Table("verdict", "claim", "estimate", "interval", "seeds", title=f"claims of {study}", title_justify="left", box=None)
+    table = Table(
+        "verdict",
+        "claim",
+        "estimate",
+        "interval",
+        "seeds",
+        title=f"claims of {study}",
+        title_justify="left",
+        box=None,
+    )
     for row in (verdict if isinstance(verdict, dict) else verdict._asdict() for verdict in verdicts):
         tested = row["verdict"] != "not testable"
         detail = row["statement"] if tested else f"{row['statement']} [dim]({row['reason']})[/]"
@@ -253,7 +300,8 @@ def _prepare_jax() -> None:
     import jax
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", min(cores, 8))
+    with contextlib.suppress(RuntimeError):  # devices in use already stay as they are
+        jax.config.update("jax_num_cpu_devices", min(cores, 8))
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "collapse_jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

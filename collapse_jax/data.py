@@ -161,7 +161,9 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
     leaves = jax.tree.leaves(x)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"data need rows, the same number in every array, got {sorted(lengths)}; pass [num_rows, ...].")
+        raise ValueError(
+            f"data need rows, the same number in every array, got {sorted(lengths)}; pass [num_rows, ...]."
+        )
     num_rows = lengths.pop()
     weight = jnp.ones(num_rows) if weight is None else jnp.asarray(weight, jnp.result_type(float))
     if weight.shape != (num_rows,):
@@ -183,7 +185,9 @@ def check_samples(samples: Samples) -> None:
     if not np.all(np.isfinite(weight)) or np.any(weight < 0):
         raise ValueError("`weight` must be finite and non-negative; 0 marks a row to ignore.")
     if weight.sum() == 0:
-        raise ValueError("the total `weight` of the data is 0, so there is nothing to fit; give some row a positive weight.")
+        raise ValueError(
+            "the total `weight` of the data is 0, so there is nothing to fit; give some row a positive weight."
+        )
     for leaf in jax.tree.leaves(samples.x):
         if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating):
             bad = ~np.isfinite(np.asarray(leaf)).reshape(len(weight), -1).all(axis=1) & (weight > 0)

@@ -94,8 +94,8 @@ def run_compiled(
         length = jnp.asarray(stop - start, jnp.int32)
         # dispatch is asynchronous: every group is under way before the first is read
         states, buffers = zip(*(advance(key, block, state, length) for block, state in zip(seeds, states)))
-        records = [jax.tree.map(lambda a, n=stop - start: a[:, :n], buffer) for buffer in buffers]
-        yield _segment(start + 1, stop, states, records, num_seeds)
+        parts = [jax.tree.map(lambda a, n=stop - start: a[:, :n], buffer) for buffer in buffers]
+        yield _segment(start + 1, stop, states, parts, num_seeds)
 
 
 def run_host(
@@ -184,7 +184,7 @@ def _programs(
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
 
-    def shard(function: Callable, specs: tuple[PartitionSpec, ...]) -> Callable:
+    def shard(function: Callable, specs: tuple[PartitionSpec, ...]) -> jax.stages.Wrapped:
         placed = [NamedSharding(mesh, spec) for spec in (*specs, split)]
         mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
         return jax.jit(mapped, in_shardings=tuple(placed[:-1]), out_shardings=placed[-1])
@@ -201,11 +201,15 @@ def _programs(
 
 
 def _check_key(key: Key) -> None:
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+    if not (
+        isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
+    ):
         raise TypeError(f"`key` must be one typed key, got {key!r}; make it with jax.random.key(seed).")
 
 
-def _segment(start: int, stop: int, states: Sequence[State], records: Sequence[Record], num_seeds: int) -> Segment:
+def _segment(
+    start: int, stop: int, states: Sequence[State], records: Sequence[Record], num_seeds: int
+) -> Segment:
     def join(trees: Sequence[PyTree]) -> PyTree:
         return jax.tree.map(lambda *parts: np.concatenate([_to_numpy(p) for p in parts])[:num_seeds], *trees)
 

@@ -95,7 +95,7 @@ def component_log_probs(components: Components, x: Float[Array, "n dim"]) -> Flo
     if dim <= triangular.UNROLLED:
         centred = [x[:, j] - means[:, j, None] for j in range(dim)]
         white = [sum(whiten[:, i, j, None] * centred[j] for j in range(i + 1)) for i in range(dim)]
-        squared: Array = sum(row * row for row in white)  # type: ignore[assignment]
+        squared = jnp.sum(jnp.stack([row * row for row in white]), axis=0)
     else:
         rows = jnp.einsum("kij,knj->kni", whiten, x - means[:, None], precision=_HIGHEST)
         squared = jnp.sum(rows**2, axis=-1)
@@ -119,10 +119,14 @@ def m_step(
     divisor = jnp.where(alive, counts, 1.0)
     dim = x.shape[1]
     if dim <= triangular.UNROLLED:
-        means = jnp.stack([jnp.sum(weighted * x[:, j], axis=1) for j in range(dim)], axis=-1) / divisor[:, None]
+        means = (
+            jnp.stack([jnp.sum(weighted * x[:, j], axis=1) for j in range(dim)], axis=-1) / divisor[:, None]
+        )
         centred = [x[:, j] - means[:, j, None] for j in range(dim)]
         lower = {
-            (i, j): jnp.sum(weighted * centred[i] * centred[j], axis=1) for i in range(dim) for j in range(i + 1)
+            (i, j): jnp.sum(weighted * centred[i] * centred[j], axis=1)
+            for i in range(dim)
+            for j in range(i + 1)
         }
         rows = [jnp.stack([lower[max(i, j), min(i, j)] for j in range(dim)], axis=-1) for i in range(dim)]
         scatter = jnp.stack(rows, axis=-2)
@@ -140,7 +144,9 @@ def m_step(
 
 def relative_ridge(size: float) -> Ridge:
     """Return the ridge of `size` times each component's own trace: it shrinks with the component."""
-    return lambda cov: size * jnp.trace(cov, axis1=-2, axis2=-1)[:, None, None] * jnp.eye(cov.shape[-1], dtype=cov.dtype)
+    return lambda cov: (
+        size * jnp.trace(cov, axis1=-2, axis2=-1)[:, None, None] * jnp.eye(cov.shape[-1], dtype=cov.dtype)
+    )
 
 
 def _share_out(resp: Array, log_joint: Array, weight: Array, min_count: float) -> Array:

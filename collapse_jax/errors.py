@@ -14,7 +14,9 @@ import numpy as np
 
 def is_concrete(value: object) -> bool:
     """True when `value` can be looked at now, false under `jit`, `vmap` or `eval_shape`."""
-    jax = sys.modules.get("jax")  # before JAX is imported there are no tracers, and the CLI needs no JAX for its help
+    jax = sys.modules.get(
+        "jax"
+    )  # before JAX is imported there are no tracers, and the CLI needs no JAX for its help
     return jax is None or not isinstance(value, jax.core.Tracer)
 
 

@@ -9,7 +9,7 @@ from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.data import Samples
 from collapse_jax.errors import check_count
-from collapse_jax.types import Array, Key
+from collapse_jax.types import Array, ArrayLike, Key
 
 
 def _drawn(key: Key, snapshot: Snapshot, num_rows: int) -> Array:
@@ -70,8 +70,9 @@ def sharpness(num_images: int = 1000, side: int = 28) -> Metric:
     return Metric("sharpness", (), "squared intensity", function)
 
 
-def high_frequency_energy(images: Array) -> Array:
+def high_frequency_energy(images: ArrayLike) -> Array:
     """Return the mean squared difference of neighbouring pixels of images [num, height, width]."""
+    images = jnp.asarray(images)
     across, down = jnp.diff(images, axis=2), jnp.diff(images, axis=1)
     return jnp.mean(across**2) + jnp.mean(down**2)
 

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart. Called b
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,9 +13,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -22,15 +24,16 @@ _STYLE = {
     "axes.grid": True,
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.6,
-    "legend.frameon": False,
     "lines.linewidth": 1.6,
     "svg.fonttype": "none",
 }
 
-__all__ = ["COLOURS", "Figure", "band", "digit_rows", "mixture_snapshots", "new_figure", "save_figure"]
+__all__ = ["COLOURS", "Figure", "band", "digit_rows", "legend", "mixture_snapshots", "new_figure", "save_figure"]
 
 
-def new_figure(rows: int = 1, columns: int = 1, width: float = 7.2, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+def new_figure(
+    rows: int = 1, columns: int = 1, width: float = 7.2, height: float = 3.2
+) -> tuple[Figure, np.ndarray]:
     """Return a figure in the house style and its axes [rows, columns]; sizes in inches."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -62,8 +65,14 @@ def band(axes: Axes, values: xr.DataArray, label: str, colour: str, share: float
     drawn = ~np.all(np.isnan(data), axis=0)
     generation = values["generation"].values[drawn]
     low, middle, high = np.nanquantile(data[:, drawn], [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(generation, middle, color=colour, label=label)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Draw the legend, small and without a frame."""
+    axes.legend(**{"fontsize": 7.5, "frameon": False, **options})
 
 
 def mixture_snapshots(
@@ -89,20 +98,29 @@ def mixture_snapshots(
         colour: of the model.
         num_points: drawn from the recorded mixture, for the eye.
     """
-    spread = 4.2 * np.sqrt(np.max(truth_covariances)) + np.ptp(truth_means[:, 0]) / 2
+    sigma = np.sqrt(np.max(truth_covariances))
+    centre, reach = truth_means.mean(axis=0), np.ptp(truth_means, axis=0) / 2 + 3 * sigma
+    reach = np.maximum(reach, 0.7 * reach.max())
     rng = np.random.default_rng(0)
     for panel, generation in zip(axes, generations):
         row = arm.sel(seed=seed, generation=generation)
-        weights, means, covariances = (row[name].values.astype(float) for name in ("weights", "means", "covariances"))
+        weights, means, covariances = (
+            row[name].values.astype(float) for name in ("weights", "means", "covariances")
+        )
         for mean, covariance in zip(truth_means, truth_covariances):
             panel.add_patch(_ellipse(mean, covariance, facecolor="#dddddd", edgecolor="#aaaaaa", zorder=1))
-        counts = rng.multinomial(num_points, weights / weights.sum())
+        reached = bool(np.isfinite(weights).all())  # an interrupted run may end before
+        counts = rng.multinomial(num_points, weights / weights.sum()) if reached else []
         for count, mean, covariance in zip(counts, means, covariances):
             if count:
                 points = rng.multivariate_normal(mean, covariance, count, check_valid="ignore")
                 panel.plot(*points.T, ".", color=colour, markersize=2, alpha=0.5, zorder=2)
-                panel.add_patch(_ellipse(mean, covariance, fill=False, edgecolor=colour, linewidth=1.4, zorder=3))
-        panel.set(xlim=(-spread, spread), ylim=(-spread, spread), aspect="equal", xticks=[], yticks=[])
+                panel.add_patch(
+                    _ellipse(mean, covariance, fill=False, edgecolor=colour, linewidth=1.4, zorder=3)
+                )
+        (left, bottom), (right, top) = centre - reach, centre + reach
+        panel.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
         panel.set_title(f"generation {generation}")
 
 
@@ -119,8 +137,8 @@ def digit_rows(panel: Axes, images: np.ndarray, generations: Sequence[int], side
         panel.axhline(side * row - 0.5, color="#666666", linewidth=0.5)
 
 
-def _ellipse(mean: np.ndarray, covariance: np.ndarray, sigmas: float = 2.0, **style: object) -> Ellipse:
+def _ellipse(mean: np.ndarray, covariance: np.ndarray, sigmas: float = 2.0, **style: Any) -> Ellipse:
     values, vectors = np.linalg.eigh(covariance)
     width, height = 2 * sigmas * np.sqrt(np.maximum(values, 0))
     angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
-    return Ellipse(tuple(mean), width, height, angle=angle, **style)  # type: ignore[arg-type]
+    return Ellipse(tuple(mean), width, height, angle=angle, **style)

@@ -55,7 +55,9 @@ def fresh(sampler: Callable[[Key, int], Samples]) -> Source:
 
     def draw(key: Key, state: PyTree, num: int | None, like: Any) -> Any:
         if num is None:
-            raise ValueError("`count` must be given with fresh(sampler), which has no end; for example count=100.")
+            raise ValueError(
+                "`count` must be given with fresh(sampler), which has no end; for example count=100."
+            )
         data = sampler(key, num)
         return data.enter(like.frame) if isinstance(data, Samples) and isinstance(like, Samples) else data
 
@@ -135,7 +137,8 @@ def subsample(num_samples: int) -> Regime:
         need_rows(synthetic, "subsample()", "use it with a model that draws points")
         if num_samples > synthetic.num_rows:
             raise ValueError(
-                f"`num_samples` of subsample() must be at most the {synthetic.num_rows} rows it receives, got {num_samples}."
+                f"`num_samples` of subsample() must be at most the {synthetic.num_rows} rows it receives, "
+                f"got {num_samples}."
             )
         return ()
 
@@ -163,7 +166,9 @@ def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: in
     >>> paper_setting_b = replace_part(original(), fraction=0.1)
     """
     if (fraction is None) == (count is None):
-        raise ValueError("replace_part() takes exactly one of `fraction` and `count`; for example fraction=0.1.")
+        raise ValueError(
+            "replace_part() takes exactly one of `fraction` and `count`; for example fraction=0.1."
+        )
     if fraction is not None:
         check_fraction("fraction", fraction)
     if count is not None:
@@ -182,7 +187,7 @@ def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: in
             return synthetic, state
         drawn = source.draw(key_source, state, num_rows if count is None else count, synthetic)
         if count is None:
-            is_real = jax.random.uniform(key_slots, (num_rows,)) < fraction
+            is_real = jax.random.uniform(key_slots, (num_rows,)) < jnp.asarray(fraction)
             return _choose(is_real, drawn, synthetic), state
         slots = jax.random.permutation(key_slots, num_rows)[:count]
         put = lambda a, b: a.at[slots].set(b)  # noqa: E731

@@ -20,7 +20,9 @@ _MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not testable": "
 
 def write_report(runs: list[RunDirectory], path: Path) -> Path:
     """Write the page of one run, or of several together, and return its path."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["number"] = _number
     template = environment.from_string(_TEMPLATE.read_text())
     path.write_text(template.render(runs=[_view(run) for run in runs], marks=_MARKS))

@@ -49,12 +49,17 @@ def to_dataset(
 def kept_params(states: dict[int, PyTree]) -> xr.Dataset:
     """Return the params of chosen generations as variables `params.<path>`, dims (seed, kept_generation, ...)."""
     generations = sorted(states)
-    leaves = {generation: jax.tree.flatten_with_path(states[generation].params)[0] for generation in generations}
+    leaves = {
+        generation: jax.tree.flatten_with_path(states[generation].params)[0] for generation in generations
+    }
     variables = {}
     for position, (path, _) in enumerate(leaves[generations[0]]):
         name = "params" + jax.tree_util.keystr(path)
         values = np.stack([leaves[generation][position][1] for generation in generations], axis=1)
-        variables[name] = (("seed", "kept_generation", *(f"{name}_{axis}" for axis in range(values.ndim - 2))), values)
+        variables[name] = (
+            ("seed", "kept_generation", *(f"{name}_{axis}" for axis in range(values.ndim - 2))),
+            values,
+        )
     return xr.Dataset(variables, {"kept_generation": generations})
 
 

@@ -30,6 +30,7 @@ import xarray as xr
 
 from collapse_jax.claims import Verdict, judge
 from collapse_jax.drivers import run_compiled, segment_stops
+from collapse_jax.errors import check_count
 from collapse_jax.plots import save_figure
 from collapse_jax.results import Records, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
@@ -82,7 +83,9 @@ class RunDirectory:
     def append(self, arm: int, start: int, stop: int, records: Records) -> None:
         """Write one segment's records durably."""
         name = f"arm{arm:03d}-{start:08d}-{stop:08d}.npz"
-        _write_atomically(self.path / "records" / name, lambda part: np.savez(part, **records))
+        _write_atomically(
+            self.path / "records" / name, lambda part: np.savez(part, allow_pickle=False, **records)
+        )
 
     def segments(self, arm: int) -> list[Records]:
         """Return an arm's records, segment by segment; each file is whole, or not there."""
@@ -118,9 +121,13 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise ValueError(f"{path} is a file; choose a directory for --out.")
     held = {entry.name for entry in path.iterdir()}
     if "config.json" in held and not overwrite:
-        raise ValueError(f"{path} already holds a run; choose another --out, or add --overwrite to replace it.")
+        raise ValueError(
+            f"{path} already holds a run; choose another --out, or add --overwrite to replace it."
+        )
     if held and "config.json" not in held:
-        raise ValueError(f"{path} holds files that are not a run ({sorted(held)[0]}, ...); choose another --out.")
+        raise ValueError(
+            f"{path} holds files that are not a run ({sorted(held)[0]}, ...); choose another --out."
+        )
 
 
 def execute(
@@ -136,10 +143,16 @@ def execute(
         ValueError: bad configuration, bad data, or a directory that must not be written to.
     """
     check_free(path, overwrite=overwrite)
+    for name in ("generations", "seeds", "lanes"):
+        check_count(name, getattr(config, name))
     plan = study.load().build(config)
     stops = segment_stops(config.generations, plan.segment_length)
-    _check_run_size(config)
-    description = {"study": study.name, "preset": preset, "command": command, "config": dataclasses.asdict(config)}
+    description = {
+        "study": study.name,
+        "preset": preset,
+        "command": command,
+        "config": dataclasses.asdict(config),
+    }
     run = RunDirectory.create(path, description, overwrite=overwrite)
     root, begun, status = jax.random.key(config.seed), time.monotonic(), "finished"
     try:
@@ -191,7 +204,9 @@ def find_runs(path: Path) -> list[RunDirectory]:
     places = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())] if path.is_dir() else []
     runs = [RunDirectory(place) for place in places if (place / "config.json").is_file()]
     if not runs:
-        raise ValueError(f"{path} holds no run (no config.json there or one level below); name the --out of a run.")
+        raise ValueError(
+            f"{path} holds no run (no config.json there or one level below); name the --out of a run."
+        )
     return runs
 
 
@@ -206,7 +221,9 @@ def assemble_if_needed(run: RunDirectory) -> None:
     description = run.description
     study = find_study(description["study"])
     if not run.segments(0):
-        raise ValueError(f"{run.path} stopped before its first segment was finished; run it again with --overwrite.")
+        raise ValueError(
+            f"{run.path} stopped before its first segment was finished; run it again with --overwrite."
+        )
     run.finish(study.load().build(study.config_from(description["config"])), "interrupted", 0.0)
 
 
@@ -220,17 +237,13 @@ def _assemble(plan: Plan, segments: list[list[Records]]) -> xr.Dataset:
     return xr.concat(arms, plan.dim, join="outer", combine_attrs="override")
 
 
-def _check_run_size(config: Any) -> None:
-    for name in ("generations", "seeds"):
-        value = getattr(config, name)
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}; choose a larger one.")
-
-
 def _provenance() -> dict[str, Any]:
     """Return versions, device, commit and date."""
     return {
-        "versions": {**{name: version(name) for name in _RECORDED_VERSIONS}, "python": platform.python_version()},
+        "versions": {
+            **{name: version(name) for name in _RECORDED_VERSIONS},
+            "python": platform.python_version(),
+        },
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}",
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -242,7 +255,11 @@ def _commit() -> str | None:
     here = Path(__file__).resolve().parent
     try:
         found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, timeout=5
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

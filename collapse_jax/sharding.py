@@ -16,8 +16,8 @@ LANES = "lanes"
 def lane_mesh(num_blocks: int, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     """Return a mesh of at most `num_blocks` of the devices, along the axis `LANES`.
 
-    >>> lane_mesh(1).shape
-    OrderedDict({'lanes': 1})
+    >>> dict(lane_mesh(1).shape)
+    {'lanes': 1}
     """
     chosen = tuple(jax.devices() if devices is None else devices)[:num_blocks]
     return _mesh(chosen)

@@ -41,12 +41,16 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
         raise ValueError(f"`split` must be 'train' or 't10k', got '{split}'.")
     if folder is None:
         if split != "train":
-            raise ValueError("the embedded digits have no 't10k' split; give a folder of the four MNIST files.")
+            raise ValueError(
+                "the embedded digits have no 't10k' split; give a folder of the four MNIST files."
+            )
         prefix, home = "mnist-first10000", _EMBEDDED
     else:
         prefix, home = split, Path(folder)
         if not home.is_dir():
-            raise ValueError(f"the MNIST folder {home} does not exist; name the folder that holds {split}-images-idx3-ubyte.")
+            raise ValueError(
+                f"the MNIST folder {home} does not exist; name the folder that holds {split}-images-idx3-ubyte."
+            )
     images = read_idx(_find(home, f"{prefix}-images-idx3-ubyte"))
     labels = read_idx(_find(home, f"{prefix}-labels-idx1-ubyte"))
     if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
@@ -70,7 +74,9 @@ def read_idx(path: Path) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({error}); download the file again.") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE:
-        raise ValueError(f"{path} is not an IDX file of unsigned bytes; expected one of the four MNIST files.")
+        raise ValueError(
+            f"{path} is not an IDX file of unsigned bytes; expected one of the four MNIST files."
+        )
     header = 4 + 4 * content[3]
     shape = tuple(np.frombuffer(content[4:header], ">u4").tolist()) if len(content) >= header else ()
     if len(shape) != content[3] or len(content) != header + math.prod(shape):

@@ -68,7 +68,9 @@ def two_gaussians(separation: float = 4.0) -> GaussianMixture:
     """
     check_positive("separation", separation)
     half = separation / 2
-    return GaussianMixture(np.array([0.5, 0.5]), np.array([[-half, 0.0], [half, 0.0]]), np.stack([np.eye(2)] * 2))
+    return GaussianMixture(
+        np.array([0.5, 0.5]), np.array([[-half, 0.0], [half, 0.0]]), np.stack([np.eye(2)] * 2)
+    )
 
 
 def single_cloud() -> GaussianMixture:

@@ -164,7 +164,9 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
     true_mean, true_cov = total_moments(true_params.components)
     true_tril = cholesky(true_cov)
 
-    def of_params(name: str, dims: tuple[str, ...], unit: str, function: Callable[[MixtureParams], Array]) -> Metric:
+    def of_params(
+        name: str, dims: tuple[str, ...], unit: str, function: Callable[[MixtureParams], Array]
+    ) -> Metric:
         return Metric(name, dims, unit, lambda key, snapshot: function(snapshot.params))
 
     def absolute(params: MixtureParams) -> Components:
@@ -182,7 +184,12 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
         return log_l2_distance(*snapshot.params, *snapshot.origin)
 
     metrics = [
-        of_params("log_total_variance", (), "nats", lambda p: frames.log_total_variance(p.frame, jnp.eye(len(true_mean)))),
+        of_params(
+            "log_total_variance",
+            (),
+            "nats",
+            lambda p: frames.log_total_variance(p.frame, jnp.eye(len(true_mean))),
+        ),
         of_params("log_within_variance", (), "nats", _log_within_variance),
         of_params("weights", ("component",), "1", lambda p: p.components.weights),
         of_params("means", ("component", "axis"), "data units", lambda p: absolute(p).means),
@@ -200,7 +207,9 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
 
 def _log_within_variance(params: MixtureParams) -> Array:
     """Return log sum_k w_k tr C_k, nats."""
-    per_component = jax.vmap(lambda tril: frames.log_total_variance(params.frame, tril))(params.components.scale_tril)
+    per_component = jax.vmap(lambda tril: frames.log_total_variance(params.frame, tril))(
+        params.components.scale_tril
+    )
     return jax.nn.logsumexp(per_component, b=params.components.weights)
 
 
@@ -219,7 +228,9 @@ def _points(data: Samples, num_components: int) -> tuple[Array, Array]:
     """
     rows = data.live_rows()
     if not isinstance(rows, jax.Array) or rows.ndim != 2:
-        raise ValueError(f"a mixture needs data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them.")
+        raise ValueError(
+            f"a mixture needs data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them."
+        )
     if rows.shape[0] < num_components:
         raise ValueError(
             f"{num_components} components need at least as many points, got {rows.shape[0]}; "

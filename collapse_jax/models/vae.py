@@ -69,7 +69,9 @@ def vae(
 
     def init(key: Key, real: Any) -> VAEParams:
         if real.num_rows and real.x.shape[1:] != (num_pixels,):
-            raise ValueError(f"the VAE needs rows of {num_pixels} pixels, got {real.x.shape[1:]}; set `num_pixels`.")
+            raise ValueError(
+                f"the VAE needs rows of {num_pixels} pixels, got {real.x.shape[1:]}; set `num_pixels`."
+            )
         return init_mlp(key, num_pixels, num_hidden, num_latents)
 
     def fit(key: Key, params: VAEParams, data: Any) -> tuple[VAEParams, Losses]:

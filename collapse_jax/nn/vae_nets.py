@@ -34,7 +34,12 @@ class VAEParams(NamedTuple):
 
 def init_mlp(key: Key, num_pixels: int, num_hidden: int, num_latents: int) -> VAEParams:
     """Return random weights, uniform within 1/sqrt(inputs) as PyTorch's linear layers are."""
-    shapes = ((num_pixels, num_hidden), (num_hidden, 2 * num_latents), (num_latents, num_hidden), (num_hidden, num_pixels))
+    shapes = (
+        (num_pixels, num_hidden),
+        (num_hidden, 2 * num_latents),
+        (num_latents, num_hidden),
+        (num_hidden, num_pixels),
+    )
     return VAEParams(*(_init_linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes)))
 
 

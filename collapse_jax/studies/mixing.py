@@ -1,12 +1,24 @@
 """The regimes that a study's configuration can name. Called by the studies' build modules."""
 
 from collapse_jax.chain import Regime
-from collapse_jax.regimes import accumulate, add, compose, original, replace, replace_part, subsample, weight_real, window
+from collapse_jax.regimes import (
+    accumulate,
+    add,
+    compose,
+    original,
+    replace,
+    replace_part,
+    subsample,
+    weight_real,
+    window,
+)
 
 REGIMES = ("replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real")
 
 
-def named_regime(name: str, *, real_fraction: float, window_size: int, num_samples: int, generations: int) -> Regime:
+def named_regime(
+    name: str, *, real_fraction: float, window_size: int, num_samples: int, generations: int
+) -> Regime:
     """Return the regime that a configuration names.
 
     Args:

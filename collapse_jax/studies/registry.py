@@ -47,8 +47,15 @@ class Study(NamedTuple):
 STUDIES = {
     study.name: study
     for study in (
-        Study("gmm", "Gaussian mixtures refitted to their own samples", GMM_PRESETS, "collapse_jax.studies.gmm.study"),
-        Study("vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"),
+        Study(
+            "gmm",
+            "Gaussian mixtures refitted to their own samples",
+            GMM_PRESETS,
+            "collapse_jax.studies.gmm.study",
+        ),
+        Study(
+            "vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"
+        ),
     )
 }
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-RegimeName = Literal["replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real"]
+RegimeName = Literal[
+    "replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real"
+]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ analogue is said beside each claim.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +16,7 @@ from collapse_jax.chain import build_chain
 from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence
 from collapse_jax.datasets.synthetic import GaussianMixture, single_cloud, two_gaussians
 from collapse_jax.models.mixture import mixture, mixture_metrics
-from collapse_jax.plots import COLOURS, band, mixture_snapshots, new_figure
+from collapse_jax.plots import COLOURS, band, legend, mixture_snapshots, new_figure
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
@@ -49,7 +51,9 @@ def build(config: GMMConfig) -> Plan:
             config.regime, real_fraction=config.real_fraction, window_size=config.window_size,
             num_samples=num_samples, generations=config.generations,
         )  # fmt: skip
-        arms.append(Arm(num_samples, build_chain(model, regime, truth.sampler(num_samples), num_samples, metrics)))
+        arms.append(
+            Arm(num_samples, build_chain(model, regime, truth.sampler(num_samples), num_samples, metrics))
+        )
     return Plan("num_samples", tuple(arms), segment_length=50, lanes=config.lanes)
 
 
@@ -63,7 +67,9 @@ def evidence(config: GMMConfig, dataset: xr.Dataset) -> list[Evidence]:
     gathered = []
     for num_samples in config.num_samples:
         arm = dataset.sel(num_samples=num_samples)
-        gathered += _collapse_evidence(config, arm, num_samples) + _published_evidence(config, arm, num_samples)
+        gathered += _collapse_evidence(config, arm, num_samples) + _published_evidence(
+            config, arm, num_samples
+        )
     return gathered
 
 
@@ -101,9 +107,12 @@ def _collapse_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
         _at(lost, arm, 2000, label, lambda g: log_variance.sel(generation=g) - total < math.log(0.01)),
         Evidence(
             law,
-            np.exp(log_variance.sel(generation=num_fits - 1).values - total) / float(replace_variance(num_fits, num_samples)),
+            np.exp(log_variance.sel(generation=num_fits - 1).values - total)
+            / float(replace_variance(num_fits, num_samples)),
             EXACT if config.regime == "replace" else ANALOGUE,
-            "" if config.regime == "replace" else f"the law is replace()'s, the run's regime is {config.regime}",
+            ""
+            if config.regime == "replace"
+            else f"the law is replace()'s, the run's regime is {config.regime}",
         ),
     ]
 
@@ -118,7 +127,8 @@ def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) ->
         target = math.log10(_PUBLISHED_L2[num_samples])
         claim = Claim(
             f"published-l2-M{num_samples}",
-            f"M={num_samples}: L2 distance to generation 0 is near {_PUBLISHED_L2[num_samples]:g} at generation 2,050 (log10).",
+            f"M={num_samples}: L2 distance to generation 0 is near {_PUBLISHED_L2[num_samples]:g} "
+            "at generation 2,050 (log10).",
             source, (target - 0.3, target + 0.3), "range", 64,
         )  # fmt: skip
         measure = lambda g: arm["log_l2_origin"].sel(generation=g) / math.log(10)  # noqa: E731
@@ -141,7 +151,9 @@ def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) ->
     return gathered
 
 
-def _at(claim: Claim, arm: xr.Dataset, generation: int, label: str, measure, unmet: str = "") -> Evidence:  # noqa: ANN001
+def _at(
+    claim: Claim, arm: xr.Dataset, generation: int, label: str, measure: Callable[[int], Any], unmet: str = ""
+) -> Evidence:
     """Return evidence measured at one generation, or why it cannot be."""
     if not unmet and generation >= arm.sizes["generation"]:
         unmet = f"needs generation {generation}, the run ends at {arm.sizes['generation'] - 1}"
@@ -165,7 +177,7 @@ def _snapshot_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     truth = _truth(config)
     shown = [g for g in SNAPSHOTS if g < dataset.sizes["generation"]]
     arms = config.num_samples
-    figure, axes = new_figure(len(arms), len(shown), width=1.75 * len(shown), height=1.95 * len(arms))
+    figure, axes = new_figure(len(arms), len(shown), width=1.75 * len(shown), height=1.6 * len(arms))
     for row, (num_samples, colour) in enumerate(zip(arms, COLOURS)):
         arm = dataset.sel(num_samples=num_samples)
         mixture_snapshots(axes[row], arm, shown, truth.means, truth.covariances, colour=colour)
@@ -184,17 +196,38 @@ def _variance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     total = _truth(config).total_variance
     num_seeds = dataset.sizes["seed"]
     for num_samples, colour in zip(config.num_samples, COLOURS):
-        ratio = np.exp(dataset["log_total_variance"].sel(num_samples=num_samples)) / total
+        ratio: xr.DataArray = (
+            xr.ufuncs.exp(dataset["log_total_variance"].sel(num_samples=num_samples)) / total
+        )
         band(panel, ratio, f"M = {num_samples}, {config.regime}: median, 90 % of {num_seeds} seeds", colour)
         mean = ratio.mean("seed")
-        panel.plot(mean["generation"], mean, color=colour, linewidth=0.9, linestyle="--", label=f"M = {num_samples}: mean of seeds")
+        panel.plot(
+            mean["generation"],
+            mean,
+            color=colour,
+            linewidth=0.9,
+            linestyle="--",
+            label=f"M = {num_samples}: mean of seeds",
+        )
         if config.regime == "replace":
             law = np.asarray(replace_variance(ratio["generation"].values + 1, num_samples))
             panel.plot(ratio["generation"], law, color="black", linewidth=1.1, linestyle=":", zorder=5)
     if config.regime == "replace":
-        panel.plot([], [], color="black", linestyle=":", linewidth=1.1, label=r"exact law of the expectation, $(1-1/M)^n$")
-    panel.set(yscale="log", xlabel="generation", ylabel="total variance / truth", xlim=(0, dataset.sizes["generation"] - 1))
-    panel.legend(fontsize=7.5)
+        panel.plot(
+            [],
+            [],
+            color="black",
+            linestyle=":",
+            linewidth=1.1,
+            label=r"exact law of the expectation, $(1-1/M)^n$",
+        )
+    panel.set(
+        yscale="log",
+        xlabel="generation",
+        ylabel="total variance / truth",
+        xlim=(0, dataset.sizes["generation"] - 1),
+    )
+    legend(panel)
     return Illustration(
         "variance",
         "Total variance against generation. The expectation follows the dotted law exactly; late in a run it is "
@@ -206,15 +239,15 @@ def _variance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
 def _distance_figure(dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 3, width=9.0)
     panels = {
-        "L2 distance to the truth, squared (log10)": dataset["log_l2_truth"] / math.log(10),
-        "L2 distance to generation 0, squared (log10)": dataset["log_l2_origin"] / math.log(10),
-        "W2 to the truth, squared (total moments)": dataset["w2_truth"],
+        "log10 squared L2, to the truth": dataset["log_l2_truth"] / math.log(10),
+        "log10 squared L2, to generation 0": dataset["log_l2_origin"] / math.log(10),
+        "squared W2 to the truth": dataset["w2_truth"],
     }
     for panel, (title, values) in zip(axes[0], panels.items()):
         for num_samples, colour in zip(dataset["num_samples"].values, COLOURS):
             band(panel, values.sel(num_samples=num_samples), f"M = {num_samples}", colour)
         panel.set(title=title, xlabel="generation")
-    axes[0, 0].legend()
+    legend(axes[0, 0])
     return Illustration(
         "distance",
         "Distances to the truth and to generation 0, median and 90 % of seeds. Near collapse the L2 distance "

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-RegimeName = Literal["replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real"]
+RegimeName = Literal[
+    "replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real"
+]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class VAEConfig:
 
 
 PRESETS = {
-    "smoke": VAEConfig(num_samples=500, generations=3, seeds=2, num_digits=1000, num_steps=60, num_measured=200, lanes=2),
+    "smoke": VAEConfig(
+        num_samples=500, generations=3, seeds=2, num_digits=1000, num_steps=60, num_measured=200, lanes=2,
+    ),
     "laptop": VAEConfig(),
     "paper": VAEConfig(
         num_samples=60_000, num_steps=7031, batch_size=256, num_latents=20, learning_rate=1e-3,

@@ -18,7 +18,7 @@ from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.errors import check_count
 from collapse_jax.metrics import high_frequency_energy
 from collapse_jax.models.vae import vae, vae_metrics
-from collapse_jax.plots import COLOURS, band, digit_rows, new_figure
+from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.vae.config import VAEConfig
@@ -75,7 +75,8 @@ def evidence(config: VAEConfig, dataset: xr.Dataset) -> list[Evidence]:
     ratio = _blur_ratio(config)
     blurred = Claim(
         "digits-blur",
-        f"By generation 10 the images keep less high-frequency energy than a one-pixel blur leaves real digits ({ratio:.2f}).",
+        "By generation 10 the images keep less high-frequency energy than a one-pixel blur leaves real digits "
+        f"({ratio:.2f}).",
         source, (-math.inf, ratio), "mean", _MIN_SEEDS,
     )  # fmt: skip
 
@@ -95,7 +96,9 @@ def evidence(config: VAEConfig, dataset: xr.Dataset) -> list[Evidence]:
             f"The latent spread of generation {generation} is {low:.3f} to {high:.3f} (within 0.05).",
             "published code, five runs", ((low + high) / 2 - 0.05, (low + high) / 2 + 0.05), "mean", _MIN_SEEDS,
         )  # fmt: skip
-        gathered.append(Evidence(claim, np.array([]), ANALOGUE, "exact protocol only: the published net is convolutional"))
+        gathered.append(
+            Evidence(claim, np.array([]), ANALOGUE, "exact protocol only: the published net is convolutional")
+        )
     return gathered
 
 
@@ -104,7 +107,9 @@ def _real_digits(config: VAEConfig) -> Samples:
     if config.num_digits is not None:
         check_count("num_digits", config.num_digits)
         if config.num_digits > len(images):
-            raise ValueError(f"`num_digits` must be at most the {len(images)} digits there are, got {config.num_digits}.")
+            raise ValueError(
+                f"`num_digits` must be at most the {len(images)} digits there are, got {config.num_digits}."
+            )
         images = images[: config.num_digits]
     if config.draws == "bernoulli":
         images = _binarise(jax.random.key(config.seed), images)
@@ -126,23 +131,36 @@ def _blur_ratio(config: VAEConfig) -> float:
 def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     shown = [g for g in SHOWN if g < arm.sizes["generation"]]
     figure, axes = new_figure(1, 1, width=9.0, height=0.5 * len(shown) + 0.3)
-    digit_rows(axes[0, 0], arm["images"].sel(seed=0, generation=shown).transpose("generation", "image", "pixel").values, shown)
+    digit_rows(
+        axes[0, 0],
+        arm["images"].sel(seed=0, generation=shown).transpose("generation", "image", "pixel").values,
+        shown,
+    )
     caption = f"Images drawn by model g ({config.regime}, M = {config.num_samples}, decoder {config.draws}, seed 0)."
     return Illustration("digits", caption, figure)
 
 
 def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 2, width=8.0)
-    label = f"MLP VAE, {config.regime}, M = {config.num_samples}: median, 90 % of {arm.sizes['seed']} seeds"
+    label = f"MLP, {config.regime}, M = {config.num_samples}: median, 90 % of {arm.sizes['seed']} seeds"
     band(axes[0, 0], arm["latent_spread"], label, COLOURS[0])
     low, high = np.array(_PUBLISHED_SPREAD).T
-    axes[0, 0].vlines(np.arange(1, 6), low, high, color=COLOURS[1], linewidth=4, label="published, convolutional net, 5 runs")
-    axes[0, 0].set(title="latent spread under the encoder of generation 0", xlabel="generation", ylim=(0, None))
-    axes[0, 0].legend(fontsize=7)
+    axes[0, 0].vlines(
+        np.arange(1, 6),
+        low,
+        high,
+        color=COLOURS[1],
+        linewidth=4,
+        label="published, convolutional net, 5 runs",
+    )
+    axes[0, 0].set(
+        title="latent spread, encoder of generation 0", xlabel="generation", ylim=(0, None)
+    )
+    legend(axes[0, 0])
     band(axes[0, 1], arm["latent_mean"], "", COLOURS[0])
     axes[0, 1].axhspan(-0.075, 0.075, color="#bbbbbb", alpha=0.3, label="published: within 0.075 of 0")
-    axes[0, 1].set(title="latent mean under the encoder of generation 0", xlabel="generation")
-    axes[0, 1].legend(fontsize=7)
+    axes[0, 1].set(title="latent mean, encoder of generation 0", xlabel="generation")
+    legend(axes[0, 1])
     caption = "How model 0's encoder sees later images: their codes shrink towards one point."
     return Illustration("latent", caption, figure)
 

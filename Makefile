@@ -1,0 +1,40 @@
+# Every target makes what it needs: a virtual environment, and the package in it.
+# Nothing is installed again while pyproject.toml and constraints.txt stay as they are.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+CONSTRAINTS ?= constraints.txt
+PRESET      ?= laptop
+OUT         ?= runs/$(PRESET)
+
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+
+.PHONY: help reproduce test lint clean
+
+help:
+	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
+	@echo "make test                                              run the tests"
+	@echo "make lint                                              style, types, import directions"
+
+reproduce: $(VENV)/.installed-base
+	$(VENV)/bin/collapse-jax reproduce --preset $(PRESET) --out $(OUT) $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test $(VENV)/.installed-lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest tests/test_imports.py
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "collapse_jax needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.$(if $(filter-out base,$*),[$*])'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

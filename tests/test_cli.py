@@ -1,0 +1,98 @@
+"""The command line as a person types it: answers, exit codes, one sentence for every mistake."""
+
+import gzip
+import subprocess
+import sys
+import time
+
+import pytest
+
+from collapse_jax.cli import run_command
+
+
+def _read(arguments, capsys):
+    code = run_command(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_is_quick_and_imports_no_jax():
+    code = "import sys, collapse_jax.cli as c; c.run_command(['--help']); sys.exit('jax' in sys.modules)"
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "reproduce" in done.stdout
+    assert time.monotonic() - begun < 3  # the target is 1 s on a quiet machine
+
+
+def test_list_names_every_study_and_preset(capsys):
+    code, out, _ = _read(["list"], capsys)
+    assert code == 0 and all(word in out for word in ("gmm", "vae", "smoke", "laptop", "paper"))
+
+
+_SMALL = ["--preset", "smoke", "--num-samples", "40", "--generations", "4", "--seeds", "2", "--lanes", "2"]
+
+
+def test_run_ends_with_verdicts_and_the_path_of_the_report(capsys, tmp_path):
+    out_dir = tmp_path / "run"
+    code, out, _ = _read(["run", "gmm", *_SMALL, "--held-out", "10", "--out", str(out_dir)], capsys)
+    assert code == 0 and "not testable" in out
+    assert str(out_dir / "report.html") in out.replace("\n", "")
+    assert (out_dir / "report.html").is_file()
+    code, out, _ = _read(["report", str(out_dir)], capsys)
+    assert code == 0 and "report.html" in out
+    code, _, err = _read(["run", "gmm", *_SMALL, "--out", str(out_dir)], capsys)
+    assert code == 2 and "--overwrite" in err
+
+
+_MISTAKES = {
+    "no such command": (["rum"], "did you mean 'run'?"),
+    "no such study": (["run", "gmn"], "did you mean 'gmm'?"),
+    "no such preset": (["run", "gmm", "--preset", "laptob"], "did you mean 'laptop'?"),
+    "no such preset to reproduce": (["reproduce", "--preset", "papper"], "did you mean 'paper'?"),
+    "M below 2": (["run", "gmm", "--num-samples", "1"], "`num_samples` must be at least 2"),
+    "no M": (["run", "gmm", "--num-samples"], "at least one M"),
+    "K below 1": (["run", "gmm", "--num-components", "0"], "`num_components` must be at least 1"),
+    "fewer points than components": (["run", "gmm", "--num-samples", "3", "--num-components", "5"], "at least as many points"),
+    "fraction above 1": (["run", "gmm", "--regime", "replace-part", "--real-fraction", "1.5"], "must lie in [0, 1]"),
+    "fraction without a regime": (["run", "gmm", "--real-fraction", "0.5"], "has no meaning"),
+    "no seeds": (["run", "gmm", "--seeds", "0"], "`seeds` must be at least 1"),
+    "no generations": (["run", "gmm", "--generations", "-3"], "`generations` must be at least 1"),
+    "no lanes": (["run", "gmm", "--lanes", "0"], "`lanes` must be at least 1"),
+    "negative tolerance": (["run", "gmm", "--tol", "-1"], "`tol` must be positive"),
+    "no such folder": (["run", "vae", "--data-folder", "/no/such/folder"], "does not exist"),
+    "too many digits": (["run", "vae", "--num-digits", "20000"], "at most the 10000 digits"),
+    "nothing to store": (["run", "vae", "--synthetic", "fresh", "--regime", "accumulate"], "must store data"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES)
+def test_a_mistake_gets_one_sentence_and_writes_nothing(mistake, capsys, tmp_path):
+    arguments, sentence = _MISTAKES[mistake]
+    if arguments[0] in ("run", "reproduce"):
+        arguments = [*arguments, "--out", str(tmp_path / "run")]
+    code, _, err = _read(arguments, capsys)
+    assert code == 2 and sentence in err and "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run", "gmm", "--seads", "3"], ["run", "gmm", "--start", "wram"]])
+def test_an_unknown_option_or_choice_is_refused_with_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_command(arguments)
+    assert stopped.value.code == 2
+    assert "seeds" in capsys.readouterr().err or arguments[2] == "--start"
+
+
+def test_truncated_digits_are_named(capsys, tmp_path):
+    content = gzip.compress(b"\0\0\x08\x03" + (10).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content[:-9])
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + (10).to_bytes(4, "big") + bytes(10))
+    code, _, err = _read(["run", "vae", "--data-folder", str(tmp_path), "--out", str(tmp_path / "run")], capsys)
+    assert code == 2 and "train-images-idx3-ubyte.gz" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_report_of_nothing_is_refused(capsys, tmp_path):
+    code, _, err = _read(["report", str(tmp_path)], capsys)
+    assert code == 2 and "holds no run" in err
