@@ -28,6 +28,9 @@ _HOMES = {
     "compose": "regimes",
     "original": "regimes",
     "fresh": "regimes",
+    "gaussian": "models.gaussian",
+    "gaussian_truth": "models.gaussian",
+    "gaussian_metrics": "models.gaussian",
     "mixture": "models.mixture",
     "mixture_metrics": "models.mixture",
     "vae": "models.vae",
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from collapse_jax.datasets.mnist import load_mnist
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
     from collapse_jax.drivers import run_compiled, run_host, segment_stops
+    from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import vae, vae_metrics
     from collapse_jax.regimes import (

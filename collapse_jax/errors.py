@@ -20,8 +20,8 @@ def is_concrete(value: object) -> bool:
     return jax is None or not isinstance(value, jax.core.Tracer)
 
 
-def check_count(name: str, value: object, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`.
+def check_count(name: str, value: Any, minimum: int = 1) -> Any:
+    """Return `value`, an integer of at least `minimum`; tracers pass unchecked.
 
     Raises:
         ValueError: the value is below `minimum`.
@@ -30,6 +30,8 @@ def check_count(name: str, value: object, minimum: int = 1) -> int:
     >>> check_count("num_samples", 100)
     100
     """
+    if not is_concrete(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"`{name}` must be an integer, got {value!r}; write it without a decimal point.")
     if value < minimum:

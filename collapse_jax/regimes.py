@@ -59,7 +59,7 @@ def fresh(sampler: Callable[[Key, int], Samples]) -> Source:
                 "`count` must be given with fresh(sampler), which has no end; for example count=100."
             )
         data = sampler(key, num)
-        return data.enter(like.frame) if isinstance(data, Samples) and isinstance(like, Samples) else data
+        return data.enter(like.frame) if hasattr(data, "enter") and hasattr(like, "frame") else data
 
     return Source(lambda real, synthetic: (), draw)
 

@@ -1,15 +1,25 @@
 """Closed forms for recursive training: what the simulations are tested against and drawn over.
 
-Any fit that matches the sample mean and the maximum-likelihood covariance (Gaussian, categorical,
-full-covariance mixture after any number of EM steps) obeys E Var_n = (1 - G_n) Var_0, where G_n is the
-probability that two draws from model n descend from the same real draw. Here n counts fits: model g of
-a chain has n = g + 1.
+Any fit that matches the sample mean and the maximum-likelihood covariance (Gaussian MLE, categorical,
+full-covariance mixture after any number of EM steps, weighted or not) obeys
+
+    E Var_g = (1 - G_g) Var_0,    Var(mean_g) = G_g Var_0,    E H_g = (1 - G_g) H_0,
+
+where G_g, the identity by descent, is the probability that two draws from model g descend from the same
+real draw and H = 1 - sum p^2. So one scalar recursion predicts a whole regime: the `ibd_*` functions
+return G_0 ... G_g for generations 0 to `num_generations`, model 0 being fitted to `num_real` real points.
+Everything is jit- and vmap-able in its sizes, weights and fractions; `num_generations` is static.
 """
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from collapse_jax.types import Array, ArrayLike
+
+Descent = Float[Array, " num_generations_plus_1"]
 
 
 def replace_variance(num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike) -> Float[Array, "..."]:
@@ -22,7 +32,7 @@ def replace_variance(num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike) ->
         num_fits: n = generation + 1.
         num_samples: M, the same in every generation.
 
-    Reference: Alemohammad et al. (2023), eq. 1, for the Gaussian; any moment-exact fit by identity by descent.
+    Reference: Alemohammad et al. (2023), eq. 1, for the Gaussian; by identity by descent for the rest.
 
     >>> round(float(replace_variance(20, 100)), 4)
     0.8179
@@ -43,3 +53,225 @@ def replace_variance_error(
     samples = jnp.asarray(num_samples, float)
     growth = jnp.expm1(num_fits * (jnp.log1p(1.0 / samples) - jnp.log1p(-1.0 / samples)))
     return jnp.sqrt(growth / num_seeds)
+
+
+def ibd_replace(num_generations: int, num_real: ArrayLike, num_samples: ArrayLike) -> Descent:
+    """Return G under `replace`: 1 - G_g = (1 - 1/N0) prod (1 - 1/M_i).
+
+    Args:
+        num_generations: g, static.
+        num_real: N0.
+        num_samples: M, a number or one for each generation (a schedule).
+
+    Shumailov et al. (2024) say the variance stays finite "only if M_i grows superlinearly"; the exact
+    condition is sum 1/M_i < inf (M_i = i log i is superlinear and fails).
+
+    >>> [round(float(g), 4) for g in ibd_replace(2, 10, 10)]
+    [0.1, 0.19, 0.271]
+    """
+    sizes = jnp.broadcast_to(jnp.asarray(num_samples, float), (num_generations,))
+    kept = jnp.concatenate([jnp.log1p(-1.0 / jnp.asarray(num_real, float))[None], jnp.log1p(-1.0 / sizes)])
+    return -jnp.expm1(jnp.cumsum(kept))
+
+
+def ibd_accumulate(num_generations: int, num_real: ArrayLike, num_samples: ArrayLike) -> Descent:
+    """Return G under `accumulate`: 1 - G falls by the factor 1 - m_t / N_t^2, N_t the pool's size.
+
+    With batches of one size M the limit of 1 - G is sin(pi/sqrt M)/(pi/sqrt M), so M G -> pi^2/6 only as M
+    grows (1.605 at M = 20). A growing pool converges iff sum m_t / N_t^2 < inf.
+
+    Args:
+        num_generations: g, static.
+        num_real: N0.
+        num_samples: M, a number or one for each generation (growing batches).
+
+    Reference: Gerstgrasser et al. (2024); Dey and Donoho (2024) for pi^2/6.
+    """
+    sizes = jnp.broadcast_to(jnp.asarray(num_samples, float), (num_generations,))
+    batches = jnp.concatenate([jnp.asarray(num_real, float)[None], sizes])
+    pool = jnp.cumsum(batches)
+    return -jnp.expm1(jnp.cumsum(jnp.log1p(-batches / pool**2)))
+
+
+def ibd_accumulate_subsample(num_generations: int, num_samples: ArrayLike) -> Descent:
+    """Return G under `compose(accumulate(), subsample(M))` with N0 = M: bounded, M G -> pi^2/2 - 2.
+
+    F, for two members of the pool of t batches: 1 - F' = (1 - F)(1 - (3M - 1)/((t+1)M ((t+1)M - 1))).
+
+    Reference: the regime of Kazdan et al. (2024).
+    """
+    size = jnp.asarray(num_samples, float)
+    rounds = jnp.arange(1, num_generations + 1) + 1.0
+    factors = 1 - (3 * size - 1) / (rounds * size * (rounds * size - 1))
+    distinct = jnp.concatenate([jnp.ones(1), jnp.cumprod(factors)])
+    return 1 - (1 - 1 / size) * distinct
+
+
+def ibd_fresh_counts(num_generations: int, num_real: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike) -> Descent:
+    """Return G when every fit sees `fresh` new real and `synthetic` points: G' = 1/N + n_s (n_s - 1) G / N^2.
+
+    Bounded for any amount of synthetic data: G* = N / (N^2 - n_s^2 + n_s) -> 1/(2 n_r + 1).
+
+    Reference: the fresh data loop of Alemohammad et al. (2023).
+    """
+    total = jnp.asarray(fresh, float) + synthetic
+    start = 1 / jnp.asarray(num_real, float)
+    return _iterate(num_generations, start, lambda g: 1 / total + synthetic * (synthetic - 1) * g / total**2)
+
+
+def ibd_fresh_fraction(
+    num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, fraction: ArrayLike
+) -> Descent:
+    """Return G when each of M points is new real data with probability r: G' = 1/M + (1 - 1/M)(1 - r)^2 G."""
+    size = jnp.asarray(num_samples, float)
+    start = 1 / jnp.asarray(num_real, float)
+    return _iterate(num_generations, start, lambda g: 1 / size + (1 - 1 / size) * (1 - fraction) ** 2 * g)
+
+
+def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: ArrayLike) -> Descent:
+    """Return G under `add(original())`: the fixed real set beside `synthetic` points in every fit.
+
+    C, for a draw from the model and a real point: C' = 1/N + (n_s/N) C;
+    G' = 1/N + (2 n_r n_s C + n_s (n_s - 1) G)/N^2. The limit, (n_r + 3 n_s)/(n_r^2 + 2 n_r n_s + n_s), is at most
+    3/(2 n_r + 1): Alemohammad et al. (2023) say that fixed real data only delay collapse; in the
+    moment-exact model they bound the error at one half more than real data alone.
+    """
+    real = jnp.asarray(num_real, float)
+    total = real + synthetic
+
+    def step(cross: Array, g: Array) -> tuple[Array, Array]:
+        pairs = 2 * real * synthetic * cross + synthetic * (synthetic - 1) * g
+        return 1 / total + synthetic / total * cross, 1 / total + pairs / total**2
+
+    return _iterate_pair(num_generations, 1 / real, step)
+
+
+def ibd_original_counts(
+    num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, kept: ArrayLike
+) -> Descent:
+    """Return G under `replace_part(original(), count=a)`: a of M slots hold distinct real points.
+
+    C' = (a/M)/N0 + (b/M) C; G' = 1/M + (2 a b C + b (b - 1) G)/M^2, b = M - a. Ten per cent of N0 = M: 6.21/M.
+
+    Reference: setting B of Shumailov et al. (2024).
+    """
+    real, size = jnp.asarray(num_real, float), jnp.asarray(num_samples, float)
+    rest = size - kept
+
+    def step(cross: Array, g: Array) -> tuple[Array, Array]:
+        pairs = 2 * kept * rest * cross + rest * (rest - 1) * g
+        return kept / size / real + rest / size * cross, 1 / size + pairs / size**2
+
+    return _iterate_pair(num_generations, 1 / real, step)
+
+
+def ibd_original_fraction(
+    num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, fraction: ArrayLike
+) -> Descent:
+    """Return G under `replace_part(original(), fraction=r)`: each slot is real with probability r.
+
+    C' = r/N0 + (1 - r) C; G' = 1/M + (1 - 1/M)(2 r (1 - r) C + (1 - r)^2 G), for M <= N0.
+    """
+    real, size = jnp.asarray(num_real, float), jnp.asarray(num_samples, float)
+    rest = 1 - jnp.asarray(fraction)
+
+    def step(cross: Array, g: Array) -> tuple[Array, Array]:
+        pairs = 2 * fraction * rest * cross + rest**2 * g
+        return fraction / real + rest * cross, 1 / size + (1 - 1 / size) * pairs
+
+    return _iterate_pair(num_generations, 1 / real, step)
+
+
+def ibd_weight_fresh(
+    num_generations: int, num_real: ArrayLike, weight: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike
+) -> Descent:
+    """Return G under `weight_real(fresh(sampler), weight=w, count=n)`: G' = w^2/n + (1 - w)^2 (1/m + (1 - 1/m) G).
+
+    Reference: the mixed loop of He et al. (2025).
+    """
+    rest, start = (1 - jnp.asarray(weight)) ** 2, 1 / jnp.asarray(num_real, float)
+    return _iterate(
+        num_generations,
+        start,
+        lambda g: weight**2 / fresh + rest * (1 / synthetic + (1 - 1 / synthetic) * g),
+    )
+
+
+def ibd_weight_original(
+    num_generations: int, num_real: ArrayLike, weight: ArrayLike, synthetic: ArrayLike
+) -> Descent:
+    """Return G under `weight_real(original(), weight=w)`: the fixed real set carries the share w.
+
+    C' = w/N0 + (1 - w) C; G' = w^2/N0 + 2 w (1 - w) C + (1 - w)^2 (1/m + (1 - 1/m) G). No share beats w = 1.
+    """
+    real, rest = jnp.asarray(num_real, float), 1 - jnp.asarray(weight)
+
+    def step(cross: Array, g: Array) -> tuple[Array, Array]:
+        drawn = rest**2 * (1 / synthetic + (1 - 1 / synthetic) * g)
+        return weight / real + rest * cross, weight**2 / real + 2 * weight * rest * cross + drawn
+
+    return _iterate_pair(num_generations, 1 / real, step)
+
+
+def ibd_window(num_generations: int, num_samples: ArrayLike, num_batches: int) -> Descent:
+    """Return G under `window(k)` with N0 = M, by the recursion of batch-by-batch identities.
+
+    F_ij, for distinct members of batches i and j; a draw from the model is a uniform member of the last k
+    batches. k = 1 is `replace`, k > g is `accumulate`; in between G still goes to 1.
+    """
+    size = jnp.asarray(num_samples, float)
+
+    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        shared, alive = carry  # F [k, k], newest last; 1 for batches that exist
+        within = shared + jnp.eye(num_batches) * (1 - jnp.diagonal(shared)) / size  # two draws may be one member
+        weight = alive / jnp.sum(alive)
+        with_each = within @ weight
+        g = weight @ with_each
+        shifted = jnp.zeros_like(shared).at[:-1, :-1].set(shared[1:, 1:])
+        shifted = shifted.at[-1, :-1].set(with_each[1:]).at[:-1, -1].set(with_each[1:]).at[-1, -1].set(g)
+        return (shifted, jnp.concatenate([alive[1:], jnp.ones(1)])), g
+
+    alive = jnp.zeros(num_batches).at[-1].set(1.0)
+    _, identities = jax.lax.scan(step, (jnp.zeros((num_batches, num_batches)), alive), None, num_generations + 1)
+    return identities
+
+
+def he_optimal_weight(ratio: ArrayLike) -> Array:
+    """Return the best share of fresh real data, w* = (sqrt(k^2 + 4 k) - k)/2, k = n_real/n_synthetic.
+
+    The golden ratio's reciprocal, 0.618, at k = 1. Exact for the mean of known variance with one fresh real
+    batch in every generation; the MLE variance agrees to O(1/m). With a fixed real set no share beats 1.
+
+    Reference: He et al. (2025).
+
+    >>> round(float(he_optimal_weight(1.0)), 4)
+    0.618
+    """
+    ratio = jnp.asarray(ratio, float)
+    return (jnp.sqrt(ratio**2 + 4 * ratio) - ratio) / 2
+
+
+def _iterate(num_generations: int, start: ArrayLike, step: Callable[[Array], Array]) -> Descent:
+    """Return start, step(start), step(step(start)), ..."""
+
+    def body(g: Array, _: None) -> tuple[Array, Array]:
+        after = step(g)
+        return after, after
+
+    start = jnp.asarray(start, float)
+    _, later = jax.lax.scan(body, start, None, num_generations)
+    return jnp.concatenate([start[None], later])
+
+
+def _iterate_pair(
+    num_generations: int, start: ArrayLike, step: Callable[[Array, Array], tuple[Array, Array]]
+) -> Descent:
+    """Return the second member of a recursion of pairs that both begin at `start`."""
+
+    def body(pair: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        after = step(*pair)
+        return after, after[1]
+
+    start = jnp.asarray(start, float)
+    _, later = jax.lax.scan(body, (start, start), None, num_generations)
+    return jnp.concatenate([start[None], later])

@@ -59,6 +59,27 @@ def inverse(tril: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim di
     return _assemble(rows, dim)
 
 
+def join_factors(*parts: Float[Array, "dim _"]) -> Float[Array, "dim dim"]:
+    """Return the lower triangular F, diagonal not negative, with F F' = sum of part part'.
+
+    By QR, not Cholesky: fewer columns than rows are legal and leave exact zeros. A diagonal entry at the
+    rounding of its row is taken for zero, and with it its column.
+
+    >>> join_factors(jnp.array([[3.0, 4.0]]))
+    Array([[5.]], dtype=float32)
+    """
+    stacked = jnp.concatenate(parts, axis=-1)
+    dim, columns = stacked.shape
+    if dim == 1:
+        return jnp.sqrt(jnp.sum(stacked**2, axis=-1, keepdims=True))
+    upper = jnp.linalg.qr(stacked.T, mode="r")
+    upper = jnp.pad(upper, ((0, max(dim - columns, 0)), (0, 0)))[:dim]
+    lower = (upper * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
+    row_norm = jnp.sqrt(jnp.sum(lower**2, axis=1))
+    real = jnp.diagonal(lower) > 30 * jnp.finfo(lower.dtype).eps * row_norm
+    return jnp.where(real[None, :], lower, 0.0)
+
+
 def _assemble(rows: list[list[Array]], dim: int) -> Array:
     zero = jnp.zeros_like(rows[0][0])
     full = [jnp.stack(row + [zero] * (dim - len(row)), axis=-1) for row in rows]

@@ -1,0 +1,170 @@
+r"""A Gaussian fitted by its mean and covariance, followed in its own coordinates.
+
+One generation under `replace` is L' = L A / sqrt(M - ddof), mean' = mean + L z / sqrt(M), with A the Bartlett
+factor of a Wishart matrix: the log-diagonal of L is a random walk, which the frame carries as a sum of
+logs. Drawn as points or as their exact sufficient statistics. Called by the gaussian study, `verify` and users.
+
+A direction in which the data have no spread (fewer points than dimensions) is not alive: nothing is drawn
+along it, and the frame keeps its scale, so that other data can still be told apart along it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from collapse_jax import frame as frames
+from collapse_jax.chain import Metric, Model
+from collapse_jax.data import Samples
+from collapse_jax.errors import check_choice, check_count
+from collapse_jax.frame import Frame
+from collapse_jax.sufficient import Moments, moments_of
+from collapse_jax.types import Array, ArrayLike, Key
+
+
+class GaussianParams(NamedTuple):
+    """A Gaussian with mean 0 and covariance diag(alive) in the coordinates of `frame`.
+
+    Attributes:
+        frame: leads to data units.
+        alive: 1 for directions with spread, 0 for those without.
+    """
+
+    frame: Frame
+    alive: Float[Array, " dim"]
+
+
+def gaussian(dim: int, *, estimator: str = "unbiased", draws: str = "points", bias: ArrayLike = 1.0) -> Model:
+    """Return the model of a Gaussian fitted by mean and covariance.
+
+    Args:
+        dim: d.
+        estimator: "unbiased", scatter / (M - 1) (the theorem of Shumailov et al. 2024), or "mle",
+            scatter / M (their code).
+        draws: "points", M rows, or "statistics", their mean and scatter drawn from the exact law (Cochran;
+            Bartlett 1934): time and memory do not depend on M, which may be traced, up to 1e9 and beyond.
+        bias: lambda, the sampling bias: draws have lambda times the model's covariance
+            (Alemohammad et al. 2023); may be traced.
+
+    Returns:
+        A model whose fit reports `rank`, the number of directions alive.
+
+    Raises:
+        ValueError: an option out of range.
+
+    >>> from collapse_jax import build_chain, gaussian_truth, replace
+    >>> model = gaussian(1, draws="statistics")
+    >>> chain = build_chain(model, replace(), gaussian_truth(1).moments_sampler(100), num_samples=10**9)
+    >>> state, record = chain.init(jax.random.key(0))
+    >>> int(record["rank"])
+    1
+    """
+    check_count("dim", dim)
+    check_choice("estimator", estimator, ("unbiased", "mle"))
+    check_choice("draws", draws, ("points", "statistics"))
+    ddof = 1.0 if estimator == "unbiased" else 0.0
+
+    def init(key: Key, real: Any) -> GaussianParams:
+        return GaussianParams(frames.data_frame(dim), jnp.ones(dim))
+
+    def fit(key: Key, params: GaussianParams, data: Any) -> tuple[GaussianParams, dict[str, Array]]:
+        moments = data if isinstance(data, Moments) else moments_of(data)
+        if moments.mean.shape != (dim,):
+            raise ValueError(f"`dim` is {dim}, but the data have {moments.mean.shape[-1]} columns; make them agree.")
+        tril = moments.factor / jnp.sqrt(moments.weight - ddof)
+        alive = (jnp.diagonal(tril) > 0).astype(tril.dtype)
+        # a dead direction keeps its scale: the frame stays invertible, and its column of `tril` is zero
+        frame = frames.advance(params.frame, moments.mean, tril + jnp.diag(1 - alive))
+        return GaussianParams(frame, alive), {"rank": jnp.sum(alive).astype(jnp.int32)}
+
+    def sample(key: Key, params: GaussianParams, num_samples: ArrayLike) -> Samples | Moments:
+        spread = params.alive * jnp.sqrt(jnp.asarray(bias, params.alive.dtype))
+        if draws == "statistics":
+            return normal_moments(key, num_samples, spread, params.frame)
+        rows = jax.random.normal(key, (int(num_samples), dim)) * spread  # type: ignore[arg-type]
+        return Samples(rows, jnp.ones(rows.shape[0]), params.frame)
+
+    return Model(init, fit, sample, frame=lambda params: params.frame)
+
+
+def normal_moments(
+    key: Key, num_samples: ArrayLike, spread: Float[Array, " dim"], frame: Frame | None = None
+) -> Moments:
+    """Return the moments of `num_samples` independent points of N(0, diag(spread^2)), from their exact law.
+
+    mean ~ N(0, spread^2 / M), scatter ~ Wishart(M - 1), independent; the Bartlett factor has chi(M - j) on its
+    diagonal and N(0, 1) below, and only M - 1 columns when there are fewer points than dimensions.
+
+    Args:
+        key: randomness.
+        num_samples: M; may be traced.
+        spread: standard deviation of each coordinate.
+        frame: coordinates of the result.
+
+    Reference: Bartlett (1934); Cochran's theorem.
+    """
+    dim = spread.shape[0]
+    key_mean, key_diagonal, key_below = jax.random.split(key, 3)
+    weight = jnp.asarray(num_samples, spread.dtype)
+    freedom = weight - 1 - jnp.arange(dim, dtype=spread.dtype)
+    chi = jnp.sqrt(2 * jax.random.gamma(key_diagonal, jnp.maximum(freedom, 1.0) / 2, (dim,)))
+    below = jnp.tril(jax.random.normal(key_below, (dim, dim)), -1) if dim > 1 else jnp.zeros((1, 1))
+    bartlett = jnp.where(freedom > 0, below + jnp.diag(chi), 0.0)
+    mean = spread * jax.random.normal(key_mean, (dim,)) / jnp.sqrt(weight)
+    return Moments(weight, mean, spread[:, None] * bartlett, frame)
+
+
+class GaussianTruth(NamedTuple):
+    """A known Gaussian N(mean, scale_tril scale_tril')."""
+
+    mean: Float[Array, " dim"]
+    scale_tril: Float[Array, "dim dim"]
+
+    def sample(self, key: Key, num: int) -> Samples:
+        """Return `num` independent points."""
+        noise = jax.random.normal(key, (num, self.mean.shape[0]))
+        return Samples(self.mean + noise @ self.scale_tril.T, jnp.ones(num))
+
+    def moments(self, key: Key, num: ArrayLike) -> Moments:
+        """Return the moments of `num` independent points, from their exact law."""
+        drawn = normal_moments(key, num, jnp.ones_like(self.mean))
+        mean = self.mean + self.scale_tril @ drawn.mean
+        return Moments(drawn.weight, mean, self.scale_tril @ drawn.factor)
+
+    def sampler(self, num: int) -> Callable[[Key], Samples]:
+        """Return the function key -> `num` points."""
+        return lambda key: self.sample(key, num)
+
+    def moments_sampler(self, num: ArrayLike) -> Callable[[Key], Moments]:
+        """Return the function key -> the moments of `num` points."""
+        return lambda key: self.moments(key, num)
+
+
+def gaussian_truth(dim: int, scale_tril: ArrayLike | None = None) -> GaussianTruth:
+    """Return the Gaussian of mean 0, by default with unit covariance.
+
+    >>> gaussian_truth(2).scale_tril.shape
+    (2, 2)
+    """
+    check_count("dim", dim)
+    return GaussianTruth(jnp.zeros(dim), jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float))
+
+
+def gaussian_metrics() -> tuple[Metric, ...]:
+    """Return what a Gaussian chain records.
+
+    Returns:
+        `mean` (data units), `log_scale` (nats: the log-diagonal of the Cholesky factor, whose slopes are the
+        Lyapunov exponents; a dead direction's is that of its last life) and `log_total_variance` (nats).
+    """
+
+    def total(params: GaussianParams) -> Array:
+        return frames.log_total_variance(params.frame, jnp.diag(params.alive))
+
+    return (
+        Metric("mean", ("axis",), "data units", lambda key, s: s.params.frame.location),
+        Metric("log_scale", ("axis",), "nats", lambda key, s: s.params.frame.log_scale),
+        Metric("log_total_variance", (), "nats", lambda key, s: total(s.params)),
+    )

@@ -1,0 +1,96 @@
+"""Sufficient statistics as data sets: a generation then costs O(1) in M, exactly.
+
+A model that draws statistics draws the statistic of M virtual points directly, from its exact law; merging
+two of them is what pooling their points would give. So `accumulate()` is a merge and takes O(1) memory.
+A regime that must see single points refuses them when the chain is built. Called by `models`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from collapse_jax import triangular
+from collapse_jax.data import Samples
+from collapse_jax.frame import Frame
+from collapse_jax.types import Array, ArrayLike
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class Moments(NamedTuple):
+    """Weight, mean and scatter of points.
+
+    Attributes:
+        weight: how many points the moments stand for.
+        mean: in the coordinates of `frame`.
+        factor: lower triangular; factor @ factor.T is the sum of squares about the mean. A factor, not the
+            matrix, so that fewer points than dimensions stay exactly rank-deficient.
+        frame: coordinates; None means data units.
+    """
+
+    weight: Float[Array, ""]
+    mean: Float[Array, " dim"]
+    factor: Float[Array, "dim dim"]
+    frame: Frame | None = None
+
+    num_rows = 0  # no slots: a store of moments needs no room
+
+    @property
+    def total_weight(self) -> Array:
+        """How many points the moments stand for."""
+        return self.weight
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Return the moments of the pooled points.
+
+        Reference: Chan, Golub and LeVeque (1983), on factors.
+        """
+        total = self.weight + other.weight
+        share = other.weight / jnp.where(total > 0, total, 1.0)
+        gap = other.mean - self.mean
+        between = gap * jnp.sqrt(self.weight * share)
+        factor = triangular.join_factors(self.factor, other.factor, between[:, None])
+        return Moments(total, self.mean + share * gap, factor, self.frame)
+
+    def scale(self, factor: ArrayLike) -> "Moments":
+        """Return the moments of points each standing for `factor` times as many."""
+        return self._replace(weight=self.weight * factor, factor=self.factor * jnp.sqrt(factor))
+
+    def reserve(self, capacity: int) -> "Moments":
+        """Return the moments as they are: they need no room."""
+        return self
+
+    def append(self, batch: "Moments", start: Int[Array, ""]) -> "Moments":
+        """Return the moments with those of `batch` merged in."""
+        return self.merge(batch)
+
+    def follow(self, frame: Frame) -> "Moments":
+        """Return the moments in the coordinates of `frame`, the successor of their own."""
+        back = triangular.inverse(frame.ratio)
+        mean = jnp.matmul(back, self.mean - frame.shift, precision=_HIGHEST)
+        return Moments(self.weight, mean, jnp.matmul(back, self.factor, precision=_HIGHEST), frame)
+
+    def enter(self, frame: Frame | None) -> "Moments":
+        """Return moments given in data units in the coordinates of `frame`."""
+        if frame is None:
+            return self
+        back = triangular.inverse(frame.unit_tril) * jnp.exp(-frame.log_scale)[:, None]
+        mean = jnp.matmul(back, self.mean - frame.location, precision=_HIGHEST)
+        return Moments(self.weight, mean, jnp.matmul(back, self.factor, precision=_HIGHEST), frame)
+
+
+def moments_of(samples: Samples) -> Moments:
+    """Return the moments of rows [num_rows, dim], honouring their weights.
+
+    Raises:
+        ValueError: the rows are not vectors.
+    """
+    rows: Any = samples.live_rows()
+    if not isinstance(rows, jax.Array) or rows.ndim != 2:
+        raise ValueError(f"moments need data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them.")
+    total = jnp.sum(samples.weight)
+    mean = jnp.matmul(samples.weight, rows, precision=_HIGHEST) / jnp.where(total > 0, total, 1.0)
+    centred = jnp.sqrt(samples.weight)[:, None] * (rows - mean)
+    return Moments(total, mean, triangular.join_factors(centred.T), samples.frame)
