@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Int
 
 from collapse_jax.data import Samples, check_samples, follow_frame
@@ -158,7 +159,7 @@ def build_chain(
     model: Model,
     regime: Regime,
     real: Samples | Callable[[Key], Any],
-    num_samples: int,
+    num_samples: Any,
     metrics: Sequence[Metric] = (),
 ) -> Chain:
     """Return the chain of `model` under `regime`, checked by tracing two generations.
@@ -167,7 +168,8 @@ def build_chain(
         model: what is fitted and sampled.
         regime: what each generation trains on.
         real: the real data set, the same for every seed; or key -> data set, drawn anew for each seed.
-        num_samples: M, how many points each generation draws; at least 2.
+        num_samples: M, how many points each generation draws, at least 2; or a schedule, M_0, M_1, ..., for
+            models that draw statistics. A number may be traced there, too.
         metrics: what to record.
 
     Raises:
@@ -182,7 +184,8 @@ def build_chain(
     >>> int(state.generation), bool(record["is_finite"])
     (1, True)
     """
-    check_count("num_samples", num_samples, minimum=2)
+    size_of, num_sizes = _sizes(num_samples)
+    rooms = [room for room in (regime.max_generations, num_sizes) if room is not None]
     if isinstance(real, Samples):
         check_samples(real)
     elif not callable(real):
@@ -207,7 +210,7 @@ def build_chain(
         key_real, key_init, key_fit, key_sample, key_metrics = jax.random.split(key, 5)
         data = real if isinstance(real, Samples) else real(key_real)
         params, info = model.fit(key_fit, model.init(key_init, data), data)
-        synthetic = model.sample(key_sample, params, num_samples)
+        synthetic = model.sample(key_sample, params, size_of(0))
         record = measure(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
         if model.frame is not None:
             data = data.follow(model.frame(params))
@@ -222,7 +225,7 @@ def build_chain(
         params, info = yield from run("fit", model.fit, key_fit, state.params, training)
         if model.frame is not None:
             regime_state = follow_frame(regime_state, model.frame(params))
-        synthetic = yield from run("sample", model.sample, key_sample, params, num_samples)
+        synthetic = yield from run("sample", model.sample, key_sample, params, size_of(state.generation + 1))
         snapshot = Snapshot(state.generation + 1, params, state.origin, synthetic, training)
         record = measure(key_metrics, snapshot, info)
         return _strong(State(snapshot.generation, params, state.origin, synthetic, regime_state)), record
@@ -234,7 +237,7 @@ def build_chain(
         return generation(key, state, _in_pieces)
 
     _check_carry(init, step)
-    return Chain(init, step, pieces, tuple(metrics), regime.max_generations)
+    return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None))
 
 
 def exhaust(generator: Generator[Any, None, Any]) -> Any:
@@ -276,6 +279,16 @@ def _strong(tree: PyTree) -> PyTree:
 def _all_finite(params: Params) -> Array:
     floating = [a for a in jax.tree.leaves(params) if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in floating] or [jnp.asarray(True)]))
+
+
+def _sizes(num_samples: Any) -> tuple[Callable[[Any], Any], int | None]:
+    """Return generation -> M, and for how many generations a schedule lasts."""
+    if np.ndim(num_samples) == 0:
+        check_count("num_samples", num_samples, minimum=2)
+        return lambda generation: num_samples, None
+    sizes = [check_count("num_samples", int(size), minimum=2) for size in num_samples]
+    schedule = jnp.asarray(sizes)
+    return lambda generation: schedule[generation], len(sizes) - 1
 
 
 def _check_metric_names(metrics: Sequence[Metric]) -> None:

@@ -39,6 +39,20 @@ def check_count(name: str, value: Any, minimum: int = 1) -> Any:
     return int(value)
 
 
+def static_size(num_samples: Any) -> int:
+    """Return the number of points to draw, which must be known before compiling.
+
+    Raises:
+        TypeError: it is traced: a swept size or a schedule.
+    """
+    if not is_concrete(num_samples):
+        raise TypeError(
+            "a model that draws points needs a fixed `num_samples`; use draws='statistics', or draw the largest "
+            "size and add the regime schedule(sizes)."
+        )
+    return int(num_samples)
+
+
 def check_fraction(name: str, value: Any) -> Any:
     """Return `value`, a fraction in [0, 1]; tracers pass unchecked.
 

@@ -28,7 +28,16 @@ _STYLE: Any = {
     "svg.fonttype": "none",
 }
 
-__all__ = ["COLOURS", "Figure", "band", "digit_rows", "legend", "mixture_snapshots", "new_figure", "save_figure"]
+__all__ = [
+    "COLOURS",
+    "Figure",
+    "band",
+    "digit_rows",
+    "legend",
+    "mixture_snapshots",
+    "new_figure",
+    "save_figure",
+]
 
 
 def new_figure(
@@ -110,7 +119,7 @@ def mixture_snapshots(
         for mean, covariance in zip(truth_means, truth_covariances):
             panel.add_patch(_ellipse(mean, covariance, facecolor="#dddddd", edgecolor="#aaaaaa", zorder=1))
         reached = bool(np.isfinite(weights).all())  # an interrupted run may end before
-        counts = rng.multinomial(num_points, weights / weights.sum()) if reached else []
+        counts: Any = rng.multinomial(num_points, weights / weights.sum()) if reached else []
         for count, mean, covariance in zip(counts, means, covariances):
             if count:
                 points = rng.multivariate_normal(mean, covariance, count, check_valid="ignore")

@@ -10,7 +10,7 @@ augmentation loop (Alemohammad et al. 2023) is `add(original())`, the fresh data
 `compose(accumulate(g), subsample(M))`. Called by users and studies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,8 @@ import jax.numpy as jnp
 
 from collapse_jax.chain import Regime
 from collapse_jax.data import Samples, distinct_indices, need_rows
-from collapse_jax.errors import check_count, check_fraction
+from collapse_jax.errors import check_choice, check_count, check_fraction
+from collapse_jax.frame import to_data_units
 from collapse_jax.types import Array, ArrayLike, Key, PyTree
 
 
@@ -240,6 +241,78 @@ def weight_real(source: Source, *, weight: ArrayLike, count: int | None = None) 
         return synthetic.scale(1.0 - weight).merge(real), state
 
     return Regime(source.init, update)
+
+
+def schedule(sizes: Sequence[int]) -> Regime:
+    """Return the regime that trains generation g on the first `sizes[g - 1]` rows of what it receives.
+
+    A schedule M_n for models that draw points: they draw the largest size. Models that draw statistics take
+    the schedule as `num_samples` itself.
+
+    Raises:
+        ValueError: no size, a size below 2, or above the rows there are.
+        TypeError: the data have no single points.
+    """
+    if not len(sizes):
+        raise ValueError("`sizes` must name at least one M; for example schedule([100, 200, 400]).")
+    limits = jnp.asarray([check_count("sizes", int(size), minimum=2) for size in sizes])
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        need_rows(synthetic, "schedule()", "give the sizes as `num_samples` to build_chain")
+        if max(sizes) > synthetic.num_rows:
+            raise ValueError(
+                f"`sizes` ask for {max(sizes)} rows, but {synthetic.num_rows} are drawn; raise `num_samples`."
+            )
+        return jnp.asarray(0)
+
+    def update(key: Key, synthetic: Samples, done: PyTree) -> tuple[Samples, PyTree]:
+        kept = jnp.arange(synthetic.num_rows) < limits[done]
+        return synthetic._replace(weight=synthetic.weight * kept), done + 1
+
+    return Regime(init, update, len(sizes))
+
+
+def curate(
+    score: Callable[[Array], Array], num_candidates: int, *, choice: str = "best", sharpness: ArrayLike = 1.0
+) -> Regime:
+    """Return the regime in which someone picks one of every `num_candidates` rows.
+
+    M rows give M / num_candidates for training: draw that many times more.
+
+    Args:
+        score: rows in data units -> one score a row.
+        num_candidates: K; 1 is `replace()`.
+        choice: "best", the highest score, or "luce", with probability proportional to exp(sharpness * score)
+            (Bradley and Terry 1952, for K = 2).
+        sharpness: of the choice; may be traced.
+
+    Raises:
+        ValueError: M is not a multiple of K, or an unknown choice.
+        TypeError: the data have no single points.
+
+    Reference: Ferbach et al. (2024).
+    """
+    check_count("num_candidates", num_candidates)
+    check_choice("choice", choice, ("best", "luce"))
+
+    def init(real: Any, synthetic: Any) -> PyTree:
+        need_rows(synthetic, "curate()", "use it with a model that draws points")
+        if synthetic.num_rows % num_candidates:
+            raise ValueError(
+                f"`num_candidates` {num_candidates} must divide the {synthetic.num_rows} rows; draw a multiple."
+            )
+        return ()
+
+    def update(key: Key, synthetic: Samples, state: PyTree) -> tuple[Samples, PyTree]:
+        rows = synthetic.x if synthetic.frame is None else to_data_units(synthetic.frame, synthetic.x)
+        scores = score(rows).reshape(-1, num_candidates)
+        if choice == "luce":
+            # a Gumbel for each candidate turns the best into a draw from exp(score)
+            scores = jnp.asarray(sharpness) * scores + jax.random.gumbel(key, scores.shape)
+        picked = jnp.argmax(scores, axis=1) + num_candidates * jnp.arange(scores.shape[0])
+        return synthetic.take(picked), state
+
+    return Regime(init, update)
 
 
 def compose(*regimes: Regime) -> Regime:

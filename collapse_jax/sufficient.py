@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from collapse_jax import triangular
 from collapse_jax.data import Samples
 from collapse_jax.frame import Frame
-from collapse_jax.types import Array, ArrayLike
+from collapse_jax.types import Array, ArrayLike, PyTree
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -35,7 +35,10 @@ class Moments(NamedTuple):
     factor: Float[Array, "dim dim"]
     frame: Frame | None = None
 
-    num_rows = 0  # no slots: a store of moments needs no room
+    @property
+    def num_rows(self) -> int:
+        """No slots: a store of moments needs no room."""
+        return 0
 
     @property
     def total_weight(self) -> Array:
@@ -81,6 +84,51 @@ class Moments(NamedTuple):
         return Moments(self.weight, mean, jnp.matmul(back, self.factor, precision=_HIGHEST), frame)
 
 
+class Sums(NamedTuple):
+    """Statistics that add when points are pooled: counts, totals, normal equations.
+
+    Attributes:
+        weight: how many points they are over.
+        values: any pytree of sums over those points.
+        frame: for scale families, the unit of `values` (one dimension).
+    """
+
+    weight: Float[Array, ""]
+    values: PyTree
+    frame: Frame | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """No slots: a store of sums needs no room."""
+        return 0
+
+    @property
+    def total_weight(self) -> Array:
+        """How many points the sums are over."""
+        return self.weight
+
+    def merge(self, other: "Sums") -> "Sums":
+        """Return the sums over the pooled points."""
+        values = jax.tree.map(jnp.add, self.values, other.values)
+        return Sums(self.weight + other.weight, values, self.frame)
+
+    def scale(self, factor: ArrayLike) -> "Sums":
+        """Return the sums over points each standing for `factor` times as many."""
+        return Sums(self.weight * factor, jax.tree.map(lambda a: a * factor, self.values), self.frame)
+
+    def reserve(self, capacity: int) -> "Sums":
+        """Return the sums as they are: they need no room."""
+        return self
+
+    def append(self, batch: "Sums", start: Int[Array, ""]) -> "Sums":
+        """Return the sums with those of `batch` added."""
+        return self.merge(batch)
+
+    def follow(self, frame: Frame) -> "Sums":
+        """Return the sums in units of the new scale."""
+        return Sums(self.weight, jax.tree.map(lambda a: a / frame.ratio[0, 0], self.values), frame)
+
+
 def moments_of(samples: Samples) -> Moments:
     """Return the moments of rows [num_rows, dim], honouring their weights.
 
@@ -89,7 +137,9 @@ def moments_of(samples: Samples) -> Moments:
     """
     rows: Any = samples.live_rows()
     if not isinstance(rows, jax.Array) or rows.ndim != 2:
-        raise ValueError(f"moments need data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them.")
+        raise ValueError(
+            f"moments need data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them."
+        )
     total = jnp.sum(samples.weight)
     mean = jnp.matmul(samples.weight, rows, precision=_HIGHEST) / jnp.where(total > 0, total, 1.0)
     centred = jnp.sqrt(samples.weight)[:, None] * (rows - mean)

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples
-from collapse_jax.errors import check_choice, check_count
+from collapse_jax.errors import check_choice, check_count, check_positive, static_size
 from collapse_jax.frame import Frame
 from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.types import Array, ArrayLike, Key
@@ -36,7 +36,14 @@ class GaussianParams(NamedTuple):
     alive: Float[Array, " dim"]
 
 
-def gaussian(dim: int, *, estimator: str = "unbiased", draws: str = "points", bias: ArrayLike = 1.0) -> Model:
+def gaussian(
+    dim: int,
+    *,
+    estimator: str = "unbiased",
+    draws: str = "points",
+    bias: ArrayLike = 1.0,
+    cut: float | None = None,
+) -> Model:
     """Return the model of a Gaussian fitted by mean and covariance.
 
     Args:
@@ -47,6 +54,7 @@ def gaussian(dim: int, *, estimator: str = "unbiased", draws: str = "points", bi
             Bartlett 1934): time and memory do not depend on M, which may be traced, up to 1e9 and beyond.
         bias: lambda, the sampling bias: draws have lambda times the model's covariance
             (Alemohammad et al. 2023); may be traced.
+        cut: draw only points within `cut` standard deviations in each direction (top-p sampling); needs points.
 
     Returns:
         A model whose fit reports `rank`, the number of directions alive.
@@ -64,6 +72,12 @@ def gaussian(dim: int, *, estimator: str = "unbiased", draws: str = "points", bi
     check_count("dim", dim)
     check_choice("estimator", estimator, ("unbiased", "mle"))
     check_choice("draws", draws, ("points", "statistics"))
+    if cut is not None:
+        check_positive("cut", cut)
+        if draws == "statistics":
+            raise ValueError(
+                "`cut` needs single points: there is no shortcut for truncated draws; use draws='points'."
+            )
     ddof = 1.0 if estimator == "unbiased" else 0.0
 
     def init(key: Key, real: Any) -> GaussianParams:
@@ -72,7 +86,9 @@ def gaussian(dim: int, *, estimator: str = "unbiased", draws: str = "points", bi
     def fit(key: Key, params: GaussianParams, data: Any) -> tuple[GaussianParams, dict[str, Array]]:
         moments = data if isinstance(data, Moments) else moments_of(data)
         if moments.mean.shape != (dim,):
-            raise ValueError(f"`dim` is {dim}, but the data have {moments.mean.shape[-1]} columns; make them agree.")
+            raise ValueError(
+                f"`dim` is {dim}, but the data have {moments.mean.shape[-1]} columns; make them agree."
+            )
         tril = moments.factor / jnp.sqrt(moments.weight - ddof)
         alive = (jnp.diagonal(tril) > 0).astype(tril.dtype)
         # a dead direction keeps its scale: the frame stays invertible, and its column of `tril` is zero
@@ -83,8 +99,11 @@ def gaussian(dim: int, *, estimator: str = "unbiased", draws: str = "points", bi
         spread = params.alive * jnp.sqrt(jnp.asarray(bias, params.alive.dtype))
         if draws == "statistics":
             return normal_moments(key, num_samples, spread, params.frame)
-        rows = jax.random.normal(key, (int(num_samples), dim)) * spread  # type: ignore[arg-type]
-        return Samples(rows, jnp.ones(rows.shape[0]), params.frame)
+        size = (static_size(num_samples), dim)
+        noise = (
+            jax.random.normal(key, size) if cut is None else jax.random.truncated_normal(key, -cut, cut, size)
+        )
+        return Samples(noise * spread, jnp.ones(size[0]), params.frame)
 
     return Model(init, fit, sample, frame=lambda params: params.frame)
 
@@ -149,7 +168,9 @@ def gaussian_truth(dim: int, scale_tril: ArrayLike | None = None) -> GaussianTru
     (2, 2)
     """
     check_count("dim", dim)
-    return GaussianTruth(jnp.zeros(dim), jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float))
+    return GaussianTruth(
+        jnp.zeros(dim), jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float)
+    )
 
 
 def gaussian_metrics() -> tuple[Metric, ...]:

@@ -153,9 +153,7 @@ def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         linewidth=4,
         label="published, convolutional net, 5 runs",
     )
-    axes[0, 0].set(
-        title="latent spread, encoder of generation 0", xlabel="generation", ylim=(0, None)
-    )
+    axes[0, 0].set(title="latent spread, encoder of generation 0", xlabel="generation", ylim=(0, None))
     legend(axes[0, 0])
     band(axes[0, 1], arm["latent_mean"], "", COLOURS[0])
     axes[0, 1].axhspan(-0.075, 0.075, color="#bbbbbb", alpha=0.3, label="published: within 0.075 of 0")

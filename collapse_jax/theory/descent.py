@@ -107,15 +107,17 @@ def ibd_accumulate_subsample(num_generations: int, num_samples: ArrayLike) -> De
     return 1 - (1 - 1 / size) * distinct
 
 
-def ibd_fresh_counts(num_generations: int, num_real: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike) -> Descent:
+def ibd_fresh_counts(
+    num_generations: int, num_real: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike
+) -> Descent:
     """Return G when every fit sees `fresh` new real and `synthetic` points: G' = 1/N + n_s (n_s - 1) G / N^2.
 
     Bounded for any amount of synthetic data: G* = N / (N^2 - n_s^2 + n_s) -> 1/(2 n_r + 1).
 
     Reference: the fresh data loop of Alemohammad et al. (2023).
     """
-    total = jnp.asarray(fresh, float) + synthetic
-    start = 1 / jnp.asarray(num_real, float)
+    real, fresh, synthetic = _arrays(num_real, fresh, synthetic)
+    total, start = fresh + synthetic, 1 / real
     return _iterate(num_generations, start, lambda g: 1 / total + synthetic * (synthetic - 1) * g / total**2)
 
 
@@ -123,9 +125,8 @@ def ibd_fresh_fraction(
     num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, fraction: ArrayLike
 ) -> Descent:
     """Return G when each of M points is new real data with probability r: G' = 1/M + (1 - 1/M)(1 - r)^2 G."""
-    size = jnp.asarray(num_samples, float)
-    start = 1 / jnp.asarray(num_real, float)
-    return _iterate(num_generations, start, lambda g: 1 / size + (1 - 1 / size) * (1 - fraction) ** 2 * g)
+    real, size, fraction = _arrays(num_real, num_samples, fraction)
+    return _iterate(num_generations, 1 / real, lambda g: 1 / size + (1 - 1 / size) * (1 - fraction) ** 2 * g)
 
 
 def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: ArrayLike) -> Descent:
@@ -136,7 +137,7 @@ def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: Array
     3/(2 n_r + 1): Alemohammad et al. (2023) say that fixed real data only delay collapse; in the
     moment-exact model they bound the error at one half more than real data alone.
     """
-    real = jnp.asarray(num_real, float)
+    real, synthetic = _arrays(num_real, synthetic)
     total = real + synthetic
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
@@ -155,7 +156,7 @@ def ibd_original_counts(
 
     Reference: setting B of Shumailov et al. (2024).
     """
-    real, size = jnp.asarray(num_real, float), jnp.asarray(num_samples, float)
+    real, size, kept = _arrays(num_real, num_samples, kept)
     rest = size - kept
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
@@ -172,8 +173,8 @@ def ibd_original_fraction(
 
     C' = r/N0 + (1 - r) C; G' = 1/M + (1 - 1/M)(2 r (1 - r) C + (1 - r)^2 G), for M <= N0.
     """
-    real, size = jnp.asarray(num_real, float), jnp.asarray(num_samples, float)
-    rest = 1 - jnp.asarray(fraction)
+    real, size, fraction = _arrays(num_real, num_samples, fraction)
+    rest = 1 - fraction
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
         pairs = 2 * fraction * rest * cross + rest**2 * g
@@ -189,7 +190,8 @@ def ibd_weight_fresh(
 
     Reference: the mixed loop of He et al. (2025).
     """
-    rest, start = (1 - jnp.asarray(weight)) ** 2, 1 / jnp.asarray(num_real, float)
+    real, weight, fresh, synthetic = _arrays(num_real, weight, fresh, synthetic)
+    rest, start = (1 - weight) ** 2, 1 / real
     return _iterate(
         num_generations,
         start,
@@ -204,7 +206,8 @@ def ibd_weight_original(
 
     C' = w/N0 + (1 - w) C; G' = w^2/N0 + 2 w (1 - w) C + (1 - w)^2 (1/m + (1 - 1/m) G). No share beats w = 1.
     """
-    real, rest = jnp.asarray(num_real, float), 1 - jnp.asarray(weight)
+    real, weight, synthetic = _arrays(num_real, weight, synthetic)
+    rest = 1 - weight
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
         drawn = rest**2 * (1 / synthetic + (1 - 1 / synthetic) * g)
@@ -223,7 +226,9 @@ def ibd_window(num_generations: int, num_samples: ArrayLike, num_batches: int) -
 
     def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         shared, alive = carry  # F [k, k], newest last; 1 for batches that exist
-        within = shared + jnp.eye(num_batches) * (1 - jnp.diagonal(shared)) / size  # two draws may be one member
+        within = (
+            shared + jnp.eye(num_batches) * (1 - jnp.diagonal(shared)) / size
+        )  # two draws may be one member
         weight = alive / jnp.sum(alive)
         with_each = within @ weight
         g = weight @ with_each
@@ -232,7 +237,9 @@ def ibd_window(num_generations: int, num_samples: ArrayLike, num_batches: int) -
         return (shifted, jnp.concatenate([alive[1:], jnp.ones(1)])), g
 
     alive = jnp.zeros(num_batches).at[-1].set(1.0)
-    _, identities = jax.lax.scan(step, (jnp.zeros((num_batches, num_batches)), alive), None, num_generations + 1)
+    _, identities = jax.lax.scan(
+        step, (jnp.zeros((num_batches, num_batches)), alive), None, num_generations + 1
+    )
     return identities
 
 
@@ -249,6 +256,10 @@ def he_optimal_weight(ratio: ArrayLike) -> Array:
     """
     ratio = jnp.asarray(ratio, float)
     return (jnp.sqrt(ratio**2 + 4 * ratio) - ratio) / 2
+
+
+def _arrays(*numbers: ArrayLike) -> tuple[Array, ...]:
+    return tuple(jnp.asarray(number, float) for number in numbers)
 
 
 def _iterate(num_generations: int, start: ArrayLike, step: Callable[[Array], Array]) -> Descent:

@@ -1,0 +1,195 @@
+"""A categorical distribution refitted to its own counts: the Wright-Fisher model of population genetics.
+
+p' = Multinomial(M, p) / M. A class that is not drawn is gone for good. Drawn as labels or as their counts.
+Called by `verify` and users.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from collapse_jax.chain import Metric, Model
+from collapse_jax.data import Samples, weighted_indices
+from collapse_jax.errors import check_choice, check_count, is_concrete, static_size
+from collapse_jax.sufficient import Sums
+from collapse_jax.types import Array, ArrayLike, Key
+
+FLOAT32_COUNT_LIMIT = 1_000_000  # above it float32 binomials have the wrong variance: x1.38 measured at 1e9
+Transform = Callable[[Float[Array, " K"]], Float[Array, " K"]]
+
+
+def categorical(num_classes: int, *, draws: str = "statistics", transform: Transform | None = None) -> Model:
+    """Return the model of a categorical distribution fitted by counting.
+
+    Args:
+        num_classes: K.
+        draws: "points", M labels, or "statistics", their counts drawn from the multinomial law; M may then be
+            traced.
+        transform: probabilities -> probabilities used for drawing: `temperature`, `top_k`, `top_p`, `min_p`;
+            default none.
+
+    Returns:
+        A model whose params are probabilities [K] and whose fit reports `support`, the classes left.
+
+    Raises:
+        ValueError: an option out of range; when drawn, counts beyond what float32 binomials can hold.
+
+    >>> from collapse_jax import build_chain, replace
+    >>> real = CategoricalTruth(jnp.array([0.5, 0.3, 0.2])).counts_sampler(100)
+    >>> chain = build_chain(categorical(3), replace(), real, num_samples=100)
+    >>> state, record = chain.init(jax.random.key(0))
+    >>> float(state.params.sum()), int(record["support"])
+    (1.0, 3)
+    """
+    check_count("num_classes", num_classes)
+    check_choice("draws", draws, ("points", "statistics"))
+
+    def init(key: Key, real: Any) -> Array:
+        return jnp.full(num_classes, 1.0 / num_classes)
+
+    def fit(key: Key, params: Array, data: Any) -> tuple[Array, dict[str, Array]]:
+        counts = data.values if isinstance(data, Sums) else count_labels(data, num_classes)
+        probabilities = counts / jnp.sum(counts)
+        return probabilities, {"support": jnp.sum(probabilities > 0).astype(jnp.int32)}
+
+    def sample(key: Key, params: Array, num_samples: ArrayLike) -> Samples | Sums:
+        shown = params if transform is None else transform(params)
+        if draws == "statistics":
+            return count_sums(draw_counts(key, num_samples, shown))
+        labels = weighted_indices(key, shown, static_size(num_samples))
+        return Samples(labels, jnp.ones(labels.shape[0]))
+
+    return Model(init, fit, sample)
+
+
+def count_labels(samples: Samples, num_classes: int) -> Float[Array, " K"]:
+    """Return the weight of each label."""
+    return jnp.zeros(num_classes).at[samples.x].add(samples.weight, mode="drop")
+
+
+def count_sums(counts: Float[Array, "*cells"]) -> Sums:
+    """Return counts as a data set."""
+    return Sums(jnp.sum(counts), counts)
+
+
+def draw_counts(key: Key, num_samples: ArrayLike, probabilities: Float[Array, " K"]) -> Float[Array, " K"]:
+    """Return multinomial counts.
+
+    Raises:
+        ValueError: `num_samples` is beyond what float32 binomials can hold, unless x64 is on.
+    """
+    wide = jnp.result_type(float) == jnp.float64
+    if is_concrete(num_samples) and not wide and np.max(num_samples) > FLOAT32_COUNT_LIMIT:
+        raise ValueError(
+            f"`num_samples` must be at most {FLOAT32_COUNT_LIMIT:,} for counts in float32, got {num_samples:,}; "
+            "turn on jax_enable_x64."
+        )
+    return jax.random.multinomial(key, jnp.asarray(num_samples, probabilities.dtype), probabilities)
+
+
+class CategoricalTruth:
+    """A known categorical distribution.
+
+    Args:
+        probabilities: shape [K], not negative, sum 1.
+
+    Raises:
+        ValueError: they are negative or do not sum to 1.
+    """
+
+    def __init__(self, probabilities: ArrayLike) -> None:
+        self.probabilities = jnp.asarray(probabilities, float)
+        if is_concrete(self.probabilities):
+            total = float(self.probabilities.sum())
+            if bool((self.probabilities < 0).any()) or abs(total - 1) > 1e-4:
+                raise ValueError(
+                    f"`probabilities` must not be negative and must sum to 1, got sum {total:g}; normalise them."
+                )
+
+    def counts_sampler(self, num: ArrayLike) -> Callable[[Key], Sums]:
+        """Return the function key -> counts of `num` points."""
+        return lambda key: count_sums(draw_counts(key, num, self.probabilities))
+
+    def sampler(self, num: int) -> Callable[[Key], Samples]:
+        """Return the function key -> `num` labels."""
+        return lambda key: self.sample(key, num)
+
+    def sample(self, key: Key, num: int) -> Samples:
+        """Return `num` labels."""
+        return Samples(weighted_indices(key, self.probabilities, num), jnp.ones(num))
+
+
+def temperature(tau: ArrayLike) -> Transform:
+    """Return the transform p -> p^(1/tau) / Z."""
+
+    def transform(p: Array) -> Array:
+        logits = jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1.0)) / tau, -jnp.inf)
+        return jax.nn.softmax(logits)
+
+    return transform
+
+
+def top_k(num_kept: int) -> Transform:
+    """Return the transform that keeps the `num_kept` likeliest classes; applying it twice changes nothing."""
+    check_count("num_kept", num_kept)
+
+    def transform(p: Array) -> Array:
+        rank = jnp.argsort(jnp.argsort(-p))  # ties go to the first
+        kept = jnp.where(rank < num_kept, p, 0.0)
+        return kept / jnp.sum(kept)
+
+    return transform
+
+
+def top_p(mass: float) -> Transform:
+    """Return the nucleus transform: the fewest likeliest classes whose mass reaches `mass`.
+
+    Not idempotent: iterated, it goes on until the least likely class left has more than 1 - mass.
+
+    Reference: Holtzman et al. (2020).
+    """
+    if not 0 < mass <= 1:
+        raise ValueError(f"`mass` must lie in (0, 1], got {mass}; 0.9 is usual.")
+
+    def transform(p: Array) -> Array:
+        order = jnp.argsort(-p)
+        before = jnp.cumsum(p[order]) - p[order]
+        # a class is kept while the mass before it is short of the target (to rounding)
+        kept_sorted = before < mass - 1e-6
+        kept = jnp.where(jnp.zeros(p.shape, bool).at[order].set(kept_sorted), p, 0.0)
+        return kept / jnp.sum(kept)
+
+    return transform
+
+
+def min_p(share: float) -> Transform:
+    """Return the transform that keeps classes of at least `share` times the likeliest one's probability."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"`share` must lie in [0, 1], got {share}.")
+
+    def transform(p: Array) -> Array:
+        kept = jnp.where(p >= share * jnp.max(p), p, 0.0)
+        return kept / jnp.sum(kept)
+
+    return transform
+
+
+def categorical_metrics() -> tuple[Metric, ...]:
+    """Return what a categorical chain records.
+
+    Returns:
+        `heterozygosity`, 1 - sum p^2; `entropy` (nats); `probabilities`.
+    """
+
+    def entropy(p: Array) -> Array:
+        return -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0))
+
+    return (
+        Metric("heterozygosity", (), "1", lambda key, s: 1 - jnp.sum(s.params**2)),
+        Metric("entropy", (), "nats", lambda key, s: entropy(s.params)),
+        Metric("probabilities", ("class",), "1", lambda key, s: s.params),
+    )

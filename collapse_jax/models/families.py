@@ -1,0 +1,104 @@
+"""One-parameter families refitted to their own draws: exponential, Poisson, uniform.
+
+Each draws the sufficient statistic of M virtual points exactly: a sum, a sum, a maximum. Scale families are
+followed by the log of their scale, so that nothing underflows. Called by `verify` and users.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from collapse_jax.chain import Metric, Model
+from collapse_jax.frame import Frame, advance, data_frame
+from collapse_jax.sufficient import Sums
+from collapse_jax.types import Array, ArrayLike, Key
+
+
+class Largest(NamedTuple):
+    """The weight of some points and the largest of them, in units of `frame`'s scale."""
+
+    weight: Float[Array, ""]
+    value: Float[Array, ""]
+    frame: Frame | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """No slots: a store needs no room."""
+        return 0
+
+    @property
+    def total_weight(self) -> Array:
+        """How many points there are."""
+        return self.weight
+
+    def merge(self, other: "Largest") -> "Largest":
+        """Return the largest of the pooled points."""
+        return Largest(self.weight + other.weight, jnp.maximum(self.value, other.value), self.frame)
+
+    def reserve(self, capacity: int) -> "Largest":
+        """Return the maximum as it is: it needs no room."""
+        return self
+
+    def append(self, batch: "Largest", start: Int[Array, ""]) -> "Largest":
+        """Return the larger of the two."""
+        return self.merge(batch)
+
+    def follow(self, frame: Frame) -> "Largest":
+        """Return the maximum in units of the new scale."""
+        return Largest(self.weight, self.value / frame.ratio[0, 0], frame)
+
+
+def exponential() -> Model:
+    """Return the exponential distribution fitted by its mean; the total of M draws is Gamma(M)."""
+
+    def sample(key: Key, frame: Frame, num_samples: ArrayLike) -> Sums:
+        weight = jnp.asarray(num_samples, float)
+        return Sums(weight, jax.random.gamma(key, weight), frame)
+
+    return Model(_unit_scale, _fit_mean, sample, frame=lambda frame: frame)
+
+
+def uniform() -> Model:
+    """Return the uniform distribution on [0, theta] fitted by its maximum; the largest of M is Beta(M, 1)."""
+
+    def fit(key: Key, frame: Frame, data: Largest) -> tuple[Frame, dict[str, Array]]:
+        return _rescale(frame, data.value), {}
+
+    def sample(key: Key, frame: Frame, num_samples: ArrayLike) -> Largest:
+        weight = jnp.asarray(num_samples, float)
+        # the M-th power of the maximum is uniform
+        return Largest(weight, jax.random.uniform(key, minval=1e-30) ** (1 / weight), frame)
+
+    return Model(_unit_scale, fit, sample, frame=lambda frame: frame)
+
+
+def poisson() -> Model:
+    """Return the Poisson distribution fitted by its mean: M times the rate is a critical branching process."""
+
+    def fit(key: Key, rate: Array, data: Sums) -> tuple[Array, dict[str, Array]]:
+        return data.values / data.weight, {}
+
+    def sample(key: Key, rate: Array, num_samples: ArrayLike) -> Sums:
+        weight = jnp.asarray(num_samples, float)
+        return Sums(weight, jax.random.poisson(key, weight * rate).astype(float))
+
+    return Model(lambda key, real: jnp.ones(()), fit, sample)
+
+
+def log_scale_metric() -> Metric:
+    """Return the metric "log of the scale", nats, of `exponential` and `uniform`."""
+    return Metric("log_scale", (), "nats", lambda key, snapshot: snapshot.params.log_scale[0])
+
+
+def _unit_scale(key: Key, real: object) -> Frame:
+    return data_frame(1)
+
+
+def _fit_mean(key: Key, frame: Frame, data: Sums) -> tuple[Frame, dict[str, Array]]:
+    return _rescale(frame, data.values / data.weight), {}
+
+
+def _rescale(frame: Frame, ratio: Float[Array, ""]) -> Frame:
+    return advance(frame, jnp.zeros(1), ratio[None, None])

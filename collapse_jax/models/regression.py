@@ -1,0 +1,128 @@
+"""Linear regression refitted to labels that it made itself: y = X w + s z, x ~ N(0, I).
+
+Everything it learns is in the normal equations: gram = X'X ~ Wishart and cross = X'y, drawn from their exact
+law, so a generation costs O(d^3) whatever the number of rows T. Called by `verify` and users.
+
+Reference: Gerstgrasser et al. (2024); Dohmatob et al. (2024).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from collapse_jax.chain import Metric, Model
+from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete
+from collapse_jax.sufficient import Sums
+from collapse_jax.types import Array, ArrayLike, Key
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class NormalEquations(NamedTuple):
+    """The sums X'X and X'y."""
+
+    gram: Float[Array, "dim dim"]
+    cross: Float[Array, " dim"]
+
+
+class RegressionParams(NamedTuple):
+    """Coefficients, and the design X'X that is relabelled in every generation (unused when designs are fresh)."""
+
+    coefficients: Float[Array, " dim"]
+    gram: Float[Array, "dim dim"]
+
+
+def regression(
+    dim: int,
+    *,
+    noise: ArrayLike = 1.0,
+    estimator: str = "ols",
+    penalty: ArrayLike = 0.0,
+    design: str = "fresh",
+) -> Model:
+    """Return the model of a linear regression on isotropic Gaussian inputs.
+
+    Args:
+        dim: d.
+        noise: standard deviation of the labels' noise; may be traced.
+        estimator: "ols"; "ridge", with `penalty` lambda in (X'X/T + lambda)^-1 X'y/T; or "min-norm", for T < d.
+        penalty: lambda; may be traced.
+        design: "fresh" inputs in every generation, or the "same" ones relabelled (Gerstgrasser et al. 2024).
+
+    Raises:
+        ValueError: an option out of range; when the chain is built, a singular design under "ols".
+    """
+    check_count("dim", dim)
+    check_choice("estimator", estimator, ("ols", "ridge", "min-norm"))
+    check_choice("design", design, ("fresh", "same"))
+    if estimator == "ridge":
+        check_positive("penalty", penalty)
+
+    def init(key: Key, real: Sums) -> RegressionParams:
+        return RegressionParams(jnp.zeros(dim), real.values.gram)
+
+    def fit(key: Key, params: RegressionParams, data: Sums) -> tuple[RegressionParams, dict[str, Array]]:
+        if estimator == "min-norm":
+            inverse = jnp.linalg.pinv(data.values.gram, rtol=1e-5, hermitian=True)
+            coefficients = jnp.matmul(inverse, data.values.cross, precision=_HIGHEST)
+        else:
+            added = data.weight * penalty * jnp.eye(dim) if estimator == "ridge" else 0.0
+            coefficients = jax.scipy.linalg.solve(data.values.gram + added, data.values.cross, assume_a="pos")
+        return RegressionParams(coefficients, params.gram), {}
+
+    def sample(key: Key, params: RegressionParams, num_samples: ArrayLike) -> Sums:
+        if estimator == "ols" and is_concrete(num_samples) and np.max(num_samples) < dim:
+            raise ValueError(
+                f"{num_samples} rows cannot determine {dim} coefficients; raise `num_samples` or use "
+                "estimator='min-norm'."
+            )
+        given = params.gram if design == "same" else None
+        return normal_equations(key, num_samples, params.coefficients, noise, given)
+
+    return Model(init, fit, sample)
+
+
+def normal_equations(
+    key: Key,
+    num_rows: ArrayLike,
+    coefficients: Float[Array, " dim"],
+    noise: ArrayLike = 1.0,
+    gram: Float[Array, "dim dim"] | None = None,
+) -> Sums:
+    """Return X'X and X'y of `num_rows` rows labelled by `coefficients`, from their exact law.
+
+    gram = A A' with A the Bartlett factor of Wishart_d(T), or as given; cross = gram w + noise A z.
+
+    Reference: Bartlett (1934).
+    """
+    dim = coefficients.shape[0]
+    key_diagonal, key_below, key_noise = jax.random.split(key, 3)
+    weight = jnp.asarray(num_rows, float)
+    if gram is None:
+        freedom = weight - jnp.arange(dim)
+        chi = jnp.sqrt(2 * jax.random.gamma(key_diagonal, jnp.maximum(freedom, 1.0) / 2, (dim,)))
+        below = jnp.tril(jax.random.normal(key_below, (dim, dim)), -1)
+        factor = jnp.where(freedom > 0, below + jnp.diag(chi), 0.0)
+        gram = jnp.matmul(factor, factor.T, precision=_HIGHEST)
+    else:
+        factor = jnp.linalg.cholesky(gram)
+    labels_noise = noise * jnp.matmul(factor, jax.random.normal(key_noise, (dim,)), precision=_HIGHEST)
+    cross = jnp.matmul(gram, coefficients, precision=_HIGHEST) + labels_noise
+    return Sums(weight, NormalEquations(gram, cross))
+
+
+def regression_truth(coefficients: ArrayLike, noise: ArrayLike = 1.0) -> Callable[[Key, ArrayLike], Sums]:
+    """Return the function (key, T) -> normal equations of T rows labelled by the true coefficients."""
+    known = jnp.asarray(coefficients, float)
+    return lambda key, num_rows: normal_equations(key, num_rows, known, noise)
+
+
+def risk_metric(coefficients: ArrayLike) -> Metric:
+    """Return the metric "excess risk" |w - w0|^2, squared label units, for isotropic inputs."""
+    known: Any = jnp.asarray(coefficients, float)
+    error = lambda key, snapshot: jnp.sum((snapshot.params.coefficients - known) ** 2)  # noqa: E731
+    return Metric("test_error", (), "squared label units", error)

@@ -1,0 +1,39 @@
+"""Closed forms for recursive training, each a function with its conditions and its source.
+
+`descent`: one recursion for the expected variance of every regime. `gaussian`, `discrete`, `regression`,
+`curation`: the rest, family by family. n counts fits: model g of a chain has n = g + 1.
+"""
+
+from collapse_jax.theory.descent import (
+    he_optimal_weight,
+    ibd_accumulate,
+    ibd_accumulate_subsample,
+    ibd_add_original,
+    ibd_fresh_counts,
+    ibd_fresh_fraction,
+    ibd_original_counts,
+    ibd_original_fraction,
+    ibd_replace,
+    ibd_weight_fresh,
+    ibd_weight_original,
+    ibd_window,
+    replace_variance,
+    replace_variance_error,
+)
+
+__all__ = [
+    "he_optimal_weight",
+    "ibd_accumulate",
+    "ibd_accumulate_subsample",
+    "ibd_add_original",
+    "ibd_fresh_counts",
+    "ibd_fresh_fraction",
+    "ibd_original_counts",
+    "ibd_original_fraction",
+    "ibd_replace",
+    "ibd_weight_fresh",
+    "ibd_weight_original",
+    "ibd_window",
+    "replace_variance",
+    "replace_variance_error",
+]
