@@ -20,7 +20,7 @@ reproduce: $(VENV)/.installed-base
 	$(VENV)/bin/collapse-jax reproduce --preset $(PRESET) --out $(OUT) $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(VENV)/bin/ruff check .

@@ -195,6 +195,10 @@ def build_chain(
     _check_metric_names(metrics)
 
     def measure(key: Key, snapshot: Snapshot, info: dict[str, Array]) -> Record:
+        if "is_finite" in info:
+            raise ValueError(
+                "the fit's info must not hold 'is_finite', which the chain records itself; rename it."
+            )
         record = dict(info)
         for metric in metrics:
             if metric.name in info:

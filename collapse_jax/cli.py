@@ -1,7 +1,8 @@
-"""The command line: list, reproduce, run, report.
+"""The command line: list, reproduce, run, report, verify.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
-finished, 2 bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows where), 130 interrupted.
+finished (verify: every law holds), 1 a law fails, 2 bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows
+where), 130 interrupted.
 """
 
 import contextlib
@@ -46,6 +47,7 @@ commands:
       --num-samples M --generations G --seeds S and every other field;
       collapse-jax run STUDY --help lists them
   report DIR                 draw and judge a run again, and write its report
+  verify [--quick]           compare this installation with the exact laws
 
 examples:
   collapse-jax reproduce --preset smoke --out /tmp/first-look
@@ -62,7 +64,7 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Return the exit code of a command line."""
-    commands = {"list": _list, "reproduce": _reproduce, "run": _run, "report": _report}
+    commands = {"list": _list, "reproduce": _reproduce, "run": _run, "report": _report, "verify": _verify}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_HELP)
         return 0 if arguments else 2
@@ -173,6 +175,42 @@ def _report(arguments: list[str]) -> int:
         _print_verdicts(run.description["study"], illustrate(run))
     console.print(f"report: {write_report(runs, folder / 'report.html').resolve()}", soft_wrap=True)
     return 0
+
+
+def _verify(arguments: list[str]) -> int:
+    def verify(quick: bool = False, seed: int = 0) -> tuple[bool, int]:
+        """Simulate with the laboratory's own code and compare with theory; exit code 0 only if every |z| < 5.
+
+        Args:
+            quick: a subset of the laws with fewer runs.
+            seed: root of all randomness.
+        """
+        return quick, seed
+
+    quick, seed = tyro.cli(verify, args=arguments, prog="collapse-jax verify")
+    _prepare_jax()
+    from collapse_jax.verify import verify as run_programs
+
+    table = Table("law", "simulated", "error", "predicted", "z", "detects", box=None, header_style="bold")
+    checks = []
+    with console.status("simulating") as status:
+        for program, found in run_programs(quick=quick, seed=seed):
+            status.update(f"{program.name}: {len(found)} laws done")
+            checks += found
+            for item in found:
+                colour = "green" if item.holds else "red"
+                detects = "exact" if item.error == 0 else f"{item.detects:.2g}"
+                table.add_row(
+                    f"{item.section}: {item.law}", f"{item.simulated:.5g}", f"{item.error:.2g}",
+                    f"{item.predicted:.5g}", f"[{colour}]{item.z:+.2f}[/]", detects,
+                )  # fmt: skip
+    console.print(table)
+    console.print(
+        "detects: the smallest deviation that would have failed, as a share of the prediction, or of 1 for 0"
+    )
+    failed = [item for item in checks if not item.holds]
+    console.print(f"{len(checks) - len(failed)} of {len(checks)} laws hold (|z| < 5)")
+    return 1 if failed else 0
 
 
 def _execute(

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from collapse_jax import frame as frames
-from collapse_jax.errors import check_count, is_concrete
+from collapse_jax.errors import is_concrete
 from collapse_jax.frame import Frame
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
@@ -268,23 +268,21 @@ def need_rows(data: Any, regime: str, remedy: str) -> None:
         raise TypeError(f"`{regime}` must see single points, got {type(data).__name__}; {remedy}.")
 
 
-def distinct_indices(key: Key, num_rows: int, num: int) -> Int[Array, " num"]:
-    """Return `num` indices below `num_rows`, uniform and without replacement while they last.
+def distinct_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> Int[Array, " num"]:
+    """Return `num` indices of rows with weight, uniform and without replacement while they last.
 
-    A request for more than `num_rows` goes on with another permutation.
+    A request for more than there are goes on with another round of all of them.
 
-    >>> sorted(distinct_indices(jax.random.key(0), 3, 6).tolist())
-    [0, 0, 1, 1, 2, 2]
+    >>> sorted(distinct_indices(jax.random.key(0), jnp.array([1.0, 0.0, 1.0]), 4).tolist())
+    [0, 0, 2, 2]
     """
-    check_count("num_rows", num_rows)
+    num_rows = weight.shape[0]
     rounds = -(-num // num_rows)
-    shuffles = [jax.random.permutation(key_round, num_rows) for key_round in jax.random.split(key, rounds)]
-    return jnp.concatenate(shuffles)[:num]
-
-
-def _column(flags: Array, like: Array) -> Array:
-    """Return `flags` with trailing axes of length 1, to broadcast against rows of `like`."""
-    return flags.reshape(flags.shape + (1,) * (like.ndim - 1))
+    noise = jax.random.uniform(key, (rounds, num_rows))
+    orders = jnp.argsort(jnp.where(weight > 0, noise, 2.0), axis=1)  # empty slots last
+    num_live = jnp.maximum(jnp.sum(weight > 0), 1)
+    position = jnp.arange(num)
+    return orders[(position // num_live) % rounds, position % num_live]
 
 
 def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> Int[Array, " num"]:
@@ -301,5 +299,13 @@ def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> I
         indices = jnp.sum(points >= edges[:, None], axis=0)
     else:
         indices = jnp.searchsorted(edges, points, side="right")
-    # rounding may put a point on the upper edge, behind the last row with weight
-    return jnp.minimum(indices, weight.shape[0] - 1 - jnp.argmax(weight[::-1] > 0))
+    # sums are rounded, so a point may land in an empty row: it goes to the live row before, or to the first
+    live = weight > 0
+    row = jnp.arange(weight.shape[0])
+    before = jax.lax.cummax(jnp.where(live, row, jnp.argmax(live)))
+    return before[jnp.minimum(indices, weight.shape[0] - 1)]
+
+
+def _column(flags: Array, like: Array) -> Array:
+    """Return `flags` with trailing axes of length 1, to broadcast against rows of `like`."""
+    return flags.reshape(flags.shape + (1,) * (like.ndim - 1))

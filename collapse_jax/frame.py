@@ -59,6 +59,7 @@ def advance(frame: Frame, shift: Float[Array, " dim"], ratio: Float[Array, "dim 
     # the upper triangle is masked before exp, where a large difference would overflow: inf * 0 = NaN
     gap = jnp.where(ratio == 0, 0.0, frame.log_scale[:, None] - frame.log_scale[None, :])
     unit_tril = jnp.matmul(frame.unit_tril, jnp.exp(gap) * ratio / diagonal, precision=_HIGHEST)
+    unit_tril = jnp.where(jnp.eye(diagonal.shape[0], dtype=bool), 1.0, unit_tril)  # rounding must not pile up
     location = frame.location + jnp.matmul(axes(frame), shift, precision=_HIGHEST)
     return Frame(location, log_scale, unit_tril, shift, ratio)
 

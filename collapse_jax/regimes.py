@@ -42,12 +42,12 @@ def original() -> Source:
         if num is None:
             return real
         need_rows(real, "a part of original()", "take all of it with add(original())")
-        return real.take(distinct_indices(key, real.num_rows, num))
+        return real.take(distinct_indices(key, real.weight, num))
 
     return Source(lambda real, synthetic: real, draw)
 
 
-def fresh(sampler: Callable[[Key, int], Samples]) -> Source:
+def fresh(sampler: Callable[[Key, Any], Any]) -> Source:
     """Return new real data each time, from `sampler`: (key, num) -> data in data units.
 
     >>> from collapse_jax import two_gaussians
@@ -233,6 +233,8 @@ def weight_real(source: Source, *, weight: ArrayLike, count: int | None = None) 
         ValueError: a weight outside [0, 1], or no count for a source without end.
     """
     check_fraction("weight", weight)
+    if count is not None:
+        check_count("count", count)
 
     def update(key: Key, synthetic: Any, state: PyTree) -> tuple[Any, PyTree]:
         real = source.draw(key, state, count, synthetic)

@@ -52,6 +52,11 @@ def simulate(
     """
     check_count("num_generations", num_generations)
     check_count("segment_length", segment_length)
+    beyond = [generation for generation in keep if not 0 <= generation <= num_generations]
+    if beyond:
+        raise ValueError(
+            f"`keep` must name generations from 0 to {num_generations}, got {beyond}; drop those."
+        )
     stops = segment_stops(num_generations, segment_length, keep)
     segments = run_compiled(chain, key, num_seeds, stops, lanes=lanes, devices=devices)
     return collect(chain, segments, keep, on_segment)

@@ -52,7 +52,7 @@ _MISTAKES = {
     "M below 2": (["run", "gmm", "--num-samples", "1"], "`num_samples` must be at least 2"),
     "no M": (["run", "gmm", "--num-samples"], "at least one M"),
     "K below 1": (["run", "gmm", "--num-components", "0"], "`num_components` must be at least 1"),
-    "fewer points than components": (["run", "gmm", "--num-samples", "3", "--num-components", "5"], "at least as many points"),
+    "few points": (["run", "gmm", "--num-samples", "3", "--num-components", "5"], "at least as many points"),
     "fraction above 1": (["run", "gmm", "--regime", "replace-part", "--real-fraction", "1.5"], "must lie in [0, 1]"),
     "fraction without a regime": (["run", "gmm", "--real-fraction", "0.5"], "has no meaning"),
     "no seeds": (["run", "gmm", "--seeds", "0"], "`seeds` must be at least 1"),
@@ -88,7 +88,9 @@ def test_truncated_digits_are_named(capsys, tmp_path):
     content = gzip.compress(b"\0\0\x08\x03" + (10).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content[:-9])
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + (10).to_bytes(4, "big") + bytes(10))
-    code, _, err = _read(["run", "vae", "--data-folder", str(tmp_path), "--out", str(tmp_path / "run")], capsys)
+    code, _, err = _read(
+        ["run", "vae", "--data-folder", str(tmp_path), "--out", str(tmp_path / "run")], capsys
+    )
     assert code == 2 and "train-images-idx3-ubyte.gz" in err
     assert not (tmp_path / "run").exists()
 

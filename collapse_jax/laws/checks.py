@@ -40,8 +40,8 @@ class Check(NamedTuple):
 
     @property
     def detects(self) -> float:
-        """The smallest deviation that would have failed, as a share of the prediction."""
-        return MAX_Z * self.error / max(abs(self.predicted), 1e-30)
+        """The smallest deviation that would have failed, as a share of the prediction, or of 1 where it is 0."""
+        return MAX_Z * self.error / (abs(self.predicted) or 1.0)
 
     @property
     def holds(self) -> bool:

@@ -93,7 +93,7 @@ def dimensions(key: Key, effort: float) -> list[Check]:
     ]
     checks += [
         check_variance(section, "Var log L_33^2", 2 * log_l[:, 2], fits * exact.log_variance_variance(size, 3)),
-        check(section, "E log L_11 log L_33 deviations are independent",
+        check(section, "Cov(log L_11, log L_33) = 0",
               (log_l[:, 0] - log_l[:, 0].mean()) * (log_l[:, 2] - log_l[:, 2].mean()), 0.0),
         check(section, "E tr S_n", trace, dim),
         check(section, "E (tr S_n)^2", trace**2, exact.trace_squares(fits, size, dim)[1]),
@@ -130,7 +130,7 @@ def variants(key: Key, effort: float) -> list[Check]:
         name: np.exp(record["log_total_variance"][:, -1].astype(float)) for name, record in records.items()
     }
     mean = {name: record["mean"][:, -1, 0] for name, record in records.items()}
-    kept = 1 - float(theory.ibd_replace(fits - 1, sizes[0], sizes[1:])[-1])
+    kept = 1 - float(theory.ibd_replace(fits - 1, sizes[0], jnp.array(sizes[1:]))[-1])
     cut, loss = exact.truncated_variance(1.6449), 1 - 1 / size
     return [
         check("gaussian, schedule", "E v_n from statistics", variance["schedule, statistics"], kept),
@@ -160,7 +160,10 @@ def kernels(key: Key, effort: float) -> list[Check]:
     # the kernel's own variance is added after the last fit, too
     factors = {"scott": size ** (-1 / 5), "silverman": (size * 3 / 4) ** (-1 / 5)}
     checks = [
-        check("kde", "fixed bandwidth: E V_n", records["fixed"]["variance"][:, -1], exact.kde_variance(fits, size, 0.3)),
+        check(
+            "kde", "fixed bandwidth: E V_n", records["fixed"]["variance"][:, -1],
+            exact.kde_variance(fits, size, 0.3),
+        ),
         check(
             "kde", "fixed bandwidth: E mean_n^2 = 1 + n h^2 - E V_n", records["fixed"]["mean"][:, -1, 0] ** 2,
             1 + fits * 0.3**2 - exact.kde_variance(fits, size, 0.3),

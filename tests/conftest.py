@@ -1,0 +1,28 @@
+"""Settings of every test: four CPU devices, one hypothesis profile, and fixtures that change a global setting."""
+
+import jax
+import jaxtyping
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_num_cpu_devices", 4)  # before any backend is used: lanes are spread over 1, 2 and 4
+
+settings.register_profile("laws", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("laws")
+
+
+@pytest.fixture
+def x64():
+    """Run one test in double precision."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def unchecked():
+    """Run one test as users do, without annotation checks: a wrong type then meets the package's own sentence."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

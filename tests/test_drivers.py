@@ -1,0 +1,302 @@
+"""The drivers' promises: the same bits for any split, one trace a configuration, lanes that do not touch."""
+
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from registry import gaussian, standard_normal
+from strategies import seeds, stops
+
+from collapse_jax import (
+    Metric,
+    Model,
+    Pieces,
+    Samples,
+    accumulate,
+    build_chain,
+    mixture,
+    original,
+    replace,
+    replace_part,
+    run_compiled,
+    run_host,
+    segment_stops,
+    two_gaussians,
+)
+from collapse_jax.drivers import _programs
+from collapse_jax.sharding import lane_mesh
+
+ROOT = jax.random.key(7)
+NUM_ROWS, LANES, NUM_SEEDS, STOPS = 24, 4, 13, (4, 8, 12)
+MAX_STEPS = 20
+
+
+def _real(key):
+    return two_gaussians().sample(key, NUM_ROWS)
+
+
+def _mixture_chain(real=_real, metrics=()):
+    """While-loops of a different length in every lane, and real data carried from frame to frame."""
+    model = mixture(2, tol=1e-2, max_steps=MAX_STEPS)
+    return build_chain(model, replace_part(original(), fraction=0.2), real, NUM_ROWS, metrics)
+
+
+def _run(chain, num_seeds=NUM_SEEDS, stops=STOPS, devices=1):
+    return list(run_compiled(chain, ROOT, num_seeds, stops, lanes=LANES, devices=jax.devices()[:devices]))
+
+
+def _joined(segments):
+    return {
+        name: np.concatenate([segment.records[name] for segment in segments], axis=1)
+        for name in segments[0].records
+    }
+
+
+def _assert_same_bits(tree, reference):
+    for (path, leaf), expected in zip(
+        jax.tree.leaves_with_path(tree), jax.tree.leaves(reference), strict=True
+    ):
+        np.testing.assert_array_equal(leaf, expected, err_msg=jax.tree_util.keystr(path))
+
+
+def _lanes(tree, num):
+    return jax.tree.map(lambda leaf: leaf[:num], tree)
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return _mixture_chain()
+
+
+@pytest.fixture(scope="module")
+def reference(chain):
+    return _run(chain)
+
+
+def test_segments_say_what_they_hold(reference):
+    assert [(segment.start, segment.stop) for segment in reference] == [(0, 0), (1, 4), (5, 8), (9, 12)]
+    for segment in reference:
+        for values in segment.records.values():
+            assert isinstance(values, np.ndarray)
+            assert values.shape[:2] == (NUM_SEEDS, segment.stop - segment.start + 1)
+        assert (segment.state().generation == segment.stop).all() and len(
+            segment.state().generation
+        ) == NUM_SEEDS
+    assert (
+        np.unique(_joined(reference)["log_likelihood"], axis=0).shape[0] == NUM_SEEDS
+    )  # every seed is another run
+
+
+@given(stops(STOPS[-1], longest=4))
+def test_any_split_into_segments_gives_the_same_bits(chain, reference, split):
+    segments = _run(chain, num_seeds=5, stops=split)
+    assert tuple(segment.stop for segment in segments[1:]) == split
+    _assert_same_bits(_joined(segments), _lanes(_joined(reference), 5))
+    _assert_same_bits(segments[-1].state(), _lanes(reference[-1].state(), 5))
+
+
+@given(st.integers(1, NUM_SEEDS))
+def test_any_number_of_seeds_gives_the_same_bits(chain, reference, num_seeds):
+    segments = _run(chain, num_seeds)
+    _assert_same_bits(_joined(segments), _lanes(_joined(reference), num_seeds))
+
+
+@pytest.mark.parametrize(("devices", "split"), [(2, (12,)), (4, STOPS)])
+def test_any_number_of_devices_gives_the_same_bits(chain, reference, devices, split):
+    """13 seeds are four blocks of four lanes; on two devices also with a buffer of another length."""
+    segments = _run(chain, stops=split, devices=devices)
+    _assert_same_bits(_joined(segments), _joined(reference))
+    _assert_same_bits(segments[-1].state(), reference[-1].state())
+
+
+def test_a_shorter_run_is_a_prefix(chain, reference):
+    segments = _run(chain, stops=(4, 6))
+    _assert_same_bits(_joined(segments), {name: values[:, :7] for name, values in _joined(reference).items()})
+    _assert_same_bits(segments[1].state(), reference[1].state())
+
+
+def test_a_sharded_program_has_no_collective(chain):
+    """Seeds have nothing to say to each other, so neither have devices. The programs are the ones run above."""
+    programs = _programs(chain, lane_mesh(4, jax.devices()[:4]), ROOT.dtype, 4 * LANES, 4)
+    for program in programs:
+        text = program.as_text()
+        assert "num_partitions=4" in text
+        for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+            assert collective not in text
+
+
+def test_adding_a_metric_changes_no_bit_of_the_rest(reference):
+    def noisy_spread(key, snapshot):
+        return jnp.std(snapshot.synthetic.minibatch(key, 50)) + snapshot.params.frame.shift[0]
+
+    metric = Metric("noisy_spread", (), "1", noisy_spread)
+    segments = _run(_mixture_chain(metrics=[metric]), num_seeds=5)
+    records = _joined(segments)
+    assert records.pop("noisy_spread").shape == (5, 13)
+    _assert_same_bits(records, _lanes(_joined(reference), 5))
+
+
+def test_a_nan_lane_stops_early_and_touches_no_other(chain, reference):
+    """One lane's data turn NaN: its EM ends at once instead of at the cap, the rest keep their bits.
+
+    The block is run by the very program of `reference`: another program could round otherwise.
+    """
+    begin, advance = _programs(chain, lane_mesh(1, jax.devices()[:1]), ROOT.dtype, LANES, 4)
+    lanes, bad = jnp.arange(LANES, dtype=jnp.uint32), 2
+    state, _ = begin(ROOT, lanes)
+    drawn = state.synthetic
+    poisoned = state._replace(synthetic=drawn._replace(x=drawn.x.at[bad].set(jnp.nan)))
+    _, records = advance(ROOT, lanes, poisoned, jnp.asarray(4, jnp.int32))
+    assert not records["is_finite"][bad].any() and not records["converged"][bad].any()
+    assert (records["em_steps"][bad] <= 2).all()
+    good = np.delete(np.arange(LANES), bad)
+    _assert_same_bits(
+        *(
+            {name: np.asarray(values)[good] for name, values in tree.items()}
+            for tree in (records, reference[1].records)
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """A small chain, and the number of times that Python ran its fit."""
+    calls, model = Counter(), gaussian()
+
+    def fit(*args):
+        calls["fit"] += 1
+        return model.fit(*args)
+
+    return build_chain(model._replace(fit=fit), replace(), lambda key: standard_normal(key, 10), 10), calls
+
+
+def test_traced_once_whatever_the_run(counted):
+    chain, calls = counted
+    before = calls["fit"]
+    _run(chain, num_seeds=1)
+    # init; the shape of a record; the loop's body
+    assert calls["fit"] - before <= 3
+    before = calls["fit"]
+    for num_seeds, split in ((1, (4,)), (9, (4, 5)), (40, (1, 5, 9, 10)), (5, tuple(range(4, 41, 4)))):
+        _run(chain, num_seeds, split)
+    assert calls["fit"] == before
+
+
+def test_compiled_equals_host_for_one_step(counted):
+    """To float32 rounding: the compiled sums may run in another order."""
+    chain, _ = counted
+    compiled = _run(chain, num_seeds=2)
+    hosted = list(run_host(chain, ROOT, 2, (1, 2)))
+    for name, values in _joined(hosted).items():
+        np.testing.assert_allclose(values[:, :2], _joined(compiled)[name][:, :2], rtol=1e-5, atol=1e-6)
+    assert [(segment.start, segment.stop) for segment in hosted] == [(0, 0), (1, 1), (2, 2)]
+    assert jax.tree.structure(hosted[-1].state()) == jax.tree.structure(compiled[-1].state())
+    assert (hosted[1].state().generation == 1).all()  # a segment's state is its own, read late or early
+
+
+def test_a_seed_uses_its_own_key(counted):
+    """Seed s starts from fold_in(fold_in(root, s), 0), whichever driver runs it."""
+    chain, _ = counted
+    records = _joined(_run(chain, num_seeds=3))
+    for seed in range(3):
+        _, record = chain.init(jax.random.fold_in(jax.random.fold_in(ROOT, seed), 0))
+        np.testing.assert_allclose(records["mean"][seed, 0], record["mean"], rtol=1e-5, atol=1e-6)
+
+
+NUM_PIECES = 4
+
+
+def _piecewise(whole: bool) -> Model:
+    """A Gaussian whose mean is taken over one quarter of the rows a piece, with noise keyed by the piece."""
+    model = gaussian()
+
+    def start(key, params, data):
+        return key, data, jnp.zeros(())
+
+    def advance(index, carry):
+        key, data, total = carry
+        quarter = jax.lax.dynamic_slice_in_dim(data.x[:, 0], 3 * index, 3)
+        noise = 1e-2 * jax.random.normal(jax.random.fold_in(key, index))
+        return key, data, total + jnp.sum(quarter) + noise
+
+    def finish(carry):
+        _, data, total = carry
+        mean = total / 12
+        params = model.init(None, None)._replace(mean=mean, variance=jnp.mean((data.x[:, 0] - mean) ** 2))
+        return params, {"mean": mean}
+
+    pieces = Pieces(start, advance, finish, NUM_PIECES)
+    return model._replace(fit=(lambda *args: pieces(*args)) if whole else pieces)
+
+
+def test_pieces_give_what_the_whole_gives():
+    chains = [
+        build_chain(_piecewise(whole), replace(), lambda key: standard_normal(key, 12), 12)
+        for whole in (True, False)
+    ]
+    done = []
+    whole = list(
+        run_host(chains[0], ROOT, 2, (1, 3), on_piece=lambda seed, piece: pytest.fail("there are no pieces"))
+    )
+    pieces = list(
+        run_host(chains[1], ROOT, 2, (1, 3), on_piece=lambda seed, piece: done.append((seed, piece)))
+    )
+    # a compiled loop may fuse what single pieces round apart
+    np.testing.assert_allclose(_joined(pieces)["mean"], _joined(whole)["mean"], rtol=1e-4, atol=1e-5)
+    once = [(position, NUM_PIECES, "fit") for position in range(1, NUM_PIECES + 1)]
+    for seed in range(2):
+        seen = [(piece.position, piece.num_pieces, piece.phase) for by, piece in done if by == seed]
+        assert seen == once * 3  # three generations; generation 0 runs whole
+    # segment by segment: generation 1 of both seeds, then generations 2 and 3
+    assert [seed for seed, _ in done] == [0] * 4 + [1] * 4 + [0] * 8 + [1] * 8
+
+
+def test_pieces_are_at_least_one():
+    with pytest.raises(ValueError, match="`num_pieces` must be at least 1"):
+        Pieces(lambda: 0, lambda index, carry: carry, lambda carry: carry, 0)
+
+
+@pytest.mark.parametrize("driver", [run_compiled, run_host])
+@pytest.mark.parametrize(
+    ("num_seeds", "split", "key", "error", "sentence"),
+    [
+        (0, (1,), ROOT, ValueError, "`num_seeds` must be at least 1"),
+        (2.0, (1,), ROOT, TypeError, "`num_seeds` must be an integer"),
+        (1, (3, 2), ROOT, ValueError, "`stops` must be increasing"),
+        (1, (2, 2), ROOT, ValueError, "`stops` must be increasing"),
+        (1, (0, 2), ROOT, ValueError, "`stops` must be increasing"),
+        (1, (2, 4), ROOT, ValueError, "4 generations exceed the 3 .* max_generations=4"),
+        (1, (1,), jax.random.PRNGKey(0), TypeError, "`key` must be one typed key.*jax.random.key"),
+        (1, (1,), jax.random.split(ROOT), TypeError, "`key` must be one typed key"),
+        (1, (1,), 0, TypeError, "`key` must be one typed key"),
+    ],
+)
+def test_bad_arguments_meet_a_sentence(unchecked, driver, num_seeds, split, key, error, sentence):
+    real = Samples(jnp.arange(4.0)[:, None], jnp.ones(4))
+    chain = build_chain(gaussian(), accumulate(3), real, 4)
+    with pytest.raises(error, match=sentence):
+        next(iter(driver(chain, key, num_seeds, split)))
+
+
+def test_lanes_are_at_least_one(counted):
+    with pytest.raises(ValueError, match="`lanes` must be at least 1"):
+        next(run_compiled(counted[0], ROOT, 1, (1,), lanes=0))
+
+
+@given(seeds)
+def test_segment_stops_reach_every_wanted_generation(seed):
+    rng = np.random.default_rng(seed)
+    num_generations, length = int(rng.integers(1, 60)), int(rng.integers(1, 20))
+    keep = tuple(int(g) for g in rng.integers(0, num_generations + 1, size=3))
+    made = segment_stops(num_generations, length, keep)
+    assert made[-1] == num_generations and {g for g in keep if g > 0} <= set(made)
+    assert max(np.diff((0, *made))) <= length and min(np.diff((0, *made))) >= 1
+
+
+def test_a_mesh_has_no_more_devices_than_blocks():
+    assert lane_mesh(1).size == 1 and lane_mesh(3).size == 3 and lane_mesh(99).size == len(jax.devices()) == 4
+    assert lane_mesh(9, jax.devices()[2:]).devices.tolist() == jax.devices()[2:]

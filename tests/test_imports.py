@@ -1,0 +1,190 @@
+"""Who imports whom, read from the source: arrows point one way, and the front door stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "collapse_jax"
+
+# A module may import those of its own line and of the lines above that it names. A folder's name stands for all
+# that is in it; "inside" lists what files of one folder may import from each other.
+ALLOWED = {
+    "types": [],
+    "errors": ["types"],
+    "triangular": ["types"],
+    "frame": ["triangular", "types"],
+    "data": ["frame", "errors", "types"],
+    "sufficient": ["data", "frame", "triangular", "errors", "types"],
+    "chain": ["data", "frame", "errors", "types"],
+    "sharding": ["errors", "types"],
+    "drivers": ["chain", "sharding", "errors", "types"],
+    "results": ["chain", "errors", "types"],
+    "simulation": ["chain", "drivers", "results", "errors", "types"],
+    "regimes": ["chain", "data", "sufficient", "frame", "errors", "types"],
+    "metrics": ["chain", "data", "sufficient", "frame", "errors", "types"],
+    "theory": ["errors", "types"],
+    "sweep": ["chain", "drivers", "sharding", "results", "simulation", "errors", "types"],
+    "training": ["sharding", "errors", "types"],
+    "em": ["triangular", "data", "errors", "types"],
+    "kmeans": ["triangular", "data", "errors", "types"],
+    "distances": ["em", "frame", "triangular", "errors", "types"],
+    "nn": ["errors", "types"],
+    "datasets": ["data", "sufficient", "frame", "triangular", "errors", "types"],
+    "models": [
+        "chain", "data", "sufficient", "metrics", "em", "kmeans", "distances", "nn", "training", "frame",
+        "triangular", "errors", "types",
+    ],
+    "claims": ["errors", "types"],
+    "laws": [
+        "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
+        "errors", "types",
+    ],
+    "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
+    "plots": ["results", "frame", "errors", "types"],
+    "studies": [
+        "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data", "sufficient",
+        "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
+    ],
+    "runs": ["studies", "claims", "plots", "results", "drivers", "chain", "sharding", "simulation", "errors", "types"],
+    "report": ["runs", "studies", "claims", "results", "plots", "errors", "types"],
+    "cli": [
+        "runs", "verify", "report", "studies", "sweep", "sharding", "claims", "results", "theory", "errors", "types",
+    ],
+}  # fmt: skip
+
+# Only these files may import these distributions.
+ONLY_IN = {"flax": "nn/", "matplotlib": "plots.py", "tyro": "cli.py"}
+
+
+def _files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _is_module(name: str) -> bool:
+    path = PACKAGE.parent / Path(*name.split("."))
+    return path.with_suffix(".py").exists() or path.is_dir()
+
+
+def _imports(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, at its top or inside functions, TYPE_CHECKING included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} line {node.lineno}: imports are absolute"
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = {
+                name for name in submodules if name.startswith("collapse_jax.") and _is_module(name)
+            }
+            found |= submodules or {node.module}
+    return found
+
+
+def _arrows():
+    """(importing module, imported module) within the package; the package's front door is not part of the house."""
+    for path in _files():
+        importer = _module(path)
+        if importer == "collapse_jax":
+            continue
+        for imported in sorted(_imports(path)):
+            if imported.split(".")[0] == "collapse_jax":
+                yield importer, imported
+
+
+def _part(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def _first_party_cycle(graph: dict[str, list[str]]) -> list[str]:
+    """Parts left when every part that imports nothing of what is left has been taken away."""
+    left = {name: set(targets) for name, targets in graph.items()}
+    while free := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def test_the_table_itself_has_no_circle():
+    assert _first_party_cycle(ALLOWED) == []
+    assert {target for targets in ALLOWED.values() for target in targets} <= set(ALLOWED)
+
+
+def test_every_part_of_the_house_has_its_place():
+    parts = {_part(_module(path)) for path in _files()} - {"collapse_jax"}
+    assert parts <= set(ALLOWED), "say in ALLOWED who these may import"
+
+
+def test_arrows_point_one_way():
+    wrong = []
+    for importer, imported in _arrows():
+        source, target = _part(importer), _part(imported)
+        if imported == "collapse_jax":
+            wrong.append(f"{importer} imports the front door; name the module")
+        elif source != target and target not in ALLOWED.get(source, []):
+            wrong.append(f"{importer} -> {imported}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_models_know_nothing_of_each_other():
+    assert not [
+        arrow for arrow in _arrows() if all(name.startswith("collapse_jax.models.") for name in arrow)
+    ]
+
+
+def test_studies_know_nothing_of_each_other():
+    """A study is a package; what all share, and the registry that lists them, are files beside them."""
+    packages = {path.name for path in (PACKAGE / "studies").iterdir() if (path / "__init__.py").exists()}
+
+    def study(module):
+        parts = module.split(".")
+        return parts[2] if parts[1] == "studies" and len(parts) > 2 and parts[2] in packages else None
+
+    between = [arrow for arrow in _arrows() if all(map(study, arrow)) and study(arrow[0]) != study(arrow[1])]
+    assert not between
+    # who lists the studies knows their configurations alone, so that listing them needs no JAX
+    listing = [
+        (a, b) for a, b in _arrows() if a.startswith("collapse_jax.studies.") and not study(a) and study(b)
+    ]
+    assert all(imported.endswith(".config") for _, imported in listing), listing
+
+
+@pytest.mark.parametrize(("distribution", "home"), ONLY_IN.items())
+def test_a_distribution_has_one_home(distribution, home):
+    users = [
+        str(path.relative_to(PACKAGE))
+        for path in _files()
+        if any(name.split(".")[0] == distribution for name in _imports(path))
+    ]
+    assert all(user.startswith(home) for user in users), users
+
+
+def test_configurations_import_no_jax():
+    for path in sorted(PACKAGE.glob("studies/*/config.py")):
+        roots = {name.split(".")[0] for name in _imports(path)}
+        assert not roots & {"jax", "jaxlib", "jaxtyping", "optax", "flax"}, path
+
+
+@pytest.mark.parametrize("module", ["collapse_jax", "collapse_jax.cli"])
+def test_the_front_door_imports_no_jax(module):
+    """--help answers at once: JAX and Matplotlib are loaded by the commands that compute and draw."""
+    code = (
+        f"import sys, {module}; print(*sorted({{'jax', 'optax', 'matplotlib', 'xarray'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_every_public_name_exists():
+    code = "import collapse_jax as c; print([n for n in c.__all__ if getattr(c, n) is None])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.strip() == "[]", done.stderr
