@@ -157,7 +157,7 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
     >>> as_samples([[0.0, 1.0], [2.0, 3.0]]).num_rows
     2
     """
-    x = jax.tree.map(jnp.asarray, x, is_leaf=lambda node: isinstance(node, list | np.ndarray))
+    x = jax.tree.map(_as_rows, x, is_leaf=lambda node: isinstance(node, list | np.ndarray))
     leaves = jax.tree.leaves(x)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or 0 in lengths:
@@ -171,6 +171,11 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
     samples = Samples(x, weight)
     check_samples(samples)
     return samples
+
+
+def _as_rows(x: ArrayLike) -> Array:
+    rows = jnp.asarray(x)
+    return rows.astype(jnp.result_type(float)) if jnp.issubdtype(rows.dtype, jnp.floating) else rows
 
 
 def check_samples(samples: Samples) -> None:
@@ -202,7 +207,7 @@ def check_samples(samples: Samples) -> None:
 class Stream:
     """A data set without rows: `minibatch` draws new ones from `params`, standing for `weight` points."""
 
-    def __init__(self, draw: Callable[[Key, Params, int], PyTree], params: Params, weight: ArrayLike) -> None:
+    def __init__(self, draw: Callable[[Key, Params, int], PyTree], params: Params, weight: PyTree) -> None:
         self.draw, self.params, self.weight = draw, params, weight
 
     num_rows = 0

@@ -47,7 +47,8 @@ def log_overlap(p: Components, q: Components) -> Float[Array, ""]:
 def log_l2_distance(p: Components, p_frame: Frame, q: Components, q_frame: Frame) -> Float[Array, ""]:
     """Return log integral (p - q)^2 dx, nats, each mixture in its own frame.
 
-    Rounding leaves a floor near 1e-7 of integral p^2 (float32).
+    Rounding leaves a floor near 1e-7 of integral p^2 (float32). One of the two may have collapsed to any
+    scale; were it both, their overlap would underflow in data units and the result would be NaN.
     Reference: the metric of Shumailov et al. (2024), Gaussian mixture experiment.
     """
     p_p = log_overlap(p, p) - jnp.sum(p_frame.log_scale)

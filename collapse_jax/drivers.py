@@ -12,7 +12,7 @@ length: one program serves every segment. Called by `simulation` and `runs`.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +160,7 @@ def check_stops(chain: Chain, stops: Sequence[int]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=32)
 def _programs(
-    chain: Chain, mesh: jax.sharding.Mesh, key_type: jnp.dtype, group: int, buffer_length: int
+    chain: Chain, mesh: jax.sharding.Mesh, key_type: Any, group: int, buffer_length: int
 ) -> tuple[Callable, Callable]:
     """Return the compiled start and the compiled segment of a chain, compiled side by side."""
 
@@ -222,7 +222,7 @@ def _host_segment(start: int, stop: int, states: list[State], records: list[list
     return Segment(start, stop, stack([stack(rows) for rows in records]), lambda: stack(states))
 
 
-def _to_numpy(array: jax.Array) -> np.ndarray:
+def _to_numpy(array: jax.Array | np.ndarray) -> np.ndarray:
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     return np.asarray(array)

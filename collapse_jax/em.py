@@ -152,7 +152,8 @@ def relative_ridge(size: float) -> Ridge:
 def _share_out(resp: Array, log_joint: Array, weight: Array, min_count: float) -> Array:
     """Return responsibilities in which components below `min_count` have none; the largest always lives."""
     counts = jnp.sum(resp * weight, axis=1)
-    alive = (counts >= min_count) | (jnp.arange(counts.shape[0]) == jnp.argmax(counts))
+    # "not below", so that a NaN count stays alive and shows, instead of dying without a word
+    alive = ~(counts < min_count) | (jnp.arange(counts.shape[0]) == jnp.argmax(counts))
     kept = jnp.where(alive[:, None], resp, 0.0)
     total = jnp.sum(kept, axis=0)
     # a point that belonged to the dead alone, beyond float range, goes to the nearest of the living

@@ -101,6 +101,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
     >>> nearest("laptob", ["smoke", "laptop"])
     "did you mean 'laptop'? There are: smoke, laptop."
     """
+    options = list(options)
     listed = f"There are: {', '.join(options)}."
-    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.4)
     return f"did you mean '{near[0]}'? {listed}" if near else listed[0].lower() + listed[1:]

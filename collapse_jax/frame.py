@@ -85,11 +85,11 @@ def follow(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num d
     return jnp.matmul(points - frame.shift, triangular.inverse(frame.ratio).T, precision=_HIGHEST)
 
 
-def log_total_variance(frame: Frame, scale_tril: Float[Array, "dim dim"]) -> Float[Array, ""]:
-    """Return log tr C, nats, of a covariance whose factor in local coordinates is `scale_tril`.
+def log_total_variance(frame: Frame, factor: Float[Array, "dim num"]) -> Float[Array, ""]:
+    """Return log tr C, nats, of the covariance C = factor factor' in local coordinates.
 
     The largest scale is taken out before anything is exponentiated, so nothing underflows.
     """
     top = jnp.max(frame.log_scale)
-    factor = jnp.matmul(frame.unit_tril * jnp.exp(frame.log_scale - top), scale_tril, precision=_HIGHEST)
-    return 2 * top + jnp.log(jnp.sum(factor**2))
+    scaled = jnp.matmul(frame.unit_tril * jnp.exp(frame.log_scale - top), factor, precision=_HIGHEST)
+    return 2 * top + jnp.log(jnp.sum(scaled**2))

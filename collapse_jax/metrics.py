@@ -65,7 +65,12 @@ def sharpness(num_images: int = 1000, side: int = 28) -> Metric:
     check_count("num_images", num_images)
 
     def function(key: Key, snapshot: Snapshot) -> Array:
-        return high_frequency_energy(_drawn(key, snapshot, num_images).reshape(-1, side, side))
+        rows = _drawn(key, snapshot, num_images)
+        if rows.shape[1:] != (side**2,):
+            raise ValueError(
+                f"`side` {side} needs rows of {side**2} pixels, got {rows.shape[1:]}; set `side`."
+            )
+        return high_frequency_energy(rows.reshape(-1, side, side))
 
     return Metric("sharpness", (), "squared intensity", function)
 

@@ -143,4 +143,4 @@ def moments_of(samples: Samples) -> Moments:
     total = jnp.sum(samples.weight)
     mean = jnp.matmul(samples.weight, rows, precision=_HIGHEST) / jnp.where(total > 0, total, 1.0)
     centred = jnp.sqrt(samples.weight)[:, None] * (rows - mean)
-    return Moments(total, mean, triangular.join_factors(centred.T), samples.frame)
+    return Moments(total, mean, triangular.join_factors(centred.T, max_rank=rows.shape[0] - 1), samples.frame)

@@ -32,7 +32,11 @@ def cholesky(matrix: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim
         for j in range(i):
             inner = sum((row[k] * rows[j][k] for k in range(j)), start=jnp.zeros_like(matrix[..., 0, 0]))
             row.append((matrix[..., i, j] - inner) / rows[j][j])
-        row.append(jnp.sqrt(matrix[..., i, i] - sum((value**2 for value in row), start=jnp.zeros(()))))
+        row.append(
+            jnp.sqrt(
+                matrix[..., i, i] - sum((value**2 for value in row), start=jnp.zeros_like(matrix[..., 0, 0]))
+            )
+        )
         rows.append(row)
     return _assemble(rows, dim)
 
@@ -59,11 +63,11 @@ def inverse(tril: Float[Array, "*batch dim dim"]) -> Float[Array, "*batch dim di
     return _assemble(rows, dim)
 
 
-def join_factors(*parts: Float[Array, "dim _"]) -> Float[Array, "dim dim"]:
+def join_factors(*parts: Float[Array, "dim _"], max_rank: int | None = None) -> Float[Array, "dim dim"]:
     """Return the lower triangular F, diagonal not negative, with F F' = sum of part part'.
 
     By QR, not Cholesky: fewer columns than rows are legal and leave exact zeros. A diagonal entry at the
-    rounding of its row is taken for zero, and with it its column.
+    rounding of its row is taken for zero, and with it its column; so are columns from `max_rank` on.
 
     >>> join_factors(jnp.array([[3.0, 4.0]]))
     Array([[5.]], dtype=float32)
@@ -77,6 +81,8 @@ def join_factors(*parts: Float[Array, "dim _"]) -> Float[Array, "dim dim"]:
     lower = (upper * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
     row_norm = jnp.sqrt(jnp.sum(lower**2, axis=1))
     real = jnp.diagonal(lower) > 30 * jnp.finfo(lower.dtype).eps * row_norm
+    if max_rank is not None:
+        real &= jnp.arange(dim) < max_rank
     return jnp.where(real[None, :], lower, 0.0)
 
 

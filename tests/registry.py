@@ -17,11 +17,13 @@ from collapse_jax import (
     accumulate,
     add,
     compose,
+    curate,
     fresh,
     mixture,
     original,
     replace,
     replace_part,
+    schedule,
     subsample,
     two_gaussians,
     vae,
@@ -29,8 +31,10 @@ from collapse_jax import (
     window,
 )
 from collapse_jax import frame as frames
+from collapse_jax import gaussian as framed_gaussian
 from collapse_jax.distances import in_data_units
 from collapse_jax.em import Components
+from collapse_jax.models.kde import kde
 from collapse_jax.models.mixture import MixtureParams
 
 NUM_ROWS = 24
@@ -81,6 +85,7 @@ class ModelCase(NamedTuple):
         build: () -> the model, at its smallest.
         fresh: (key, num) -> real data for it.
         draws_points: false if `sample` gives a stream: regimes that need single points must then refuse it.
+        stores_training: its params hold the rows it was fitted to, so that their number must not change.
         exact_weights: weight 2 is the row twice, 0 its absence, to rounding; other models keep this in law.
         deterministic_fit: the fit depends on start and set of rows alone, on no key and no order.
         moments: params -> (weights [K], means [K, dim], covariances [K, dim, dim]) in data units.
@@ -93,6 +98,7 @@ class ModelCase(NamedTuple):
     build: Callable[[], Model]
     fresh: Callable[[Any, int], Samples]
     draws_points: bool = True
+    stores_training: bool = False
     exact_weights: bool = False
     deterministic_fit: bool = False
     moments: Callable[[Any], tuple] | None = None
@@ -142,6 +148,8 @@ MODELS = (
         "mixture-warm", lambda: mixture(2), two_gaussians().sample, deterministic_fit=True, **_EXACT_MIXTURE
     ),
     ModelCase("mixture-kmeans", lambda: mixture(2, start="kmeans"), two_gaussians().sample, **_EXACT_MIXTURE),
+    ModelCase("gaussian-framed", lambda: framed_gaussian(2), two_gaussians().sample, deterministic_fit=True),
+    ModelCase("kde", lambda: kde("scott"), two_gaussians().sample, stores_training=True),
     ModelCase("vae-fixed", lambda: vae(**_TINY_VAE), uniform_pixels),
     ModelCase("vae-stream", lambda: vae(**_TINY_VAE, synthetic="fresh"), uniform_pixels, draws_points=False),
 )
@@ -188,5 +196,9 @@ REGIMES = (
         "accumulate-subsample",
         lambda sampler: compose(accumulate(ROOM), subsample(NUM_ROWS)),
         needs_points=True,
+    ),
+    RegimeCase("schedule", lambda sampler: schedule([20, 10, 24, 12]), needs_points=True),
+    RegimeCase(
+        "curate", lambda sampler: curate(lambda rows: rows[:, 0], 2, choice="luce"), needs_points=True
     ),
 )

@@ -11,8 +11,24 @@ from collapse_jax import Samples, build_chain
 DEAD = 8  # empty slots beside the live rows
 
 
-def _compatible(model_case, regime_case):
-    return model_case.draws_points or not regime_case.needs_points
+def _training_size(model_case, regime_case):
+    """Number of rows that a generation trains on."""
+    regime = regime_case.build(model_case.fresh)
+
+    def train(key):
+        rows = model_case.fresh(key, NUM_ROWS)
+        return regime.update(key, rows, regime.init(rows, rows))[0]
+
+    return jax.eval_shape(train, jax.random.key(0)).num_rows
+
+
+def _refusal(model_case, regime_case):
+    """The error, fault and remedy that a pair without sense must meet, or None."""
+    if regime_case.needs_points and not model_case.draws_points:
+        return TypeError, r"must .*, got Stream.*; \w+ "
+    if model_case.stores_training and _training_size(model_case, regime_case) != NUM_ROWS:
+        return ValueError, r"state.* changes from .* between generations; keep its shape"
+    return None
 
 
 def _chain(model_case, regime_case):
@@ -24,7 +40,7 @@ def _pairs():
     """The first model, cheap to compile, with every regime; every other model with one regime, each another."""
     pairs = [(MODELS[0], regime) for regime in REGIMES]
     for shift, model in enumerate(MODELS[1:]):
-        choices = [regime for regime in REGIMES if _compatible(model, regime)]
+        choices = [regime for regime in REGIMES if _refusal(model, regime) is None]
         pairs.append((model, choices[(1 + 4 * shift) % len(choices)]))
     return [pytest.param(*pair, id="-".join(case.name for case in pair)) for pair in pairs]
 
@@ -44,9 +60,9 @@ def _signature(tree):
 
 def _assert_carry(model_case, regime_case):
     """Shapes, dtypes and weak types are the same in generations 0, 1 and 2, of the state and of the record."""
-    if not _compatible(model_case, regime_case):
-        # what a refusal owes its reader: the remedy, after the fault
-        with pytest.raises(TypeError, match=r"got Stream.*; (draw|use|take)"):
+    if refusal := _refusal(model_case, regime_case):
+        error, sentence = refusal
+        with pytest.raises(error, match=sentence):
             _chain(model_case, regime_case)
         return
     chain = _chain(model_case, regime_case)

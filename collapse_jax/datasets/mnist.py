@@ -46,7 +46,7 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
             )
         prefix, home = "mnist-first10000", _EMBEDDED
     else:
-        prefix, home = split, Path(folder)
+        prefix, home = split, Path(folder).expanduser()
         if not home.is_dir():
             raise ValueError(
                 f"the MNIST folder {home} does not exist; name the folder that holds {split}-images-idx3-ubyte."

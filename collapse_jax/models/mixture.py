@@ -6,7 +6,7 @@ study and by users; the iteration itself is in `em`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class MixtureParams(NamedTuple):
     frame: Frame
 
 
+@runtime_checkable
 class Truth(Protocol):
     """A known mixture in data units: weights [K], means [K, dim], covariances [K, dim, dim]."""
 
@@ -91,8 +92,10 @@ def mixture(
     check_choice("ridge", ridge, ("relative", "absolute"))
     check_positive("tol", tol)
     check_count("max_steps", max_steps)
-    if ridge_size < 0:
+    if not ridge_size >= 0:
         raise ValueError(f"`ridge_size` must not be negative, got {ridge_size}.")
+    if min_count is not None and not min_count >= 0:
+        raise ValueError(f"`min_count` must not be negative, got {min_count}; 0 lets no component die.")
 
     def add_ridge(frame: Frame) -> Ridge:
         return relative_ridge(ridge_size) if ridge == "relative" else _absolute_ridge(ridge_size, frame)

@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model, Snapshot
 from collapse_jax.data import Samples, Stream
-from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete
 from collapse_jax.metrics import images, pixel_variance, sharpness
 from collapse_jax.nn.vae_nets import VAEParams, decode, encode, init_mlp
 from collapse_jax.training import Losses, adam, train
@@ -61,6 +62,8 @@ def vae(
         check_count(name, value)
     check_count("num_steps", num_steps), check_count("batch_size", batch_size)
     check_positive("learning_rate", learning_rate)
+    if not weight_decay >= 0:
+        raise ValueError(f"`weight_decay` must not be negative, got {weight_decay}.")
     check_choice("start", start, ("fresh", "warm"))
     check_choice("synthetic", synthetic, ("fixed", "fresh"))
     check_choice("draws", draws, ("mean", "bernoulli"))
@@ -72,6 +75,8 @@ def vae(
             raise ValueError(
                 f"the VAE needs rows of {num_pixels} pixels, got {real.x.shape[1:]}; set `num_pixels`."
             )
+        if isinstance(real, Samples) and is_concrete(real.x) and not _within_unit(real):
+            raise ValueError("the VAE needs intensities in [0, 1]; divide bytes by 255.")
         return init_mlp(key, num_pixels, num_hidden, num_latents)
 
     def fit(key: Key, params: VAEParams, data: Any) -> tuple[VAEParams, Losses]:
@@ -107,12 +112,13 @@ def loss(key: Key, params: VAEParams, images: Float[Array, "num pixels"]) -> tup
     return total, {"loss": total, "reconstruction": reconstruction, "kl": kl}
 
 
-def vae_metrics(num_images: int = 1000, num_shown: int = 20) -> tuple[Metric, ...]:
+def vae_metrics(num_images: int = 1000, num_shown: int = 20, *, side: int = 28) -> tuple[Metric, ...]:
     """Return what the VAE study records of a generation.
 
     Args:
         num_images: generated images that each number is taken over (published: 100).
         num_shown: generated images that are kept.
+        side: images are side * side pixels.
 
     Returns:
         `latent_mean` and `latent_spread`, mean and standard deviation of all latent means of generated
@@ -127,6 +133,11 @@ def vae_metrics(num_images: int = 1000, num_shown: int = 20) -> tuple[Metric, ..
         Metric("latent_mean", (), "latent units", lambda key, s: jnp.mean(codes(key, s))),
         Metric("latent_spread", (), "latent units", lambda key, s: jnp.std(codes(key, s))),
         pixel_variance(num_images),
-        sharpness(num_images),
+        sharpness(num_images, side),
         images(num_shown),
     )
+
+
+def _within_unit(real: Samples) -> bool:
+    live = np.asarray(real.x)[np.asarray(real.weight) > 0]
+    return bool(np.all((live >= 0) & (live <= 1)))
