@@ -77,7 +77,7 @@ def em(
         components, before, _, num_steps = carry
         log_joint = component_log_probs(components, x)
         log_prob = jax.nn.logsumexp(log_joint, axis=0)
-        resp = _share_out(jnp.exp(log_joint - log_prob), log_joint, weight, min_count)
+        resp = share_out(jnp.exp(log_joint - log_prob), log_joint, weight, min_count)
         now = jnp.sum(weight * log_prob) / jnp.sum(weight)
         return m_step(resp, x, weight, ridge), now, jnp.abs(now - before), num_steps + 1
 
@@ -149,11 +149,17 @@ def relative_ridge(size: float) -> Ridge:
     )
 
 
-def _share_out(resp: Array, log_joint: Array, weight: Array, min_count: float) -> Array:
-    """Return responsibilities in which components below `min_count` have none; the largest always lives."""
+def share_out(resp: Array, log_joint: Array, weight: Array, min_count: float) -> Array:
+    """Return responsibilities in which components below `min_count` have none; the largest always lives.
+
+    Args:
+        resp: columns sum to 1.
+        log_joint: how near each point is to each component, any scale.
+        weight: of the points.
+        min_count: smallest effective count that lives.
+    """
     counts = jnp.sum(resp * weight, axis=1)
-    # "not below", so that a NaN count stays alive and shows, instead of dying without a word
-    alive = ~(counts < min_count) | (jnp.arange(counts.shape[0]) == jnp.argmax(counts))
+    alive = (counts >= min_count) | (jnp.arange(counts.shape[0]) == jnp.argmax(counts))
     kept = jnp.where(alive[:, None], resp, 0.0)
     total = jnp.sum(kept, axis=0)
     # a point that belonged to the dead alone, beyond float range, goes to the nearest of the living

@@ -17,7 +17,7 @@ from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model, Snapshot
 from collapse_jax.data import Samples, weighted_indices
 from collapse_jax.distances import gaussian_w2, in_data_units, log_l2_distance
-from collapse_jax.em import Components, Ridge, em, log_prob, m_step, relative_ridge
+from collapse_jax.em import Components, Ridge, em, log_prob, m_step, relative_ridge, share_out
 from collapse_jax.errors import check_choice, check_count, check_positive
 from collapse_jax.frame import Frame
 from collapse_jax.kmeans import kmeans
@@ -97,11 +97,21 @@ def mixture(
     if min_count is not None and not min_count >= 0:
         raise ValueError(f"`min_count` must not be negative, got {min_count}; 0 lets no component die.")
 
+    def floor_of(rows: Array) -> float:
+        if min_count is not None:
+            return min_count
+        return rows.shape[1] + 2.0 if ridge == "relative" else 0.0
+
     def add_ridge(frame: Frame) -> Ridge:
         return relative_ridge(ridge_size) if ridge == "relative" else _absolute_ridge(ridge_size, frame)
 
     def cluster(key: Key, rows: Array, weight: Array, frame: Frame) -> Components:
-        return m_step(kmeans(key, rows, weight, num_components), rows, weight, add_ridge(frame))
+        resp = kmeans(key, rows, weight, num_components)
+        centres = m_step(resp, rows, weight, add_ridge(frame)).means
+        nearness = -jnp.sum((rows - centres[:, None]) ** 2, axis=-1)
+        # a cluster of too few points has no covariance: it dies before EM begins
+        resp = share_out(resp, nearness, weight, floor_of(rows))
+        return m_step(resp, rows, weight, add_ridge(frame))
 
     def init(key: Key, real: Samples) -> MixtureParams:
         rows, weight = _points(real, num_components)
@@ -112,9 +122,14 @@ def mixture(
         rows, weight = _points(data, num_components)
         frame = params.frame
         first = params.components if start == "warm" else cluster(key, rows, weight, frame)
-        floor = (rows.shape[1] + 2.0 if ridge == "relative" else 0.0) if min_count is None else min_count
         result = em(
-            first, rows, weight, tol=tol, max_steps=max_steps, min_count=floor, ridge=add_ridge(frame)
+            first,
+            rows,
+            weight,
+            tol=tol,
+            max_steps=max_steps,
+            min_count=floor_of(rows),
+            ridge=add_ridge(frame),
         )
         info = {
             "em_steps": result.num_steps,
