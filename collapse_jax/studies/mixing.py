@@ -13,8 +13,6 @@ from collapse_jax.regimes import (
     window,
 )
 
-REGIMES = ("replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real")
-
 
 def named_regime(
     name: str, *, real_fraction: float, window_size: int, num_samples: int, generations: int
@@ -22,7 +20,7 @@ def named_regime(
     """Return the regime that a configuration names.
 
     Args:
-        name: one of `REGIMES`.
+        name: as in the studies' configurations.
         real_fraction: the share of original data for "replace-part" and "weight-real".
         window_size: batches for "window".
         num_samples: M, for "accumulate-subsample".
