@@ -11,7 +11,7 @@ from jaxtyping import Float
 from collapse_jax import frame as frames
 from collapse_jax.em import Components, log_prob
 from collapse_jax.frame import Frame
-from collapse_jax.triangular import cholesky
+from collapse_jax.triangular import cholesky, nuclear_norm
 from collapse_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -78,6 +78,6 @@ def gaussian_w2(
         determinant = cross[0, 0] * cross[1, 1] - cross[0, 1] * cross[1, 0]
         nuclear = jnp.sqrt(jnp.sum(cross**2) + 2 * jnp.abs(determinant))
     else:
-        nuclear = jnp.sum(jnp.linalg.svd(cross, compute_uv=False))
+        nuclear = nuclear_norm(cross)
     squares = jnp.sum((mean_p - mean_q) ** 2) + jnp.sum(tril_p**2) + jnp.sum(tril_q**2)
     return jnp.maximum(squares - 2 * nuclear, 0.0)

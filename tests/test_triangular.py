@@ -1,4 +1,4 @@
-"""Small triangular factors against NumPy, on both sides of the switch to LAPACK."""
+"""Small triangular factors against NumPy, on both sides of the switch from written-out formulas to loops."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from collapse_jax import triangular
 
-DIMS = range(1, 9)  # 1 to 6 are written out, 7 and 8 go to LAPACK
+DIMS = range(1, 9)  # 1 to 6 are written out, 7 and 8 are loops
 BATCH = (3, 2)
 
 
@@ -75,3 +75,58 @@ def test_factors_trace_under_jit(dim):
     matrix = jnp.asarray(_positive_definite(dim), jnp.float32)
     factor = jax.jit(triangular.cholesky)(matrix)
     np.testing.assert_allclose(factor, triangular.cholesky(matrix), rtol=1e-4, atol=1e-5)  # fused otherwise
+
+
+@pytest.mark.parametrize("dim", [1, 2, 6, 7, 9])
+@pytest.mark.parametrize("columns", [3, 8, 20])
+def test_joined_factors_have_the_sum_of_the_products(dim, columns, x64):
+    rng = np.random.default_rng(dim + columns)
+    one, two = jnp.asarray(rng.normal(size=(dim, columns))), jnp.asarray(rng.normal(size=(dim, 2)))
+    factor = triangular.join_factors(one, two)
+    np.testing.assert_allclose(factor @ factor.T, one @ one.T + two @ two.T, atol=1e-12 * (columns + 2))
+    assert bool((jnp.diagonal(factor) >= 0).all()) and bool((jnp.triu(factor, 1) == 0).all())
+    assert int((jnp.diagonal(factor) > 0).sum()) == min(dim, columns + 2)
+
+
+@pytest.mark.parametrize("dim", [2, 7])
+def test_joining_nothing_is_nothing(dim):
+    np.testing.assert_array_equal(triangular.join_factors(jnp.zeros((dim, 4))), np.zeros((dim, dim)))
+
+
+@pytest.mark.parametrize("dim, rank", [(1, 1), (5, 5), (5, 2), (12, 6)])
+def test_semidefinite_systems(dim, rank, x64):
+    rng = np.random.default_rng(dim)
+    rows = rng.normal(size=(dim, rank))
+    matrix, vector = rows @ rows.T, rows @ rng.normal(size=rank)
+    factor = triangular.semidefinite_factor(jnp.asarray(matrix))
+    np.testing.assert_allclose(factor @ factor.T, matrix, atol=1e-11)
+    assert int((jnp.abs(factor).sum(axis=0) > 0).sum()) == rank
+    found = triangular.solve_min_norm(jnp.asarray(matrix), jnp.asarray(vector))
+    # NumPy's pseudo-inverse; condition numbers up to 1e4, twice
+    np.testing.assert_allclose(found, np.linalg.pinv(matrix, rcond=1e-10) @ vector, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("dim, rank", [(1, 1), (3, 3), (4, 2), (9, 9), (3, 0)])
+def test_nuclear_norm(dim, rank, x64):
+    rng = np.random.default_rng(dim)
+    matrix = rng.normal(size=(*BATCH, dim, max(rank, 1))) @ rng.normal(size=(*BATCH, max(rank, 1), dim)) * (rank > 0)
+    expected = np.linalg.svd(matrix, compute_uv=False).sum(axis=-1)
+    np.testing.assert_allclose(triangular.nuclear_norm(jnp.asarray(matrix)), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dim", [3, 8])
+def test_nothing_here_calls_lapack(dim):
+    """Two batched LAPACK calls at once stop a program for good where JAX's thread pool has two threads."""
+
+    def everything(matrix, vector):
+        factor = triangular.cholesky(matrix)
+        return (
+            triangular.inverse(factor),
+            triangular.join_factors(matrix, factor),
+            triangular.solve_min_norm(matrix, vector),
+            triangular.nuclear_norm(matrix),
+        )
+
+    shapes = jax.ShapeDtypeStruct((4, dim, dim), jnp.float32), jax.ShapeDtypeStruct((4, dim), jnp.float32)
+    text = jax.jit(jax.vmap(everything)).lower(*shapes).as_text()
+    assert "lapack" not in text and "lapack" in jax.jit(jnp.linalg.qr).lower(shapes[0]).as_text()

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax import triangular
 from collapse_jax.chain import Metric, Model
 from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete
 from collapse_jax.sufficient import Sums
@@ -67,11 +68,10 @@ def regression(
 
     def fit(key: Key, params: RegressionParams, data: Sums) -> tuple[RegressionParams, dict[str, Array]]:
         if estimator == "min-norm":
-            inverse = jnp.linalg.pinv(data.values.gram, rtol=1e-5, hermitian=True)
-            coefficients = jnp.matmul(inverse, data.values.cross, precision=_HIGHEST)
+            coefficients = triangular.solve_min_norm(data.values.gram, data.values.cross)
         else:
             added = data.weight * penalty * jnp.eye(dim) if estimator == "ridge" else 0.0
-            coefficients = jax.scipy.linalg.solve(data.values.gram + added, data.values.cross, assume_a="pos")
+            coefficients = triangular.solve(data.values.gram + added, data.values.cross)
         return RegressionParams(coefficients, params.gram), {}
 
     def sample(key: Key, params: RegressionParams, num_samples: ArrayLike) -> Sums:
@@ -109,7 +109,7 @@ def normal_equations(
         factor = jnp.where(freedom > 0, below + jnp.diag(chi), 0.0)
         gram = jnp.matmul(factor, factor.T, precision=_HIGHEST)
     else:
-        factor = jnp.linalg.cholesky(gram)
+        factor = triangular.semidefinite_factor(gram)  # fewer rows than coefficients are legal
     labels_noise = noise * jnp.matmul(factor, jax.random.normal(key_noise, (dim,)), precision=_HIGHEST)
     cross = jnp.matmul(gram, coefficients, precision=_HIGHEST) + labels_noise
     return Sums(weight, NormalEquations(gram, cross))

@@ -5,9 +5,10 @@ M is the number of draws a generation, n the number of fits; constants are those
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln, xlog1py, xlogy
+from jax.scipy.special import gammaln, zeta
 from jaxtyping import Float
 
+from collapse_jax.theory.ancestry import binomial_law, transition_matrix
 from collapse_jax.types import Array, ArrayLike
 
 
@@ -37,11 +38,9 @@ def survival(probability: ArrayLike, num_fits: int, num_samples: int) -> Array:
 
     T is the (M+1) x (M+1) binomial transition matrix; M up to a few hundred.
     """
-    first = _binomial(num_samples, jnp.asarray(probability, float))
-    transitions = jax.vmap(lambda share: _binomial(num_samples, share))(
-        jnp.arange(num_samples + 1) / num_samples
-    )
-    return 1 - (first @ jnp.linalg.matrix_power(transitions, num_fits - 1))[0]
+    first = binomial_law(num_samples, probability)
+    later = jnp.linalg.matrix_power(transition_matrix(num_samples), num_fits - 1)
+    return 1 - (first @ later)[0]
 
 
 def expected_support(probabilities: Float[Array, " K"], num_fits: int, num_samples: int) -> Array:
@@ -62,6 +61,29 @@ def branching_survival(num_generations: int) -> Float[Array, " num_generations"]
     return jax.lax.scan(body, jnp.ones(()), None, num_generations)[1]
 
 
+def survival_bounds(probability: ArrayLike, num_samples: ArrayLike, num_fits: int) -> tuple[Array, Array]:
+    """Return bounds on the probability that a class is alive: 1 - e^(-M p g_k) and 1 - (1 - 3Mp^2 - 3kp) e^(-M p g_k).
+
+    The upper one says nothing once 3 M p^2 + 3 k p >= 1. Reference: Suresh et al. (2024), Theorem 1.
+    """
+    p, size = jnp.asarray(probability, float), jnp.asarray(num_samples, float)
+    lost = jnp.exp(-size * p * branching_survival(num_fits)[-1])
+    return 1 - lost, 1 - (1 - 3 * size * p**2 - 3 * num_fits * p) * lost
+
+
+def forgetting_probability(count: ArrayLike, num_fits: int) -> Array:
+    """Return P(a word seen `count` << M times is lost by n) = e^(-c g_n).
+
+    The median time is linear in the count, ~ 2c/ln 2; the mean (given loss) is not: ~ 2c ln(M/c).
+    """
+    return jnp.exp(-jnp.asarray(count, float) * branching_survival(num_fits)[-1])
+
+
+def entropy_drop(num_classes: ArrayLike, num_samples: ArrayLike) -> Array:
+    """Return the Shannon entropy lost in one generation, (K - 1)/(2M) nats to first order (Miller and Madow)."""
+    return (jnp.asarray(num_classes, float) - 1) / (2 * jnp.asarray(num_samples))
+
+
 def poisson_survival(rate: ArrayLike, num_samples: ArrayLike, num_fits: int) -> Array:
     """Return P(rate_n > 0) of a Poisson chain: 1 - exp(-M lambda g_n). Reference: Suresh et al. (2024), Theorem 2."""
     return 1 - jnp.exp(-jnp.asarray(num_samples) * jnp.asarray(rate) * branching_survival(num_fits)[-1])
@@ -76,6 +98,43 @@ def memoriser_error(probabilities: Float[Array, " K"], num_samples: ArrayLike, n
     if num_fits == 1:
         return jnp.sum(p * unseen(p, num_samples))
     return jnp.sum(p * jnp.exp(-jnp.asarray(num_samples) * p * branching_survival(num_fits)[-1]))
+
+
+def memoriser_asymptote(exponent: ArrayLike, num_samples: ArrayLike) -> Array:
+    """Return the mass never seen in T draws of i^-b/zeta(b), i = 1, 2, ...: zeta(b)^(-1/b) Gamma(1-1/b)/b T^-(1-1/b).
+
+    With the tail cut at k it is `truncated_memoriser_error`; "T^-c + k^-(b-1)" is its order only.
+
+    Reference: Hutter (2021); Dohmatob et al. (2024), Theorem 2.1.
+    """
+    b = jnp.asarray(exponent, float)
+    constant = zeta(b, 1.0) ** (-1 / b) * jnp.exp(gammaln(1 - 1 / b)) / b
+    return constant * jnp.asarray(num_samples, float) ** -(1 - 1 / b)
+
+
+def truncated_memoriser_error(
+    probabilities: Float[Array, " K"], num_kept: int, num_samples: ArrayLike
+) -> Array:
+    """Return the mass that T draws from the first k classes never see: sum_{i<=k} p (1 - q)^T + sum_{i>k} p.
+
+    q is p renormalised over those k. Exact.
+    """
+    p = jnp.asarray(probabilities, float)
+    head = p[:num_kept]
+    return jnp.sum(head * (1 - head / jnp.sum(head)) ** num_samples) + jnp.sum(p[num_kept:])
+
+
+def effective_draws(sizes: Float[Array, " n"]) -> Array:
+    """Return how many real draws a memoriser's last set of a schedule M_1 ... M_n is worth: h <- M_i (1 - e^(-h/M_i)).
+
+    1/h ~ 1/M_n + (1/2) sum_{i<n} 1/M_i.
+    """
+    sizes = jnp.asarray(sizes, float)
+
+    def body(worth: Array, size: Array) -> tuple[Array, None]:
+        return -size * jnp.expm1(-worth / size), None
+
+    return jax.lax.scan(body, sizes[-1], sizes[:-1], reverse=True)[0]
 
 
 def zipf(exponent: float, num_classes: int) -> Float[Array, " K"]:
@@ -95,12 +154,5 @@ def exponential_accumulate(num_fits: int, num_samples: ArrayLike) -> Array:
 
     The limit is sinh(x)/x at x = pi/sqrt M, not 1 + pi^2/(6 M), which holds only as M grows.
     """
-    rounds = jnp.arange(1, num_fits + 1)
+    rounds = jnp.arange(1.0, num_fits + 1)
     return jnp.prod(1 + 1 / (jnp.asarray(num_samples, float) * rounds**2))
-
-
-def _binomial(num: int, share: Array) -> Float[Array, " num_plus_1"]:
-    """Return the binomial law on 0 ... num."""
-    hits = jnp.arange(num + 1)
-    log_choose = gammaln(num + 1.0) - gammaln(hits + 1.0) - gammaln(num - hits + 1.0)
-    return jnp.exp(log_choose + xlogy(hits, share) + xlog1py(num - hits, -share))
