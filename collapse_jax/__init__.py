@@ -18,6 +18,8 @@ _HOMES = {
     "run_host": "drivers",
     "segment_stops": "drivers",
     "simulate": "simulation",
+    "side_by_side": "abreast",
+    "along": "abreast",
     "replace": "regimes",
     "accumulate": "regimes",
     "window": "regimes",
@@ -44,6 +46,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
+    from collapse_jax.abreast import along, side_by_side
     from collapse_jax.chain import Chain, Metric, Model, Pieces, Regime, Snapshot, build_chain
     from collapse_jax.data import Samples, Stream, as_samples
     from collapse_jax.datasets.mnist import load_mnist

@@ -146,7 +146,6 @@ def execute(
     for name in ("generations", "seeds", "lanes"):
         check_count(name, getattr(config, name))
     plan = study.load().build(config)
-    stops = segment_stops(config.generations, plan.segment_length)
     description = {
         "study": study.name,
         "preset": preset,
@@ -157,11 +156,14 @@ def execute(
     root, begun, status = jax.random.key(config.seed), time.monotonic(), "finished"
     try:
         for index, arm in enumerate(plan.arms):
-            label = f"{study.name} {plan.dim}={arm.value}" if len(plan.arms) > 1 else study.name
-            on_progress(Progress(label, 0, config.generations, config.seeds))
+            generations = config.generations if arm.generations is None else arm.generations
+            stops = segment_stops(generations, plan.segment_length)
+            place = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
+            label = f"{study.name} {place}" if len(plan.arms) > 1 else study.name
+            on_progress(Progress(label, 0, generations, config.seeds))
             for segment in run_compiled(arm.chain, root, config.seeds, stops, lanes=plan.lanes):
                 run.append(index, segment.start, segment.stop, segment.records)
-                on_progress(Progress(label, segment.stop, config.generations, config.seeds))
+                on_progress(Progress(label, segment.stop, generations, config.seeds))
     except KeyboardInterrupt:
         status = "interrupted"
         if not run.segments(0):
@@ -229,12 +231,21 @@ def assemble_if_needed(run: RunDirectory) -> None:
 
 def _assemble(plan: Plan, segments: list[list[Records]]) -> xr.Dataset:
     """Return all arms as one Dataset; generations that an arm did not reach are NaN."""
-    arms = [
-        to_dataset(join_records(parts), arm.chain.metrics).expand_dims({plan.dim: [arm.value]})
+    found = [
+        (arm.value, to_dataset(join_records(parts), arm.chain.metrics))
         for arm, parts in zip(plan.arms, segments)
         if parts
     ]
-    return xr.concat(arms, plan.dim, join="outer", combine_attrs="override")
+    if plan.dim is None:
+        # each arm's own flag of failure keeps its name beside the others'
+        named = [part.rename({"is_finite": f"{value}_is_finite"}) for value, part in found]
+        dataset = xr.merge(named, join="outer")
+    else:
+        placed = [part.expand_dims({plan.dim: [value]}) for value, part in found]
+        dataset = xr.concat(placed, plan.dim, join="outer", combine_attrs="override")
+    return dataset.assign_coords(
+        {dim: list(labels) for dim, labels in plan.coordinates.items() if dim in dataset.dims}
+    )
 
 
 def _provenance() -> dict[str, Any]:

@@ -38,13 +38,22 @@ class TestGaussian:
     def test_the_probability_without_its_skewness_would_fail(self):
         _, variance = _gaussian_chain(10, 10, 1, 400_000, np.random.default_rng(1))
         drift, spread = (
-            10 * float(f)
-            for f in (gaussian.log_variance_drift(10, 1), gaussian.log_variance_variance(10))
+            10 * float(f) for f in (gaussian.log_variance_drift(10, 1), gaussian.log_variance_variance(10))
         )
         plain = stats.norm.sf((np.log(0.5) - drift) / np.sqrt(spread))
         ours = float(gaussian.above_probability(np.log(0.5), 10, 10, 1))
         simulated = (variance > 0.5).mean()
         assert abs(simulated - ours) < 0.004 < abs(simulated - plain)
+
+    @pytest.mark.parametrize("share, fits", [(0.5, 10), (0.5, 60), (0.1, 60)])
+    def test_passed_probability(self, share, fits):
+        """40,000 chains at M = 20: binomial error 0.0025; without the overshoot's 0.583 the first is off by 0.06."""
+        rng = np.random.default_rng(20)
+        log_v = np.cumsum(np.log(rng.chisquare(19, (fits, 40_000)) / 19), axis=0)
+        found = (log_v < np.log(share)).any(axis=0).mean()
+        assert found == pytest.approx(
+            float(gaussian.passed_probability(np.log(share), fits, 20, 1)), abs=0.02
+        )
 
     def test_fourth_moments(self):
         mean, variance = _gaussian_chain(20, 5, 1, 400_000, np.random.default_rng(2))
@@ -91,8 +100,9 @@ class TestGaussian:
         mean, variance = _gaussian_chain(real + drawn, 1, ddof, runs, rng)
         means, variances = gaussian.fresh_mix(4, real, drawn, bias, ddof)
         for _ in range(4):
-            one, two = rng.normal(size=runs) / np.sqrt(real), mean + np.sqrt(bias * variance / drawn) * rng.normal(
-                size=runs
+            one, two = (
+                rng.normal(size=runs) / np.sqrt(real),
+                mean + np.sqrt(bias * variance / drawn) * rng.normal(size=runs),
             )
             total = real + drawn
             scatter = rng.chisquare(real - 1, runs) + bias * variance * rng.chisquare(drawn - 1, runs)
@@ -126,7 +136,10 @@ class TestLimits:
         [
             (lambda: theory.ibd_accumulate(20_000, 20, 20), lambda: limits.accumulate_limit(20)),
             (lambda: theory.ibd_fresh_counts(400, 20, 5, 40), lambda: limits.fresh_counts_limit(5, 40)),
-            (lambda: theory.ibd_fresh_fraction(400, 20, 20, 0.1), lambda: limits.fresh_fraction_limit(20, 0.1)),
+            (
+                lambda: theory.ibd_fresh_fraction(400, 20, 20, 0.1),
+                lambda: limits.fresh_fraction_limit(20, 0.1),
+            ),
             (lambda: theory.ibd_add_original(400, 20, 60), lambda: limits.add_original_limit(20, 60)),
             (
                 lambda: theory.ibd_original_counts(400, 50, 20, 3),
@@ -169,7 +182,9 @@ class TestAncestry:
     @pytest.mark.parametrize("size, ratio", [(10, 0.908), (40, 0.969), (100, 0.985)])
     def test_absorption_times(self, size, ratio, x64):
         times = ancestry.absorption_times(size)
-        assert float(times[size // 2] / ancestry.absorption_time_limit(0.5, size)) == pytest.approx(ratio, abs=1e-3)
+        assert float(times[size // 2] / ancestry.absorption_time_limit(0.5, size)) == pytest.approx(
+            ratio, abs=1e-3
+        )
 
     def test_first_and_last_losses(self):
         """M = 100, four classes, 1,500 chains: 5 standard errors are about 6 % of either time."""
@@ -227,7 +242,9 @@ class TestAncestry:
             assert found == pytest.approx(times[copies - 1], rel=1e-9)
         shares = np.arange(size + 1) / size
         after = np.linalg.matrix_power(matrix, 7)[5] @ (shares * (1 - shares))
-        assert after == pytest.approx(shares[5] * (1 - shares[5]) * float(ancestry.moran_heterozygosity(size, 7)))
+        assert after == pytest.approx(
+            shares[5] * (1 - shares[5]) * float(ancestry.moran_heterozygosity(size, 7))
+        )
 
     def test_polya(self):
         start, steps, rng, runs = 10, 30, np.random.default_rng(8), 100_000

@@ -19,6 +19,7 @@ ALLOWED = {
     "data": ["frame", "errors", "types"],
     "sufficient": ["data", "frame", "triangular", "errors", "types"],
     "chain": ["data", "frame", "errors", "types"],
+    "abreast": ["chain", "errors", "types"],
     "sharding": ["errors", "types"],
     "drivers": ["chain", "sharding", "errors", "types"],
     "results": ["chain", "errors", "types"],
@@ -45,7 +46,7 @@ ALLOWED = {
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "frame", "errors", "types"],
     "studies": [
-        "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data", "sufficient",
+        "abreast", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data", "sufficient",
         "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
     ],
     "runs": ["studies", "claims", "plots", "results", "drivers", "chain", "sharding", "simulation", "errors", "types"],

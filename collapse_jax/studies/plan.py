@@ -1,32 +1,44 @@
 """What a study module gives to whoever runs it."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from collapse_jax.chain import Chain
 from collapse_jax.plots import Figure
 
 
 class Arm(NamedTuple):
-    """One chain of a study and its place along the study's arm dimension."""
+    """One chain of a study.
 
-    value: int
+    Attributes:
+        value: its place along the study's arm dimension.
+        chain: what runs.
+        generations: after generation 0; None means the configuration's.
+    """
+
+    value: int | str
     chain: Chain
+    generations: int | None = None
 
 
 class Plan(NamedTuple):
     """A study, checked and ready to run.
 
     Attributes:
-        dim: name of the dimension along which arms stand, for example "num_samples".
+        dim: name of the dimension along which arms stand, for example "num_samples"; None when arms record
+            different variables, which then stand beside each other.
         arms: the chains.
         segment_length: generations between two looks from the host.
         lanes: width of a lane block.
+        coordinates: labels of dimensions that the records bring with them.
     """
 
-    dim: str
+    dim: str | None
     arms: tuple[Arm, ...]
     segment_length: int
     lanes: int
+    coordinates: Mapping[str, Sequence[Any]] = MappingProxyType({})
 
 
 class Illustration(NamedTuple):

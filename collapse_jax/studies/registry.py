@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from collapse_jax.errors import nearest
+from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 
@@ -48,6 +49,12 @@ STUDIES = {
     study.name: study
     for study in (
         Study(
+            "gaussian",
+            "A Gaussian refitted to its own samples",
+            GAUSSIAN_PRESETS,
+            "collapse_jax.studies.gaussian.study",
+        ),
+        Study(
             "gmm",
             "Gaussian mixtures refitted to their own samples",
             GMM_PRESETS,
@@ -69,7 +76,7 @@ def find_study(name: str) -> Study:
     >>> find_study("gmn")
     Traceback (most recent call last):
     ...
-    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gmm, vae.
+    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae.
     """
     if name not in STUDIES:
         raise ValueError(f"there is no study '{name}'; {nearest(name, STUDIES)}")

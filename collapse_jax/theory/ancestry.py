@@ -100,7 +100,8 @@ def both_alive_bounds(share: ArrayLike, num_samples: ArrayLike, num_fits: ArrayL
     """
     p, kept = jnp.asarray(share, float), 1 - 1 / jnp.asarray(num_samples, float)
     product = p * (1 - p)
-    return 4 * product * kept**num_fits, num_samples * product * kept ** (jnp.asarray(num_fits) - 1)
+    upper = jnp.asarray(num_samples) * product * kept ** (jnp.asarray(num_fits) - 1)
+    return 4 * product * kept**num_fits, upper
 
 
 def ancestors(num_samples: int, num_fits: int) -> Array:

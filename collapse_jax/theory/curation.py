@@ -51,7 +51,7 @@ def quadratic_tilt(
     """
     precision = 1 / jnp.asarray(variance, float) + num_rounds / jnp.square(tolerance)
     weighted = mean / jnp.asarray(variance, float) + num_rounds * target / jnp.square(tolerance)
-    return weighted / precision, 1 / precision
+    return jnp.asarray(weighted / precision), 1 / precision
 
 
 def kept_ratio_bound(synthetic_share: ArrayLike, num_candidates: ArrayLike) -> Array:

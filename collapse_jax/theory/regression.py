@@ -24,7 +24,7 @@ def accumulate_same_risk(num_fits: int, num_rows: ArrayLike, dim: int, noise: Ar
 
     Reference: Gerstgrasser et al. (2024), Theorem 2.
     """
-    return base_risk(num_rows, dim, noise) * jnp.sum(1.0 / jnp.arange(1.0, num_fits + 1)**2)
+    return base_risk(num_rows, dim, noise) * jnp.sum(1.0 / jnp.arange(1.0, num_fits + 1) ** 2)
 
 
 def accumulate_fresh_risk(num_fits: int, num_rows: ArrayLike, dim: int, noise: ArrayLike = 1.0) -> Array:

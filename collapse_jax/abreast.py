@@ -1,0 +1,113 @@
+"""Several chains as one: they run side by side in one compiled program, and their records are stacked.
+
+A study of many sizes or regimes compiles once. Called by studies and users.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.chain import Chain, Metric, Piece, Record, State
+from collapse_jax.types import ArrayLike, Key
+
+
+def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
+    """Return the chain that takes one step of each of `chains`; records are stacked along the axis `dim`.
+
+    Each has randomness of its own, that of its place in the mapping. Only metrics are recorded, and whether all
+    params are finite.
+
+    Args:
+        chains: label -> chain, all with the same metrics.
+        dim: name of the new axis, which comes first in every metric.
+
+    Raises:
+        ValueError: no chain, or chains that record different metrics.
+
+    >>> from collapse_jax import accumulate, build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
+    >>> real = gaussian_truth(1).moments_sampler(50)
+    >>> parts = {
+    ...     regime_name: build_chain(gaussian(1, draws="statistics"), regime, real, 50, gaussian_metrics())
+    ...     for regime_name, regime in {"replace": replace(), "accumulate": accumulate(10)}.items()
+    ... }
+    >>> _, record = side_by_side(parts, "regime").init(jax.random.key(0))
+    >>> record["mean"].shape
+    (2, 1)
+    """
+    members = tuple(chains.values())
+    if not members:
+        raise ValueError("`chains` must hold at least one chain.")
+    names = [sorted(metric.name for metric in chain.metrics) for chain in members]
+    if any(found != names[0] for found in names):
+        raise ValueError(
+            f"chains side by side must record the same metrics, got {dict(zip(chains, names))}; "
+            "give them the same ones."
+        )
+
+    def init(key: Key) -> tuple[State, Record]:
+        return together([chain.init(jax.random.fold_in(key, i)) for i, chain in enumerate(members)])
+
+    def step(key: Key, state: State) -> tuple[State, Record]:
+        return together(
+            [chain.step(jax.random.fold_in(key, i), state.params[i]) for i, chain in enumerate(members)]
+        )
+
+    def together(parts: list[tuple[State, Record]]) -> tuple[State, Record]:
+        records = [record for _, record in parts]
+        stacked = {name: jnp.stack([record[name] for record in records]) for name in names[0]}
+        stacked["is_finite"] = jnp.all(jnp.stack([record["is_finite"] for record in records]))
+        states = tuple(state for state, _ in parts)
+        return State(states[0].generation, states, (), (), ()), stacked
+
+    rooms = [chain.max_generations for chain in members if chain.max_generations is not None]
+    return _chain(init, step, members[0].metrics, dim, min(rooms, default=None))
+
+
+def along(make: Callable[[Any], Chain], values: ArrayLike, dim: str) -> Chain:
+    """Return the chain that runs `make(value)` for each of `values` under one `vmap`; records get the axis `dim`.
+
+    All values share the randomness of a seed: what differs between them is the value alone.
+
+    Args:
+        make: value -> chain; the value is traced, so it must be one that may be (see each model).
+        values: shape [num_values].
+        dim: name of the new axis, which comes first in every metric.
+
+    >>> from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
+    >>> def make(size):
+    ...     real = gaussian_truth(1).moments_sampler(size)
+    ...     return build_chain(gaussian(1, draws="statistics"), replace(), real, size, gaussian_metrics())
+    >>> _, record = along(make, jnp.array([10, 10**9]), "num_samples").init(jax.random.key(0))
+    >>> record["log_total_variance"].shape
+    (2,)
+    """
+    swept = jnp.asarray(values)
+    first = make(np.asarray(values)[0].item())  # concrete: this one is checked
+    kept = [metric.name for metric in first.metrics]
+
+    def choose(record: Record) -> Record:
+        return {**{name: record[name] for name in kept}, "is_finite": jnp.all(record["is_finite"])}
+
+    def init(key: Key) -> tuple[State, Record]:
+        states, record = jax.vmap(lambda value: make(value).init(key))(swept)
+        return State(states.generation[0], states, (), (), ()), choose(record)
+
+    def step(key: Key, state: State) -> tuple[State, Record]:
+        states, record = jax.vmap(lambda value, one: make(value).step(key, one))(swept, state.params)
+        return State(states.generation[0], states, (), (), ()), choose(record)
+
+    return _chain(init, step, first.metrics, dim, first.max_generations)
+
+
+def _chain(
+    init: Callable, step: Callable, metrics: tuple[Metric, ...], dim: str, max_generations: int | None
+) -> Chain:
+    def pieces(key: Key, state: State) -> Generator[Piece, None, Any]:
+        return step(key, state)
+        yield  # makes this a generator; the members' steps are not cut
+
+    described = tuple(metric._replace(dims=(dim, *metric.dims)) for metric in metrics)
+    return Chain(init, step, pieces, described, max_generations)
