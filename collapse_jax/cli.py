@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -189,28 +190,40 @@ def _verify(arguments: list[str]) -> int:
 
     quick, seed = tyro.cli(verify, args=arguments, prog="collapse-jax verify")
     _prepare_jax()
-    from collapse_jax.verify import verify as run_programs
+    from collapse_jax.verify import run_program, selected
 
-    table = Table("law", "simulated", "error", "predicted", "z", "detects", box=None, header_style="bold")
-    checks = []
-    with console.status("simulating") as status:
-        for program, found in run_programs(quick=quick, seed=seed):
-            status.update(f"{program.name}: {len(found)} laws done")
+    checks, programs, begun = [], selected(quick=quick), time.monotonic()
+    with console.status("") as status:
+        for index, program in enumerate(programs):
+            status.update(f"simulating {index + 1} of {len(programs)}: {program.name}")
+            found = run_program(program, quick=quick, seed=seed)
             checks += found
-            for item in found:
-                colour = "green" if item.holds else "red"
-                detects = "exact" if item.error == 0 else f"{item.detects:.2g}"
-                table.add_row(
-                    f"{item.section}: {item.law}", f"{item.simulated:.5g}", f"{item.error:.2g}",
-                    f"{item.predicted:.5g}", f"[{colour}]{item.z:+.2f}[/]", detects,
-                )  # fmt: skip
-    console.print(table)
+            console.print(_law_table(program.name, found))
     console.print(
         "detects: the smallest deviation that would have failed, as a share of the prediction, or of 1 for 0"
     )
     failed = [item for item in checks if not item.holds]
-    console.print(f"{len(checks) - len(failed)} of {len(checks)} laws hold (|z| < 5)")
+    console.print(
+        f"{len(checks) - len(failed)} of {len(checks)} laws hold (|z| < 5), {len(programs)} programs, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
     return 1 if failed else 0
+
+
+def _law_table(title: str, checks: list[Any]) -> Table:
+    """Return a program's laws as a table; columns have one width in all of them."""
+    table = Table(box=None, title=title, title_justify="left", title_style="bold", expand=True)
+    table.add_column("law", ratio=1)
+    for name, width in (("simulated", 10), ("error", 8), ("predicted", 10), ("z", 6), ("detects", 8)):
+        table.add_column(name, width=width, justify="right", no_wrap=True)
+    for item in checks:
+        colour = "green" if item.holds else "red"
+        table.add_row(
+            f"{item.section}: {item.law}".replace("[", r"\["), f"{item.simulated:.4g}", f"{item.error:.2g}",
+            f"{item.predicted:.4g}", f"[{colour}]{item.z:+.2f}[/]",
+            "exact" if item.error == 0 else f"{item.detects:.2g}",
+        )  # fmt: skip
+    return table
 
 
 def _execute(

@@ -1,6 +1,6 @@
 """Does this installation, on this hardware, obey the laws of recursive training? Called by `cli`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -36,14 +36,18 @@ PROGRAMS = (
 QUICK_EFFORT = 0.3
 
 
-def verify(*, quick: bool, seed: int = 0) -> Iterator[tuple[Program, list[Check]]]:
-    """Yield each program with its checks as it finishes.
+def selected(*, quick: bool) -> list[Program]:
+    """Return the programs to run: all, or the quick subset."""
+    return [program for program in PROGRAMS if program.quick or not quick]
+
+
+def run_program(program: Program, *, quick: bool, seed: int = 0) -> list[Check]:
+    """Return the checks of one program.
 
     Args:
-        quick: only the quick subset, with fewer runs.
+        program: one of `PROGRAMS`.
+        quick: with fewer runs.
         seed: root of all randomness.
     """
-    key = jax.random.key(seed)
-    for index, program in enumerate(PROGRAMS):
-        if program.quick or not quick:
-            yield program, program.run(jax.random.fold_in(key, index), QUICK_EFFORT if quick else 1.0)
+    key = jax.random.fold_in(jax.random.key(seed), PROGRAMS.index(program))
+    return program.run(key, QUICK_EFFORT if quick else 1.0)

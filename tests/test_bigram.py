@@ -125,11 +125,13 @@ def test_transitions_of_a_path_have_no_drift(transitions):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: known_table([[0.5, 0.4], [0.5, 0.5]], 10), "sum to 1"),
-        (lambda: known_table([[1.5, -0.5], [0.5, 0.5]], 10), "non-negative"),
+        (lambda: known_table(np.array([[0.5, 0.4], [0.5, 0.5]]), 10), "sum to 1"),
+        (lambda: known_table(np.array([[1.5, -0.5], [0.5, 0.5]]), 10), "non-negative"),
         (lambda: bigram(1), "`vocabulary` must be at least 2"),
         (lambda: bigram(3, draws="paths"), "did you mean 'path'"),
-        pytest.param(lambda: known_table([[np.nan, 1.0], [0.5, 0.5]], 10), "sum to 1", marks=UNCHECKED),
+        pytest.param(
+            lambda: known_table(np.array([[np.nan, 1.0], [0.5, 0.5]]), 10), "sum to 1", marks=UNCHECKED
+        ),
         pytest.param(lambda: known_table(TABLE, 10, "visit"), "did you mean 'visits'", marks=UNCHECKED),
         pytest.param(
             lambda: build_chain(bigram(3, draws="visits"), replace(), known_table(TABLE, 10), 2_000_000),

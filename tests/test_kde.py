@@ -1,12 +1,13 @@
 """Kernel density estimates: SciPy's kernels, draws from the density they stand for, weights that count."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 from statistical import assert_law, assert_mean
 
-from collapse_jax import as_samples, build_chain, gaussian_truth, replace
+from collapse_jax import Metric, as_samples, build_chain, gaussian_truth, replace
 from collapse_jax.laws.checks import run_all
 from collapse_jax.models.kde import bootstrap, kde, kde_metrics
 from collapse_jax.theory import gaussian as exact
@@ -21,7 +22,8 @@ def _rows(dim):
 
 
 def _fit(model, rows, weight=None):
-    return model.fit(KEY, None, as_samples(rows, weight))[0]
+    data = as_samples(rows, weight)
+    return model.fit(KEY, model.init(KEY, data), data)[0]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -88,9 +90,10 @@ def test_the_bootstrap_copies_training_points_by_their_weight():
 def records():
     """Chains of every rule, one compiled program."""
     truth = gaussian_truth(1)
+    points = Metric("points_variance", (), "squared data units", lambda key, s: jnp.var(s.params.points))
     models = {rule: kde(rule, width=WIDTH) for rule in ("fixed", "scott", "silverman", "shrunk")}
     chains = {
-        rule: build_chain(model, replace(), truth.sampler(SIZE), SIZE, kde_metrics())
+        rule: build_chain(model, replace(), truth.sampler(SIZE), SIZE, (*kde_metrics(), points))
         for rule, model in (models | {"bootstrap": bootstrap()}).items()
     }
     return run_all(chains, KEY, RUNS, GENERATIONS)
@@ -114,9 +117,8 @@ def test_the_variance_follows_its_law(rule, records):
 
 def test_shrinking_leaves_the_variance_of_the_draws(records):
     """The points themselves lose only 1/M a fit, as the bootstrap's do; the mean is not moved either way."""
-    points = records["shrunk"]["variance"][:, -1] / (1 + WIDTH**2)  # the kernel's share taken off
     expected = float(exact.variance_mean(_FITS, SIZE, 0))
-    assert_mean(points, expected, power=expected / 12)
+    assert_mean(records["shrunk"]["points_variance"][:, -1], expected, power=expected / 8)
     for record in records.values():
         assert_mean(record["mean"][:, -1, 0], 0.0, power=0.12)
 

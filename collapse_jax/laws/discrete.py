@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.chain import Metric, Snapshot, build_chain
+from collapse_jax.chain import Chain, Metric, Record, Snapshot, build_chain
 from collapse_jax.data import Samples
 from collapse_jax.laws.checks import Check, check, check_exact, check_variance, run_all
 from collapse_jax.models.bigram import bigram, known_table, row_heterozygosity, table_metric
@@ -20,7 +20,7 @@ from collapse_jax.models.categorical import (
 )
 from collapse_jax.models.families import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.models.kde import bootstrap
-from collapse_jax.regimes import accumulate, fresh, replace, replace_part
+from collapse_jax.regimes import accumulate, curate, fresh, replace, replace_part
 from collapse_jax.sufficient import Sums
 from collapse_jax.theory import discrete as exact
 from collapse_jax.types import Array, Key
@@ -40,8 +40,9 @@ def wright_fisher(key: Key, effort: float) -> list[Check]:
             categorical(300, draws="points"), replace(), CategoricalTruth(zipf).sampler(200), 200, metrics[2:]
         ),
     }
+    chains |= _two_classes(size)
     records = run_all(chains, key, runs, fits - 1)
-    checks = []
+    checks = _two_class_laws(records, fits, size)
     for name in ("counts", "labels"):
         record, section = records[name], f"categorical, {name}"
         last = record["probabilities"][:, -1].astype(float)
@@ -82,6 +83,39 @@ def wright_fisher(key: Key, effort: float) -> list[Check]:
         check("zipf", "mass never seen by one fit", missed[:, 0], exact.memoriser_error(zipf, 200, 1))
     )
     return checks
+
+
+def _two_classes(size: int) -> dict[str, Chain]:
+    """Chains of two classes, p = 0.3: neutral, judged in pairs, and kept alive by fresh data."""
+    truth, metrics = CategoricalTruth(jnp.array([0.3, 0.7])), categorical_metrics()
+    judged = curate(lambda labels: jnp.where(labels == 0, 0.8, 0.0), 2, choice="luce")
+    points = categorical(2, draws="points")
+    return {
+        "two": build_chain(categorical(2), replace(), truth.counts_sampler(size), size, metrics),
+        "judged": build_chain(points, judged, truth.sampler(size), 2 * size, metrics),
+        "mixed": build_chain(
+            points, replace_part(fresh(truth.sample), fraction=0.1), truth.sampler(size), size, metrics
+        ),
+    }
+
+
+def _two_class_laws(records: dict[str, Record], fits: int, size: int) -> list[Check]:
+    share = {
+        name: records[name]["probabilities"][..., 0].astype(float) for name in ("two", "judged", "mixed")
+    }
+    alive = (share["two"][:, -1] > 0) & (share["two"][:, -1] < 1)
+    exactly = exact.survival(0.3, fits, size) + exact.survival(0.7, fits, size) - 1
+    first = share["judged"][:, 0]
+    gain = 2 / (1 + np.exp(-0.8)) - 1
+    mixed = theory.ibd_fresh_fraction(fits - 1, size, size, 0.1)[-1]
+    return [
+        check("two classes", "P(both alive)", alive, exactly),
+        check("two classes", "P(class of 30 % alive)", share["two"][:, -1] > 0,
+              exact.survival(0.3, fits, size)),
+        check("curation, Bradley-Terry", "one step: E[x' - x] = E x(1-x)(2 sigma(D) - 1)",
+              share["judged"][:, 1] - first - first * (1 - first) * gain, 0.0),
+        check("categorical, fresh mixing", "Var p", (share["mixed"][:, -1] - 0.3) ** 2, 0.21 * mixed),
+    ]  # fmt: skip
 
 
 def families(key: Key, effort: float) -> list[Check]:

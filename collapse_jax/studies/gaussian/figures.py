@@ -139,9 +139,8 @@ def _regime_figure(config: GaussianConfig, dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(rows, columns, width=2.1 * columns, height=4.2)
     generation = np.arange(config.regime_generations + 1)
     for panel, (name, law) in zip(axes.flat, predicted.items()):
-        variance = np.exp(
-            dataset["regime_log_variance"].sel(regime=name, generation=generation).astype(float)
-        )
+        log_variance = dataset["regime_log_variance"].sel(regime=name, generation=generation)
+        variance: xr.DataArray = xr.ufuncs.exp(log_variance)
         mean, error = variance.mean("seed"), variance.std("seed") / math.sqrt(variance.sizes["seed"])
         panel.fill_between(
             generation, mean - 2 * error, mean + 2 * error, color=COLOURS[0], alpha=0.25, linewidth=0

@@ -1,0 +1,82 @@
+"""Chains side by side are the chains themselves: same records, same keys, one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from collapse_jax import (
+    accumulate,
+    along,
+    build_chain,
+    gaussian,
+    gaussian_metrics,
+    gaussian_truth,
+    replace,
+    side_by_side,
+    simulate,
+)
+
+TRUTH = gaussian_truth(1)
+KEY = jax.random.key(3)
+
+
+def _chain(regime=None, size=30, metrics=None):
+    model = gaussian(1, draws="statistics")
+    real = TRUTH.moments_sampler(size)
+    return build_chain(model, regime or replace(), real, size, metrics or gaussian_metrics())
+
+
+def test_each_chain_goes_its_own_way():
+    parts = {"replace": _chain(), "accumulate": _chain(accumulate(3))}
+    joint = side_by_side(parts, "regime")
+    key_init, key_step = jax.random.split(KEY)
+    state, _ = joint.init(key_init)
+    _, record = joint.step(key_step, state)
+    for index, chain in enumerate(parts.values()):
+        alone, _ = chain.init(jax.random.fold_in(key_init, index))
+        _, expected = chain.step(jax.random.fold_in(key_step, index), alone)
+        for name in ("mean", "log_total_variance"):
+            # the same operations, compiled on their own
+            np.testing.assert_allclose(record[name][index], expected[name], rtol=1e-5)
+
+
+def test_the_results_carry_the_new_dimension_and_the_room():
+    joint = side_by_side({"a": _chain(accumulate(3)), "b": _chain(accumulate(5))}, "regime")
+    assert joint.max_generations == 3
+    result = simulate(joint, KEY, num_seeds=4, num_generations=3)
+    assert result["mean"].dims == ("seed", "generation", "regime", "axis")
+    assert result["is_finite"].dims == ("seed", "generation") and bool(result["is_finite"].all())
+
+
+def test_a_swept_value_is_the_value_alone():
+    sizes = (10, 40, 1000)
+    joint = along(lambda size: _chain(size=size), sizes, "num_samples")
+    key_init, key_step = jax.random.split(KEY)
+    state, first = joint.init(key_init)
+    _, second = joint.step(key_step, state)
+    for index, size in enumerate(sizes):
+        alone, expected_first = _chain(size=size).init(key_init)
+        _, expected = _chain(size=size).step(key_step, alone)
+        for record, other in ((first, expected_first), (second, expected)):
+            np.testing.assert_allclose(
+                record["log_total_variance"][index], other["log_total_variance"], rtol=1e-4, atol=1e-6
+            )
+
+
+def test_one_bad_chain_is_reported():
+    bad = lambda key: TRUTH.moments(key, 30)._replace(mean=jnp.array([jnp.nan]))  # noqa: E731
+    model = gaussian(1, draws="statistics")
+    joint = side_by_side(
+        {"good": _chain(), "bad": build_chain(model, replace(), bad, 30, gaussian_metrics())}, "regime"
+    )
+    assert not bool(joint.init(KEY)[1]["is_finite"])
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="at least one"):
+        side_by_side({}, "regime")
+    with pytest.raises(ValueError, match="same metrics"):
+        side_by_side({"a": _chain(), "b": _chain(metrics=gaussian_metrics()[:1])}, "regime")
+    with pytest.raises(ValueError, match="num_samples"):
+        along(lambda size: _chain(size=size), (1, 10), "num_samples")
