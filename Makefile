@@ -9,11 +9,12 @@ OUT         ?= runs/$(PRESET)
 
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help reproduce test lint clean
+.PHONY: help reproduce test bench lint clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
 	@echo "make test                                              run the tests"
+	@echo "make bench [ARGS=gmm]                                  time the package beside its peers, write benchmarks/RESULTS.md"
 	@echo "make lint                                              style, types, import directions"
 
 reproduce: $(VENV)/.installed-base
@@ -21,6 +22,9 @@ reproduce: $(VENV)/.installed-base
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+bench: $(VENV)/.installed-peers
+	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(VENV)/bin/ruff check .

@@ -241,6 +241,7 @@ def build_chain(
         return generation(key, state, _in_pieces)
 
     _check_carry(init, step)
+    _check_schedule(model, init, num_samples)
     return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None))
 
 
@@ -271,7 +272,7 @@ def _in_pieces(phase: str, function: Callable, *args: Any) -> Generator[Piece, N
 def _strong(tree: PyTree) -> PyTree:
     """Return arrays without weak types, so that the carry of a loop keeps its type."""
 
-    def settle(array: Array) -> Array:
+    def settle(array: Any) -> Array:
         array = jnp.asarray(array)
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             return array
@@ -290,7 +291,7 @@ def _sizes(num_samples: Any) -> tuple[Callable[[Any], Any], int | None]:
     if np.ndim(num_samples) == 0:
         check_count("num_samples", num_samples, minimum=2)
         return lambda generation: num_samples, None
-    sizes = [check_count("num_samples", int(size), minimum=2) for size in num_samples]
+    sizes = [check_count("num_samples", size, minimum=2) for size in num_samples]
     schedule = jnp.asarray(sizes)
     return lambda generation: schedule[generation], len(sizes) - 1
 
@@ -302,6 +303,16 @@ def _check_metric_names(metrics: Sequence[Metric]) -> None:
         raise ValueError(
             f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one."
         )
+
+
+def _check_schedule(model: Model, init: Callable, num_samples: Any) -> None:
+    """Let the model refuse the sizes of a schedule: in the chain itself they are traced."""
+    if np.ndim(num_samples) == 0:
+        return
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state, _ = jax.eval_shape(init, key)
+    for size in {int(min(num_samples)), int(max(num_samples))}:
+        jax.eval_shape(lambda key, params, size=size: model.sample(key, params, size), key, state.params)
 
 
 def _check_carry(init: Callable, step: Callable) -> None:

@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -263,7 +263,7 @@ def _execute(
 class _Bar:
     """A progress bar: generations, chain-generations a second, time left."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Bar":
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,

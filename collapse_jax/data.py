@@ -173,7 +173,7 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
     return samples
 
 
-def _as_rows(x: ArrayLike) -> Array:
+def _as_rows(x: Any) -> Array:
     rows = jnp.asarray(x)
     return rows.astype(jnp.result_type(float)) if jnp.issubdtype(rows.dtype, jnp.floating) else rows
 

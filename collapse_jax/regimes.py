@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from collapse_jax.chain import Regime
 from collapse_jax.data import Samples, distinct_indices, need_rows
-from collapse_jax.errors import check_choice, check_count, check_fraction
+from collapse_jax.errors import check_choice, check_count, check_fraction, is_concrete
 from collapse_jax.frame import to_data_units
 from collapse_jax.types import Array, ArrayLike, Key, PyTree
 
@@ -222,7 +223,8 @@ def add(source: Source, *, count: int | None = None) -> Regime:
 def weight_real(source: Source, *, weight: ArrayLike, count: int | None = None) -> Regime:
     """Return the regime in which real data carry the share `weight` of the whole, synthetic data the rest.
 
-    The total weight stays M. He et al. (2025) minimise the error over this share.
+    The total weight stays M. He et al. (2025) minimise the error over this share: with n fresh real and m synthetic
+    points `theory.he_optimal_weight(n / m)` is best, 0.618 for n = m; with the fixed original set 1 is.
 
     Args:
         source: where the real data come from.
@@ -257,7 +259,7 @@ def schedule(sizes: Sequence[int]) -> Regime:
     """
     if not len(sizes):
         raise ValueError("`sizes` must name at least one M; for example schedule([100, 200, 400]).")
-    limits = jnp.asarray([check_count("sizes", int(size), minimum=2) for size in sizes])
+    limits = jnp.asarray([check_count("sizes", size, minimum=2) for size in sizes])
 
     def init(real: Any, synthetic: Any) -> PyTree:
         need_rows(synthetic, "schedule()", "give the sizes as `num_samples` to build_chain")
@@ -289,13 +291,15 @@ def curate(
         sharpness: of the choice; may be traced.
 
     Raises:
-        ValueError: M is not a multiple of K, or an unknown choice.
+        ValueError: M is not a multiple of K, an unknown choice, or a sharpness that is not finite.
         TypeError: the data have no single points.
 
     Reference: Ferbach et al. (2024).
     """
     check_count("num_candidates", num_candidates)
     check_choice("choice", choice, ("best", "luce"))
+    if is_concrete(sharpness) and not np.isfinite(sharpness):
+        raise ValueError(f"`sharpness` must be finite, got {sharpness}; choice='best' is the sharpest.")
 
     def init(real: Any, synthetic: Any) -> PyTree:
         need_rows(synthetic, "curate()", "use it with a model that draws points")
@@ -306,11 +310,15 @@ def curate(
         return ()
 
     def update(key: Key, synthetic: Samples, state: PyTree) -> tuple[Samples, PyTree]:
-        rows = synthetic.x if synthetic.frame is None else to_data_units(synthetic.frame, synthetic.x)
-        scores = score(rows).reshape(-1, num_candidates)
+        rows = synthetic.live_rows()
+        scores = score(rows if synthetic.frame is None else to_data_units(synthetic.frame, rows))
+        scores = scores.reshape(-1, num_candidates)
         if choice == "luce":
             # a Gumbel for each candidate turns the best into a draw from exp(score)
             scores = jnp.asarray(sharpness) * scores + jax.random.gumbel(key, scores.shape)
+        scores = jnp.where(
+            synthetic.weight.reshape(scores.shape) > 0, scores, -jnp.inf
+        )  # no empty slot is chosen
         picked = jnp.argmax(scores, axis=1) + num_candidates * jnp.arange(scores.shape[0])
         return synthetic.take(picked), state
 

@@ -128,6 +128,12 @@ class Sums(NamedTuple):
         """Return the sums in units of the new scale."""
         return Sums(self.weight, jax.tree.map(lambda a: a / frame.ratio[0, 0], self.values), frame)
 
+    def enter(self, frame: Frame | None) -> "Sums":
+        """Return sums given in data units in units of `frame`'s scale."""
+        if frame is None:
+            return self
+        return Sums(self.weight, jax.tree.map(lambda a: a * jnp.exp(-frame.log_scale[0]), self.values), frame)
+
 
 def moments_of(samples: Samples) -> Moments:
     """Return the moments of rows [num_rows, dim], honouring their weights.

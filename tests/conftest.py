@@ -1,9 +1,14 @@
 """Settings of every test: four CPU devices, one hypothesis profile, and fixtures that change a global setting."""
 
-import jax
 import jaxtyping
-import pytest
-from hypothesis import settings
+
+jaxtyping.install_import_hook(
+    "collapse_jax", "beartype.beartype"
+)  # before the package: annotations are checked
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 4)  # before any backend is used: lanes are spread over 1, 2 and 4
 

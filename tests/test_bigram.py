@@ -22,7 +22,6 @@ from collapse_jax.theory import discrete as exact
 TABLE = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.0, 0.2, 0.8]])
 NUMS = {"visits": 12, "pairs": 40, "path": 40}
 GENERATIONS, RUNS = 4, 4096
-UNCHECKED = pytest.mark.xfail(strict=True, reason="not refused yet")
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +128,11 @@ def test_transitions_of_a_path_have_no_drift(transitions):
         (lambda: known_table(np.array([[1.5, -0.5], [0.5, 0.5]]), 10), "non-negative"),
         (lambda: bigram(1), "`vocabulary` must be at least 2"),
         (lambda: bigram(3, draws="paths"), "did you mean 'path'"),
-        pytest.param(
-            lambda: known_table(np.array([[np.nan, 1.0], [0.5, 0.5]]), 10), "sum to 1", marks=UNCHECKED
-        ),
-        pytest.param(lambda: known_table(TABLE, 10, "visit"), "did you mean 'visits'", marks=UNCHECKED),
+        pytest.param(lambda: known_table(np.array([[np.nan, 1.0], [0.5, 0.5]]), 10), "sum to 1"),
+        pytest.param(lambda: known_table(TABLE, 10, "visit"), "did you mean 'visits'"),
         pytest.param(
             lambda: build_chain(bigram(3, draws="visits"), replace(), known_table(TABLE, 10), 2_000_000),
             "at most 1,000,000",
-            marks=UNCHECKED,
         ),
     ],
 )

@@ -106,7 +106,6 @@ def test_data_units_decide():
     assert (expected != best(local)).any()
 
 
-@pytest.mark.xfail(strict=True, reason="empty slots stand as candidates")
 def test_an_empty_slot_is_not_picked():
     drawn = Samples(jnp.array([9.0, 1.0, 2.0, 3.0]), jnp.array([0.0, 1.0, 1.0, 1.0]))
     picked, _ = curate(lambda rows: rows, 2).update(KEY, drawn, ())

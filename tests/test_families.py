@@ -155,7 +155,6 @@ def test_a_long_chain_reports_its_log_scale():
         assert records[name]["is_finite"].all() and last.max() < -200
 
 
-@pytest.mark.xfail(strict=True, reason="sums in data units are not brought into the frame")
 def test_fresh_data_enter_the_scale():
     """Ten real points of mean 1 are a hundredth each where the scale is 100."""
     frame = frames.advance(frames.data_frame(1), jnp.zeros(1), jnp.array([[100.0]]))
@@ -165,6 +164,5 @@ def test_fresh_data_enter_the_scale():
     assert float(training.values) == pytest.approx(10.1)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="a maximum cannot be scaled to weight 0")
 def test_a_window_of_maxima():
     build_chain(uniform(), window(2), _real("uniform"), SIZE)

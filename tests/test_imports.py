@@ -46,7 +46,8 @@ ALLOWED = {
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "frame", "errors", "types"],
     "studies": [
-        "abreast", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data", "sufficient",
+        "abreast", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data",
+        "sufficient",
         "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
     ],
     "runs": ["studies", "claims", "plots", "results", "drivers", "chain", "sharding", "simulation", "errors", "types"],

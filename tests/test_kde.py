@@ -123,7 +123,6 @@ def test_shrinking_leaves_the_variance_of_the_draws(records):
         assert_mean(record["mean"][:, -1, 0], 0.0, power=0.12)
 
 
-@pytest.mark.xfail(strict=True, reason="the metric leaves out that shrunk draws are shrunk")
 def test_the_metric_is_the_variance_of_the_draws():
     """65,536 draws know a variance to 0.6 %; the kernel's share is a fifth of it."""
     model = kde("shrunk", width=WIDTH)

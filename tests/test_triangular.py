@@ -109,7 +109,11 @@ def test_semidefinite_systems(dim, rank, x64):
 @pytest.mark.parametrize("dim, rank", [(1, 1), (3, 3), (4, 2), (9, 9), (3, 0)])
 def test_nuclear_norm(dim, rank, x64):
     rng = np.random.default_rng(dim)
-    matrix = rng.normal(size=(*BATCH, dim, max(rank, 1))) @ rng.normal(size=(*BATCH, max(rank, 1), dim)) * (rank > 0)
+    matrix = (
+        rng.normal(size=(*BATCH, dim, max(rank, 1)))
+        @ rng.normal(size=(*BATCH, max(rank, 1), dim))
+        * (rank > 0)
+    )
     expected = np.linalg.svd(matrix, compute_uv=False).sum(axis=-1)
     np.testing.assert_allclose(triangular.nuclear_norm(jnp.asarray(matrix)), expected, rtol=1e-9, atol=1e-12)
 

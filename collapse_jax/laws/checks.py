@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Chain, Record
-from collapse_jax.types import Key
+from collapse_jax.types import Array, Key
 
 MAX_Z = 5.0
 
@@ -68,8 +68,8 @@ def check_exact(section: str, law: str, value: Any, predicted: Any) -> Check:
     return Check(section, law, float(value), 0.0, float(predicted))
 
 
-def run_all(chains: dict[str, Chain], key: Key, num_runs: int, num_generations: int) -> dict[str, Record]:
-    """Return the records of several chains, [num_runs, num_generations + 1, ...], by one compiled program.
+def run_all(chains: dict[str, Chain], key: Key, num_runs: int, num_generations: int) -> dict[str, Any]:
+    """Return the records of several chains, NumPy [num_runs, num_generations + 1, ...], by one compiled program.
 
     Runs are independent; chains share seeds, not randomness.
     """
@@ -78,7 +78,7 @@ def run_all(chains: dict[str, Chain], key: Key, num_runs: int, num_generations: 
 
 
 @partial(jax.jit, static_argnums=(0, 2))
-def _simulate(chains: tuple[tuple[str, Chain], ...], keys: Key, num_generations: int) -> dict[str, Record]:
+def _simulate(chains: tuple[tuple[str, Chain], ...], keys: Array, num_generations: int) -> dict[str, Record]:
     def lane(key: Key) -> dict[str, Record]:
         records = {}
         for index, (name, chain) in enumerate(chains):

@@ -169,7 +169,7 @@ def kernels(key: Key, effort: float) -> list[Check]:
             1 + fits * 0.3**2 - exact.kde_variance(fits, size, 0.3),
         ),
         check(
-            "kde", "shrunk smoothed bootstrap: E V_n", records["shrunk"]["variance"][:, -1] / (1 + 0.3**2),
+            "kde", "shrunk smoothed bootstrap: E V_n", records["shrunk"]["variance"][:, -1],
             exact.variance_mean(fits, size, 0),
         ),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import weighted_indices
-from collapse_jax.errors import check_choice, check_count
+from collapse_jax.errors import check_choice, check_count, check_float32_count
 from collapse_jax.sufficient import Sums
 from collapse_jax.types import Array, ArrayLike, Key
 
@@ -51,8 +51,10 @@ def draw_transitions(
     key: Key, table: Float[Array, "V V"], num: int, draws: str = "path"
 ) -> Float[Array, "V V"]:
     """Return counts of transitions drawn from a table; `draws` as in `bigram`."""
+    check_choice("draws", draws, ("path", "pairs", "visits"))
     vocabulary = table.shape[0]
     if draws == "visits":
+        check_float32_count(num)
         rows = jax.vmap(lambda k, row: jax.random.multinomial(k, jnp.asarray(num, float), row))
         return rows(jax.random.split(key, vocabulary), table)
     if draws == "pairs":
@@ -86,11 +88,18 @@ def known_table(table: ArrayLike, num: int, draws: str = "visits") -> Any:
     """Return the function key -> counts of `num` real transitions of a known table.
 
     Raises:
-        ValueError: a row is negative or does not sum to 1.
+        ValueError: it is not square, a row is negative or does not sum to 1, or every row has only one word.
     """
     known = jnp.asarray(table, float)
-    if bool((known < 0).any()) or bool((jnp.abs(known.sum(axis=1) - 1) > 1e-4).any()):
+    check_choice("draws", draws, ("path", "pairs", "visits"))
+    if known.ndim != 2 or known.shape[0] != known.shape[1]:
+        raise ValueError(f"`table` must be square, contexts by words, got shape {known.shape}.")
+    if not bool((known >= 0).all()) or not bool((jnp.abs(known.sum(axis=1) - 1) <= 1e-4).all()):
         raise ValueError("every row of `table` must be non-negative and sum to 1; normalise the rows.")
+    if bool((jnp.sum(known > 0, axis=1) < 2).all()):
+        raise ValueError(
+            "every row of `table` has only one word, so no generation can change it; give some row two."
+        )
     return lambda key: _as_data(draw_transitions(key, known, num, draws))
 
 

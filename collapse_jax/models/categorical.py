@@ -9,16 +9,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples, weighted_indices
-from collapse_jax.errors import check_choice, check_count, is_concrete, static_size
+from collapse_jax.errors import (
+    check_choice,
+    check_count,
+    check_float32_count,
+    check_positive,
+    is_concrete,
+    static_size,
+)
 from collapse_jax.sufficient import Sums
 from collapse_jax.types import Array, ArrayLike, Key
 
-FLOAT32_COUNT_LIMIT = 1_000_000  # above it float32 binomials have the wrong variance: x1.38 measured at 1e9
 Transform = Callable[[Float[Array, " K"]], Float[Array, " K"]]
 
 
@@ -67,8 +72,9 @@ def categorical(num_classes: int, *, draws: str = "statistics", transform: Trans
 
 
 def count_labels(samples: Samples, num_classes: int) -> Float[Array, " K"]:
-    """Return the weight of each label."""
-    return jnp.zeros(num_classes).at[samples.x].add(samples.weight, mode="drop")
+    """Return the weight of each label; labels outside 0 ... K - 1 are left out."""
+    known = jnp.where(samples.x < 0, num_classes, samples.x)  # a negative index would count from the end
+    return jnp.zeros(num_classes).at[known].add(samples.weight, mode="drop")
 
 
 def count_sums(counts: Float[Array, "*cells"]) -> Sums:
@@ -82,12 +88,7 @@ def draw_counts(key: Key, num_samples: ArrayLike, probabilities: Float[Array, " 
     Raises:
         ValueError: `num_samples` is beyond what float32 binomials can hold, unless x64 is on.
     """
-    wide = jnp.result_type(float) == jnp.float64
-    if is_concrete(num_samples) and not wide and np.max(num_samples) > FLOAT32_COUNT_LIMIT:
-        raise ValueError(
-            f"`num_samples` must be at most {FLOAT32_COUNT_LIMIT:,} for counts in float32, got {num_samples:,}; "
-            "turn on jax_enable_x64."
-        )
+    check_float32_count(num_samples)
     return jax.random.multinomial(key, jnp.asarray(num_samples, probabilities.dtype), probabilities)
 
 
@@ -98,16 +99,21 @@ class CategoricalTruth:
         probabilities: shape [K], not negative, sum 1.
 
     Raises:
-        ValueError: they are negative or do not sum to 1.
+        ValueError: they are negative, do not sum to 1, or leave only one class a chance.
     """
 
     def __init__(self, probabilities: ArrayLike) -> None:
         self.probabilities = jnp.asarray(probabilities, float)
         if is_concrete(self.probabilities):
             total = float(self.probabilities.sum())
-            if bool((self.probabilities < 0).any()) or abs(total - 1) > 1e-4:
+            if not bool((self.probabilities >= 0).all()) or not abs(total - 1) <= 1e-4:
                 raise ValueError(
                     f"`probabilities` must not be negative and must sum to 1, got sum {total:g}; normalise them."
+                )
+            if int((self.probabilities > 0).sum()) < 2:
+                raise ValueError(
+                    "`probabilities` put everything on one class, which no generation can leave; give at least two "
+                    "classes a chance."
                 )
 
     def counts_sampler(self, num: ArrayLike) -> Callable[[Key], Sums]:
@@ -124,7 +130,12 @@ class CategoricalTruth:
 
 
 def temperature(tau: ArrayLike) -> Transform:
-    """Return the transform p -> p^(1/tau) / Z."""
+    """Return the transform p -> p^(1/tau) / Z.
+
+    Raises:
+        ValueError: `tau` is not positive.
+    """
+    check_positive("tau", tau)
 
     def transform(p: Array) -> Array:
         logits = jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1.0)) / tau, -jnp.inf)
@@ -158,8 +169,8 @@ def top_p(mass: float) -> Transform:
     def transform(p: Array) -> Array:
         order = jnp.argsort(-p)
         before = jnp.cumsum(p[order]) - p[order]
-        # a class is kept while the mass before it is short of the target (to rounding)
-        kept_sorted = before < mass - 1e-6
+        # a class is kept while the mass before it is short of the target (to rounding); 1 keeps all
+        kept_sorted = before < mass * (1 - 1e-6) if mass < 1 else p[order] > 0
         kept = jnp.where(jnp.zeros(p.shape, bool).at[order].set(kept_sorted), p, 0.0)
         return kept / jnp.sum(kept)
 

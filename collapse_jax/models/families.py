@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from collapse_jax.chain import Metric, Model
+from collapse_jax.errors import check_float32_count
 from collapse_jax.frame import Frame, advance, data_frame
 from collapse_jax.sufficient import Sums
 from collapse_jax.types import Array, ArrayLike, Key
@@ -49,6 +50,17 @@ class Largest(NamedTuple):
         """Return the maximum in units of the new scale."""
         return Largest(self.weight, self.value / frame.ratio[0, 0], frame)
 
+    def scale(self, factor: ArrayLike) -> "Largest":
+        """Return the largest of points each standing for `factor` times as many; of none it is 0."""
+        weight = self.weight * factor
+        return Largest(weight, jnp.where(weight > 0, self.value, 0.0), self.frame)
+
+    def enter(self, frame: Frame | None) -> "Largest":
+        """Return a maximum given in data units in units of `frame`'s scale."""
+        return (
+            self if frame is None else Largest(self.weight, self.value * jnp.exp(-frame.log_scale[0]), frame)
+        )
+
 
 def exponential() -> Model:
     """Return the exponential distribution fitted by its mean; the total of M draws is Gamma(M)."""
@@ -61,13 +73,17 @@ def exponential() -> Model:
 
 
 def uniform() -> Model:
-    """Return the uniform distribution on [0, theta] fitted by its maximum; the largest of M is Beta(M, 1)."""
+    """Return the uniform distribution on [0, theta] fitted by its maximum; the largest of M is Beta(M, 1).
+
+    Raises:
+        ValueError: when drawn in float32, more than a million points: their maximum is 1 to rounding.
+    """
 
     def fit(key: Key, frame: Frame, data: Largest) -> tuple[Frame, dict[str, Array]]:
         return _rescale(frame, data.value), {}
 
     def sample(key: Key, frame: Frame, num_samples: ArrayLike) -> Largest:
-        weight = jnp.asarray(num_samples, float)
+        weight = jnp.asarray(check_float32_count(num_samples), float)
         # the M-th power of the maximum is uniform
         return Largest(weight, jax.random.uniform(key, minval=1e-30) ** (1 / weight), frame)
 
@@ -75,13 +91,17 @@ def uniform() -> Model:
 
 
 def poisson() -> Model:
-    """Return the Poisson distribution fitted by its mean: M times the rate is a critical branching process."""
+    """Return the Poisson distribution fitted by its mean: M times the rate is a critical branching process.
+
+    Raises:
+        ValueError: when drawn in float32, more than a million points.
+    """
 
     def fit(key: Key, rate: Array, data: Sums) -> tuple[Array, dict[str, Array]]:
         return data.values / data.weight, {}
 
     def sample(key: Key, rate: Array, num_samples: ArrayLike) -> Sums:
-        weight = jnp.asarray(num_samples, float)
+        weight = jnp.asarray(check_float32_count(num_samples), float)
         return Sums(weight, jax.random.poisson(key, weight * rate).astype(float))
 
     return Model(lambda key, real: jnp.ones(()), fit, sample)

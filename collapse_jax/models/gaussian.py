@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples
-from collapse_jax.errors import check_choice, check_count, check_positive, static_size
+from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete, static_size
 from collapse_jax.frame import Frame
 from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.types import Array, ArrayLike, Key
@@ -84,6 +85,11 @@ def gaussian(
         return GaussianParams(frames.data_frame(dim), jnp.ones(dim))
 
     def fit(key: Key, params: GaussianParams, data: Any) -> tuple[GaussianParams, dict[str, Array]]:
+        if isinstance(data, Samples) and data.num_rows <= ddof:
+            raise ValueError(
+                "one row has no unbiased variance (no degree of freedom is left); train on at least 2, or use "
+                "estimator='mle'."
+            )
         moments = data if isinstance(data, Moments) else moments_of(data)
         if moments.mean.shape != (dim,):
             raise ValueError(
@@ -164,13 +170,26 @@ class GaussianTruth(NamedTuple):
 def gaussian_truth(dim: int, scale_tril: ArrayLike | None = None) -> GaussianTruth:
     """Return the Gaussian of mean 0, by default with unit covariance.
 
+    Raises:
+        ValueError: `scale_tril` is not a lower triangular [dim, dim] of finite numbers, or has no spread at all.
+
     >>> gaussian_truth(2).scale_tril.shape
     (2, 2)
     """
     check_count("dim", dim)
-    return GaussianTruth(
-        jnp.zeros(dim), jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float)
-    )
+    factor = jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float)
+    if factor.shape != (dim, dim):
+        raise ValueError(f"`scale_tril` must have shape ({dim}, {dim}), got {factor.shape}.")
+    if is_concrete(factor):
+        known = np.asarray(factor)
+        if not np.isfinite(known).all() or np.triu(known, 1).any():
+            raise ValueError("`scale_tril` must be finite and lower triangular; give a Cholesky factor.")
+        if not known.any():
+            raise ValueError(
+                "`scale_tril` is 0: a point has no spread to lose, and no generation can leave it; give some "
+                "direction a positive scale."
+            )
+    return GaussianTruth(jnp.zeros(dim), factor)
 
 
 def gaussian_metrics() -> tuple[Metric, ...]:

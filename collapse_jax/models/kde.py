@@ -16,15 +16,17 @@ from collapse_jax.errors import check_choice, check_positive
 from collapse_jax.triangular import join_factors
 from collapse_jax.types import Array, ArrayLike, Key
 
+_HIGHEST = jax.lax.Precision.HIGHEST
 _RULES = ("fixed", "scott", "silverman", "shrunk")
 
 
 class KDEParams(NamedTuple):
-    """Points, their weights, and the kernel's Cholesky factor in data units."""
+    """Points, their weights, the kernel's Cholesky factor, and the factor by which draws shrink to the mean."""
 
     points: Float[Array, "num_rows dim"]
     weight: Float[Array, " num_rows"]
     kernel: Float[Array, "dim dim"]
+    shrink: Float[Array, ""]
 
 
 def kde(bandwidth: str = "scott", *, width: ArrayLike = 0.1) -> Model:
@@ -52,21 +54,25 @@ def bootstrap() -> Model:
 
 
 def _resampler(bandwidth: str, width: ArrayLike) -> Model:
+    shrink = (
+        1 / jnp.sqrt(1 + jnp.square(jnp.asarray(width, float))) if bandwidth == "shrunk" else jnp.ones(())
+    )
+
     def init(key: Key, real: Samples) -> KDEParams:
         num_rows, dim = real.x.shape
-        return KDEParams(jnp.zeros((num_rows, dim)), jnp.ones(num_rows), jnp.eye(dim))
+        return KDEParams(jnp.zeros((num_rows, dim)), jnp.ones(num_rows), jnp.eye(dim), shrink)
 
     def fit(key: Key, params: KDEParams, data: Samples) -> tuple[KDEParams, dict[str, Array]]:
-        return KDEParams(data.live_rows(), data.weight, _kernel(data, bandwidth, width)), {}
+        return KDEParams(data.live_rows(), data.weight, _kernel(data, bandwidth, width), shrink), {}
 
     def sample(key: Key, params: KDEParams, num_samples: int) -> Samples:
         key_index, key_noise = jax.random.split(key)
         index = weighted_indices(key_index, params.weight, num_samples)
         noise = jax.random.normal(key_noise, (num_samples, params.kernel.shape[0]))
-        rows = params.points[index] + noise @ params.kernel.T
+        rows = params.points[index] + jnp.matmul(noise, params.kernel.T, precision=_HIGHEST)
         if bandwidth == "shrunk":
-            mean = params.weight @ params.points / jnp.sum(params.weight)
-            rows = mean + (rows - mean) / jnp.sqrt(1 + jnp.square(width))
+            mean = jnp.matmul(params.weight, params.points, precision=_HIGHEST) / jnp.sum(params.weight)
+            rows = mean + params.shrink * (rows - mean)
         return Samples(rows, jnp.ones(num_samples))
 
     return Model(init, fit, sample)
@@ -77,7 +83,7 @@ def kde_metrics() -> tuple[Metric, ...]:
 
     def variance(params: KDEParams) -> Array:
         _, scatter, total = _moments(params.points, params.weight)
-        return jnp.sum(scatter**2) / total + jnp.sum(params.kernel**2)
+        return params.shrink**2 * (jnp.sum(scatter**2) / total + jnp.sum(params.kernel**2))
 
     return (
         Metric("mean", ("axis",), "data units", lambda key, s: _moments(s.params.points, s.params.weight)[0]),
@@ -99,5 +105,5 @@ def _kernel(data: Samples, bandwidth: str, width: ArrayLike) -> Float[Array, "di
 def _moments(rows: Any, weight: Array) -> tuple[Array, Array, Array]:
     """Return mean, centred rows as columns weighted by sqrt(weight), and total weight."""
     total = jnp.sum(weight)
-    mean = weight @ rows / total
+    mean = jnp.matmul(weight, rows, precision=_HIGHEST) / total
     return mean, (jnp.sqrt(weight)[:, None] * (rows - mean)).T, total

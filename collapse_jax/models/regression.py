@@ -31,10 +31,11 @@ class NormalEquations(NamedTuple):
 
 
 class RegressionParams(NamedTuple):
-    """Coefficients, and the design X'X that is relabelled in every generation (unused when designs are fresh)."""
+    """Coefficients, and the design X'X of T rows that is relabelled in every generation, unless designs are fresh."""
 
     coefficients: Float[Array, " dim"]
     gram: Float[Array, "dim dim"]
+    num_rows: Float[Array, ""]
 
 
 def regression(
@@ -52,19 +53,32 @@ def regression(
         noise: standard deviation of the labels' noise; may be traced.
         estimator: "ols"; "ridge", with `penalty` lambda in (X'X/T + lambda)^-1 X'y/T; or "min-norm", for T < d.
         penalty: lambda; may be traced.
-        design: "fresh" inputs in every generation, or the "same" ones relabelled (Gerstgrasser et al. 2024).
+        design: "fresh" inputs in every generation, or the "same" ones relabelled (Gerstgrasser et al. 2024): as many
+            rows as the real data have, whatever `num_samples` says.
 
     Raises:
-        ValueError: an option out of range; when the chain is built, a singular design under "ols".
+        ValueError: an option out of range; when the chain is built, `num_samples` < d under "ols". Real data of
+            fewer rows give NaN, which the record's `is_finite` reports.
     """
     check_count("dim", dim)
     check_choice("estimator", estimator, ("ols", "ridge", "min-norm"))
     check_choice("design", design, ("fresh", "same"))
+    if is_concrete(noise) and not np.all(np.asarray(noise) >= 0):
+        raise ValueError(f"`noise` must not be negative, got {noise}; 0 makes labels exact.")
     if estimator == "ridge":
         check_positive("penalty", penalty)
+    elif is_concrete(penalty) and np.any(np.asarray(penalty) != 0):
+        raise ValueError(f"`penalty` {penalty} has no meaning under estimator='{estimator}'; use 'ridge'.")
+
+    def check_rows(num_rows: ArrayLike) -> None:
+        if estimator == "ols" and is_concrete(num_rows) and np.max(num_rows) < dim:
+            raise ValueError(
+                f"{num_rows} rows cannot determine {dim} coefficients; raise their number or use "
+                "estimator='min-norm'."
+            )
 
     def init(key: Key, real: Sums) -> RegressionParams:
-        return RegressionParams(jnp.zeros(dim), real.values.gram)
+        return RegressionParams(jnp.zeros(dim), real.values.gram, real.weight)
 
     def fit(key: Key, params: RegressionParams, data: Sums) -> tuple[RegressionParams, dict[str, Array]]:
         if estimator == "min-norm":
@@ -72,16 +86,13 @@ def regression(
         else:
             added = data.weight * penalty * jnp.eye(dim) if estimator == "ridge" else 0.0
             coefficients = triangular.solve(data.values.gram + added, data.values.cross)
-        return RegressionParams(coefficients, params.gram), {}
+        return params._replace(coefficients=coefficients), {}
 
     def sample(key: Key, params: RegressionParams, num_samples: ArrayLike) -> Sums:
-        if estimator == "ols" and is_concrete(num_samples) and np.max(num_samples) < dim:
-            raise ValueError(
-                f"{num_samples} rows cannot determine {dim} coefficients; raise `num_samples` or use "
-                "estimator='min-norm'."
-            )
-        given = params.gram if design == "same" else None
-        return normal_equations(key, num_samples, params.coefficients, noise, given)
+        check_rows(num_samples)
+        if design == "same":
+            return normal_equations(key, params.num_rows, params.coefficients, noise, params.gram)
+        return normal_equations(key, num_samples, params.coefficients, noise)
 
     return Model(init, fit, sample)
 

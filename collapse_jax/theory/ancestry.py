@@ -51,13 +51,13 @@ def absorption_time_limit(share: ArrayLike, num_samples: ArrayLike) -> Array:
     return -2 * jnp.asarray(num_samples) * (xlogy(p, p) + xlog1py(1 - p, -p))
 
 
-def fixation_time_limit(probabilities: Float[Array, " K"], num_samples: ArrayLike) -> Array:
+def fixation_time_limit(probabilities: Float[ArrayLike, " K"], num_samples: ArrayLike) -> Array:
     """Return the expected generations until one class is left: -2M sum (1 - p_i) ln(1 - p_i), diffusion."""
     p = jnp.asarray(probabilities, float)
     return -2 * jnp.asarray(num_samples) * jnp.sum(xlog1py(1 - p, -p))
 
 
-def first_loss_time_limit(probabilities: Float[Array, " K"], num_samples: ArrayLike) -> Array:
+def first_loss_time_limit(probabilities: Float[ArrayLike, " K"], num_samples: ArrayLike) -> Array:
     """Return the expected generations until the first class is lost: 2M sum_S (-1)^|S| p_S ln p_S, diffusion.
 
     Over all non-empty sets S of classes, so 2^K terms: K up to about 15.
@@ -77,7 +77,7 @@ def first_loss_time_limit(probabilities: Float[Array, " K"], num_samples: ArrayL
 
 
 def first_loss_probability(
-    probabilities: Float[Array, " K"], num_samples: ArrayLike, num_fits: ArrayLike
+    probabilities: Float[ArrayLike, " K"], num_samples: ArrayLike, num_fits: ArrayLike
 ) -> Array:
     """Return P(some class is lost by n) ~ 1 - prod (1 - e^(-2 M p_i / n)): diffusion, classes independent."""
     p = jnp.asarray(probabilities, float)
@@ -115,7 +115,7 @@ def pair_coalesced(num_samples: ArrayLike, num_fits: ArrayLike) -> Array:
     return 1 - (1 - 1 / jnp.asarray(num_samples, float)) ** num_fits
 
 
-def effective_size(sizes: Float[Array, " n"]) -> Array:
+def effective_size(sizes: Float[ArrayLike, " n"]) -> Array:
     """Return the constant size that loses as much as a schedule: the harmonic mean n / sum 1/M_i (first order)."""
     sizes = jnp.asarray(sizes, float)
     return sizes.shape[0] / jnp.sum(1 / sizes)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from collapse_jax.types import Array, ArrayLike
 
 
-def luce_pair(probabilities: Float[Array, " K"], rewards: Float[Array, " K"]) -> Float[Array, " K"]:
+def luce_pair(probabilities: Float[ArrayLike, " K"], rewards: Float[Array, " K"]) -> Float[Array, " K"]:
     """Return p' when the better of two draws is kept by Bradley and Terry's rule: p_x sum_y p_y 2 sigma(r_x - r_y).
 
     The order of the rewards' ratios is kept, a constant added to them changes nothing, and E e^r rises by at
@@ -25,7 +25,7 @@ def luce_pair(probabilities: Float[Array, " K"], rewards: Float[Array, " K"]) ->
     return p * (2 * jax.nn.sigmoid(r[:, None] - r[None, :]) @ p)
 
 
-def luce_gain(log_reward: ArrayLike, others: Float[Array, " K_minus_1"]) -> Array:
+def luce_gain(log_reward: ArrayLike, others: Float[ArrayLike, " K_minus_1"]) -> Array:
     """Return K e^r / (e^r + sum e^(r_i)), in (0, K): how much K - 1 given rivals multiply a draw of reward r."""
     rivals = jnp.asarray(others, float)
     top = jnp.exp(jnp.asarray(log_reward, float))
@@ -33,7 +33,7 @@ def luce_gain(log_reward: ArrayLike, others: Float[Array, " K_minus_1"]) -> Arra
 
 
 def exponential_tilt(
-    probabilities: Float[Array, " K"], rewards: Float[Array, " K"], num_rounds: ArrayLike
+    probabilities: Float[ArrayLike, " K"], rewards: Float[Array, " K"], num_rounds: ArrayLike
 ) -> Float[Array, " K"]:
     """Return p_n proportional to p_0 e^(n r): the choice among infinitely many candidates."""
     p = jnp.asarray(probabilities, float)

@@ -18,7 +18,7 @@ def heterozygosity(num_fits: ArrayLike, num_samples: ArrayLike) -> Array:
 
 
 def covariance(
-    probabilities: Float[Array, " K"], num_fits: ArrayLike, num_samples: ArrayLike
+    probabilities: Float[ArrayLike, " K"], num_fits: ArrayLike, num_samples: ArrayLike
 ) -> Float[Array, "K K"]:
     """Return Cov(p_i, p_j) after n fits: (delta_ij p_i - p_i p_j)(1 - (1 - 1/M)^n)."""
     p = jnp.asarray(probabilities)
@@ -43,7 +43,7 @@ def survival(probability: ArrayLike, num_fits: int, num_samples: int) -> Array:
     return 1 - (first @ later)[0]
 
 
-def expected_support(probabilities: Float[Array, " K"], num_fits: int, num_samples: int) -> Array:
+def expected_support(probabilities: Float[ArrayLike, " K"], num_fits: int, num_samples: int) -> Array:
     """Return the expected number of classes alive after n fits."""
     return jnp.sum(jax.vmap(lambda p: survival(p, num_fits, num_samples))(jnp.asarray(probabilities)))
 
@@ -89,7 +89,7 @@ def poisson_survival(rate: ArrayLike, num_samples: ArrayLike, num_fits: int) -> 
     return 1 - jnp.exp(-jnp.asarray(num_samples) * jnp.asarray(rate) * branching_survival(num_fits)[-1])
 
 
-def memoriser_error(probabilities: Float[Array, " K"], num_samples: ArrayLike, num_fits: int) -> Array:
+def memoriser_error(probabilities: Float[ArrayLike, " K"], num_samples: ArrayLike, num_fits: int) -> Array:
     """Return the mass that a model of n fits has never seen: sum p exp(-M p g_n), exact (1 - p)^M for n = 1.
 
     Generations multiply the error by g_n^-c ~ (n/2)^c, not by n. Reference: Dohmatob et al. (2024), Tale of Tails.
@@ -113,7 +113,7 @@ def memoriser_asymptote(exponent: ArrayLike, num_samples: ArrayLike) -> Array:
 
 
 def truncated_memoriser_error(
-    probabilities: Float[Array, " K"], num_kept: int, num_samples: ArrayLike
+    probabilities: Float[ArrayLike, " K"], num_kept: int, num_samples: ArrayLike
 ) -> Array:
     """Return the mass that T draws from the first k classes never see: sum_{i<=k} p (1 - q)^T + sum_{i>k} p.
 
@@ -124,7 +124,7 @@ def truncated_memoriser_error(
     return jnp.sum(head * (1 - head / jnp.sum(head)) ** num_samples) + jnp.sum(p[num_kept:])
 
 
-def effective_draws(sizes: Float[Array, " n"]) -> Array:
+def effective_draws(sizes: Float[ArrayLike, " n"]) -> Array:
     """Return how many real draws a memoriser's last set of a schedule M_1 ... M_n is worth: h <- M_i (1 - e^(-h/M_i)).
 
     1/h ~ 1/M_n + (1/2) sum_{i<n} 1/M_i.

@@ -15,6 +15,7 @@ from collapse_jax.studies.gaussian.comparison import compared_regimes
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gaussian.figures import figures
 from collapse_jax.studies.plan import Arm, Plan
+from collapse_jax.types import ArrayLike
 
 __all__ = ["build", "evidence", "figures"]
 
@@ -30,7 +31,7 @@ def build(config: GaussianConfig) -> Plan:
     truth = gaussian_truth(1)
     model = gaussian(1, estimator=config.estimator, draws="statistics")
 
-    def walk(size: int) -> Chain:
+    def walk(size: ArrayLike) -> Chain:
         return build_chain(model, replace(), truth.moments_sampler(size), size, _metrics(""))
 
     for size in config.num_samples:

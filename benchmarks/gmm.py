@@ -1,0 +1,54 @@
+"""Mixture chains beside scikit-learn's GaussianMixture, warm-started, with the same stopping rule."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from harness import Row, timed
+
+from collapse_jax import build_chain, mixture, replace, two_gaussians
+from collapse_jax.drivers import run_compiled
+
+SIZE, GENERATIONS, TOL = 1000, 100, 1e-3
+
+
+def ours(num_seeds: int) -> tuple[float, float]:
+    """Return microseconds a chain-generation, and seconds to compile."""
+    chain = build_chain(mixture(2, tol=TOL), replace(), two_gaussians().sampler(SIZE), SIZE)
+
+    def run() -> None:
+        for _ in run_compiled(chain, jax.random.key(0), num_seeds, (GENERATIONS,), lanes=min(num_seeds, 32)):
+            pass
+
+    seconds, compiling = timed(run)
+    return seconds / num_seeds / GENERATIONS * 1e6, compiling
+
+
+def scikit_learn() -> float:
+    """Return microseconds a generation: fit from the last one's parameters, draw again; one thread."""
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    start = np.asarray(two_gaussians().sample(jax.random.key(0), SIZE).x)
+
+    def run() -> None:
+        data, last = start, None
+        for generation in range(GENERATIONS):
+            model = GaussianMixture(2, tol=TOL, reg_covar=1e-6, random_state=generation)
+            if last is not None:
+                model.weights_init, model.means_init = last.weights_, last.means_
+                model.precisions_init = last.precisions_
+            last = model.fit(data)
+            data, _ = last.sample(SIZE)
+
+    with threadpool_limits(1):
+        return timed(run)[0] / GENERATIONS * 1e6
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows of the table."""
+    unit, peer = "us / chain-generation", scikit_learn()
+    for seeds, target in ((64, 60), (1, 20)):
+        cost, compiling = ours(seeds)
+        name = f"GMM, K=2, D=2, M={SIZE}, warm EM to 1e-3, {seeds} seed{'s' if seeds > 1 else ''}"
+        yield Row(name, unit, cost, compiling, "scikit-learn, one thread", peer, target)

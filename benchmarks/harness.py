@@ -1,0 +1,101 @@
+"""What every benchmark shares: warm medians, a row of the table, the machine's description."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+REPEATS = 5
+
+
+class Row(NamedTuple):
+    """One piece of work, ours beside a peer's, timed in the same run.
+
+    Attributes:
+        work: what is done.
+        unit: of `ours` and `peer`, per chain-generation, image, token: "us / chain-generation".
+        ours: median of warm runs.
+        compile: seconds of our first call beyond a warm one.
+        peer_name: what stands beside it, with its threads.
+        peer: median of the peer's warm runs; None when there is no peer.
+        target: least ratio peer/ours to reach; None for a row without one.
+    """
+
+    work: str
+    unit: str
+    ours: float
+    compile: float
+    peer_name: str = ""
+    peer: float | None = None
+    target: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster than the peer."""
+        return None if self.peer is None else self.peer / self.ours
+
+
+def timed(function: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
+    """Return the median seconds of warm calls, and how much longer the first one took."""
+    begun = time.perf_counter()
+    jax.block_until_ready(function())
+    first = time.perf_counter() - begun
+    taken = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        jax.block_until_ready(function())
+        taken.append(time.perf_counter() - begun)
+    median = float(np.median(taken))
+    return median, first - median
+
+
+def machine() -> str:
+    """Return a sentence on processor, versions and date."""
+    names = ("jax", "jaxlib", "numpy", "scikit-learn", "torch", "transformers")
+    versions = ", ".join(f"{name} {found}" for name in names if (found := _version(name)))
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind} x {jax.device_count()}; "
+        f"Python {platform.python_version()}, {versions}; {datetime.now(UTC):%Y-%m-%d}."
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """Return rows as a Markdown table."""
+    lines = [
+        "| work | unit | ours | compile, s | peer | its time | ratio | target |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        peer, ratio, target = (
+            "-" if value is None else f"{value:.3g}{mark}"
+            for value, mark in ((row.peer, ""), (row.ratio, "x"), (row.target, "x"))
+        )
+        mark = "" if row.ratio is None or row.target is None else (" met" if row.ratio >= row.target else " missed")
+        lines.append(
+            f"| {row.work} | {row.unit} | {row.ours:.3g} | {row.compile:.1f} | {row.peer_name or '-'} | {peer} | "
+            f"{ratio} | {target}{mark} |"
+        )
+    return "\n".join(lines)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        text = subprocess.run(["lscpu"], capture_output=True, text=True, timeout=5).stdout
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("Model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,88 @@
+"""Run the benchmarks and write RESULTS.md beside this file.
+
+    make bench            all
+    make bench ARGS=gmm   some: gaussian, gmm, vae, memory
+
+A part that is not run keeps its rows from the last run. Peers come from the optional extra `peers`.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", max(__import__("os").cpu_count() or 1, 1))
+
+from harness import Row, machine, table  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from collapse_jax.errors import nearest  # noqa: E402
+from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
+
+HERE = Path(__file__).parent
+PARTS = ("gaussian", "gmm", "memory")
+_HEAD = """# Benchmarks
+
+Written by `make bench`. Each row times our code and its peer in the same run: medians of at least five warm runs,
+compile time apart. A ratio is the figure to look at; absolute times are the machine's.
+"""
+
+
+def main(chosen: list[str]) -> None:
+    """Run `chosen` parts, all by default, and write the results."""
+    for name in chosen:
+        if name not in PARTS:
+            sys.exit(f"there is no benchmark '{name}'; {nearest(name, PARTS)}")
+    console, store = Console(), HERE / "results.json"
+    results = json.loads(store.read_text()) if store.is_file() else {}
+    for name in chosen or PARTS:
+        module, rows = importlib.import_module(name), []
+        with console.status(f"{name} ..."):
+            if hasattr(module, "rows"):
+                for row in module.rows():
+                    rows.append(row)
+                    ratio = "" if row.ratio is None else f", {row.ratio:,.1f}x {row.peer_name}"
+                    console.print(f"{row.work}: {row.ours:.3g} {row.unit}{ratio}")
+            results[name] = {"machine": machine(), "rows": rows}
+            if hasattr(module, "curves"):
+                results[name]["curves"] = module.curves()
+            if hasattr(module, "measured"):
+                results[name]["measured"] = module.measured()
+        store.write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "RESULTS.md").write_text(page(results))
+    console.print(f"written: {HERE / 'RESULTS.md'}")
+
+
+def page(results: dict) -> str:
+    """Return RESULTS.md, and draw the curves."""
+    parts = [_HEAD]
+    for name, found in results.items():
+        parts.append(f"\n## {name}\n\n{found['machine']}\n")
+        if found["rows"]:
+            parts.append(table([Row(*row) for row in found["rows"]]) + "\n")
+        if "curves" in found:
+            draw(name, found["curves"])
+            parts.append(f"\n![cost against seeds, generations and M]({name}.png)\n")
+        if "measured" in found:
+            parts.append("\n| generations | peak memory, MiB |\n|---|---|\n")
+            parts.append("".join(f"| {length:,} | {peak} |\n" for length, peak in found["measured"]))
+    return "".join(parts)
+
+
+def draw(name: str, curves: dict) -> None:
+    """Write `name`.png: one panel for each curve."""
+    figure, axes = new_figure(1, len(curves), width=9.0, height=2.8)
+    for panel, (title, lines) in zip(axes[0], curves.items()):
+        for (label, points), colour in zip(lines.items(), COLOURS):
+            panel.plot(*zip(*points), "o-", color=colour, label=label, markersize=4)
+        panel.set(xscale="log", yscale="log", xlabel=title)
+    axes[0, 0].set_ylabel("us / chain-generation")
+    legend(axes[0, 0])
+    save_figure(figure, HERE, name)
+    (HERE / f"{name}.svg").unlink()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
