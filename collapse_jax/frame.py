@@ -82,7 +82,21 @@ def to_local(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num
 
 def follow(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Return points of the previous frame's coordinates in this frame's."""
-    return jnp.matmul(points - frame.shift, triangular.inverse(frame.ratio).T, precision=_HIGHEST)
+    return follow_columns(frame, (points - frame.shift).T).T
+
+
+def follow_columns(frame: Frame, columns: Float[Array, "dim num"]) -> Float[Array, "dim num"]:
+    """Return differences of points, as columns, of the previous frame's coordinates in this frame's.
+
+    Entries at the rounding of the terms that they are sums of become exact zeros: along a direction without
+    spread everything cancels, and what is left of it must not count as spread when data are pooled.
+    """
+    back = triangular.inverse(frame.ratio)
+    moved = jnp.matmul(back, columns, precision=_HIGHEST)
+    if columns.shape[0] == 1:
+        return moved
+    terms = jnp.matmul(jnp.abs(back), jnp.abs(columns), precision=_HIGHEST)
+    return jnp.where(jnp.abs(moved) > 30 * jnp.finfo(moved.dtype).eps * terms, moved, 0.0)
 
 
 def log_total_variance(frame: Frame, factor: Float[Array, "dim num"]) -> Float[Array, ""]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from collapse_jax import frame as frames
 from collapse_jax import triangular
 from collapse_jax.data import Samples
 from collapse_jax.frame import Frame
@@ -71,9 +72,8 @@ class Moments(NamedTuple):
 
     def follow(self, frame: Frame) -> "Moments":
         """Return the moments in the coordinates of `frame`, the successor of their own."""
-        back = triangular.inverse(frame.ratio)
-        mean = jnp.matmul(back, self.mean - frame.shift, precision=_HIGHEST)
-        return Moments(self.weight, mean, jnp.matmul(back, self.factor, precision=_HIGHEST), frame)
+        mean = frames.follow_columns(frame, (self.mean - frame.shift)[:, None])[:, 0]
+        return Moments(self.weight, mean, frames.follow_columns(frame, self.factor), frame)
 
     def enter(self, frame: Frame | None) -> "Moments":
         """Return moments given in data units in the coordinates of `frame`."""

@@ -166,20 +166,11 @@ def test_p14_gain_among_many(r, shift):
     assert np.sum(each) == pytest.approx(CLASSES)  # one of them is kept
 
 
-@pytest.mark.parametrize(
-    "meaning",
-    [
-        "ratio",
-        pytest.param(
-            "share", marks=pytest.mark.xfail(strict=True, reason="the bound wants synthetic : real")
-        ),
-    ],
-)
 @given(p=tables, r=rewards, amount=st.floats(0.01, 0.95))
-def test_p14_real_data_bound_the_choice(meaning, p, r, amount):
-    """p' = (p_ref + l p H)/(1 + l) stays below p_ref/(1 - l), and its divergence below the log."""
+def test_p14_real_data_bound_the_choice(p, r, amount):
+    """p' = (p_ref + l p H)/(1 + l) stays below p_ref/(1 - l), K = 2, and its divergence below the log."""
     bound, q = float(_law(curation.kept_ratio_bound, amount, 2)), p
-    share = amount if meaning == "share" else amount / (1 + amount)
+    share = amount / (1 + amount)
     for _ in range(20):
         q = (1 - share) * p + share * _law(curation.luce_pair, q, r)
         assert (q / p <= bound * (1 + 1e-9)).all() and q @ np.log(q / p) <= np.log(bound) + 1e-9

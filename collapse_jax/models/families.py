@@ -94,7 +94,7 @@ def poisson() -> Model:
     """Return the Poisson distribution fitted by its mean: M times the rate is a critical branching process.
 
     Raises:
-        ValueError: when drawn in float32, more than a million points.
+        ValueError: when drawn in float32, more than a million points; their total must stay below it, too.
     """
 
     def fit(key: Key, rate: Array, data: Sums) -> tuple[Array, dict[str, Array]]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from collapse_jax.types import Array, ArrayLike
 
 
-def luce_pair(probabilities: Float[ArrayLike, " K"], rewards: Float[Array, " K"]) -> Float[Array, " K"]:
+def luce_pair(probabilities: Float[ArrayLike, " K"], rewards: Float[ArrayLike, " K"]) -> Float[Array, " K"]:
     """Return p' when the better of two draws is kept by Bradley and Terry's rule: p_x sum_y p_y 2 sigma(r_x - r_y).
 
     The order of the rewards' ratios is kept, a constant added to them changes nothing, and E e^r rises by at
@@ -33,7 +33,7 @@ def luce_gain(log_reward: ArrayLike, others: Float[ArrayLike, " K_minus_1"]) -> 
 
 
 def exponential_tilt(
-    probabilities: Float[ArrayLike, " K"], rewards: Float[Array, " K"], num_rounds: ArrayLike
+    probabilities: Float[ArrayLike, " K"], rewards: Float[ArrayLike, " K"], num_rounds: ArrayLike
 ) -> Float[Array, " K"]:
     """Return p_n proportional to p_0 e^(n r): the choice among infinitely many candidates."""
     p = jnp.asarray(probabilities, float)
@@ -54,12 +54,13 @@ def quadratic_tilt(
     return jnp.asarray(weighted / precision), 1 / precision
 
 
-def kept_ratio_bound(synthetic_share: ArrayLike, num_candidates: ArrayLike) -> Array:
-    """Return the bound 1/(1 - l (K - 1)) on p_t/p_ref when a share 1 - l of the data stays real; l < 1/(K - 1).
+def kept_ratio_bound(ratio: ArrayLike, num_candidates: ArrayLike) -> Array:
+    """Return the bound 1/(1 - l (K - 1)) on p_t/p_ref, l < 1/(K - 1) curated points for each real one.
 
-    The divergence KL(p_t, p_ref) is at most its log. Reference: Ferbach et al. (2024).
+    p' = (p_ref + l p H)/(1 + l): l is a ratio, not a share. The divergence KL(p_t, p_ref) is at most the bound's
+    log. Reference: Ferbach et al. (2024).
     """
-    return 1 / (1 - jnp.asarray(synthetic_share, float) * (jnp.asarray(num_candidates) - 1))
+    return 1 / (1 - jnp.asarray(ratio, float) * (jnp.asarray(num_candidates) - 1))
 
 
 def fixation_probability(share: ArrayLike, num_samples: ArrayLike, advantage: ArrayLike) -> Array:
