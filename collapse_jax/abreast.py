@@ -66,7 +66,7 @@ def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
     return _chain(init, step, members[0].metrics, dim, min(rooms, default=None))
 
 
-def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[float], dim: str) -> Chain:
+def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: str) -> Chain:
     """Return the chain that runs `make(value)` for each of `values` under one `vmap`; records get the axis `dim`.
 
     All values share the randomness of a seed: what differs between them is the value alone.

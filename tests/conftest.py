@@ -1,7 +1,11 @@
 """Settings of every test: four CPU devices, one hypothesis profile, and fixtures that change a global setting."""
 
+import os
+
 import jaxtyping
 
+# most of the suite's time is compilation, of programs that run for milliseconds
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 jaxtyping.install_import_hook(
     "collapse_jax", "beartype.beartype"
 )  # before the package: annotations are checked
