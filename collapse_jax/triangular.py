@@ -87,7 +87,7 @@ def join_factors(*parts: Float[Array, "dim _"], max_rank: int | None = None) -> 
     stacked = jnp.concatenate(parts, axis=-1)
     dim, columns = stacked.shape
     if dim == 1:
-        return jnp.sqrt(jnp.sum(stacked**2, axis=-1, keepdims=True))
+        return jnp.sqrt(jnp.sum(stacked.reshape(-1) ** 2)).reshape(1, 1)
     stacked = jnp.pad(stacked, ((0, 0), (0, max(dim - columns, 0))))
     if dim <= UNROLLED:
         for row in range(dim):
