@@ -76,8 +76,12 @@ def em(
     def body(carry: tuple) -> tuple:
         components, before, _, num_steps = carry
         log_joint = component_log_probs(components, x)
-        log_prob = jax.nn.logsumexp(log_joint, axis=0)
-        resp = share_out(jnp.exp(log_joint - log_prob), log_joint, weight, min_count)
+        # one exponential for each point and component gives both the likelihood and the responsibilities
+        top = jnp.max(log_joint, axis=0)
+        joint = jnp.exp(log_joint - top)
+        total = jnp.sum(joint, axis=0)
+        log_prob = top + jnp.log(total)
+        resp = share_out(joint / total, log_joint, weight, min_count)
         now = jnp.sum(weight * log_prob) / jnp.sum(weight)
         return m_step(resp, x, weight, ridge), now, jnp.abs(now - before), num_steps + 1
 
