@@ -38,6 +38,7 @@ _HOMES = {
     "mixture": "models.mixture",
     "mixture_metrics": "models.mixture",
     "vae": "models.vae",
+    "conv_vae": "models.vae",
     "vae_metrics": "models.vae",
     "two_gaussians": "datasets.synthetic",
     "single_cloud": "datasets.synthetic",
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from collapse_jax.drivers import run_compiled, run_host, segment_stops
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
     from collapse_jax.models.mixture import mixture, mixture_metrics
-    from collapse_jax.models.vae import vae, vae_metrics
+    from collapse_jax.models.vae import conv_vae, vae, vae_metrics
     from collapse_jax.regimes import (
         accumulate,
         add,

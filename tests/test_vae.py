@@ -22,7 +22,7 @@ from collapse_jax import (
 from collapse_jax.chain import Snapshot
 from collapse_jax.data import Blend, Samples, Stream
 from collapse_jax.models import vae as module
-from collapse_jax.nn.vae_nets import Linear, VAEParams, decode, encode
+from collapse_jax.nn.vae_nets import MLP, Linear
 from collapse_jax.nn.vae_nets import init_mlp as init_mlp_eagerly
 
 SMALL = {"num_pixels": 16, "num_hidden": 8, "num_latents": 2, "batch_size": 12}
@@ -42,7 +42,7 @@ def _fit(**options):
     return jax.jit(_model(**options).fit)
 
 
-def _params(seed: int = 0) -> VAEParams:
+def _params(seed: int = 0) -> MLP:
     return init_mlp(jax.random.key(seed), 16, 8, 2)
 
 
@@ -62,7 +62,7 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def _numpy_loss(params: VAEParams, x: np.ndarray, noise: np.ndarray) -> tuple[float, float, VAEParams]:
+def _numpy_loss(params: MLP, x: np.ndarray, noise: np.ndarray) -> tuple[float, float, MLP]:
     """Reconstruction, KL and the gradient of their sum, by hand."""
     (w1, b1), (w2, b2), (w3, b3), (w4, b4) = (map(np.asarray, layer) for layer in params)
     n, latents = len(x), noise.shape[1]
@@ -86,7 +86,7 @@ def _numpy_loss(params: VAEParams, x: np.ndarray, noise: np.ndarray) -> tuple[fl
     d2 = np.concatenate([d_mean, d_log_variance], axis=1)
     d1 = (d2 @ w2.T) * (a1 > 0)
     layers = ((x, d1), (h1, d2), (z, d3), (h3, d4))
-    return reconstruction, kl, VAEParams(*(Linear(h.T @ d, d.sum(axis=0)) for h, d in layers))
+    return reconstruction, kl, MLP(*(Linear(h.T @ d, d.sum(axis=0)) for h, d in layers))
 
 
 def test_loss_and_gradient_are_those_of_plain_numpy(x64):
@@ -224,7 +224,7 @@ def test_means_are_intensities_and_are_the_decoders():
     assert float(data.x.min()) >= 0 and float(data.x.max()) <= 1
     assert len(np.unique(data.x)) > 100
     latents = jax.random.normal(jax.random.split(KEY)[0], (num, 2))
-    np.testing.assert_allclose(data.x, jax.nn.sigmoid(decode(_params(), latents)), rtol=1e-5)  # float32
+    np.testing.assert_allclose(data.x, jax.nn.sigmoid(_params().decode(latents)), rtol=1e-5)  # float32
 
 
 def test_bernoulli_draws_are_bits_with_the_decoders_means():
@@ -282,7 +282,7 @@ def test_latent_metrics_read_generated_images_with_the_encoder_of_generation_0()
     data = as_samples(jax.random.uniform(KEY, (30, 784)))
     snapshot = Snapshot(jnp.asarray(3), params, origin, data, data)
     measure = {metric.name: metric for metric in vae_metrics(100, 5)}
-    codes = np.asarray(encode(origin, data.minibatch(KEY, 100))[0], np.float64)
+    codes = np.asarray(origin.encode(data.minibatch(KEY, 100))[0], np.float64)
     # float32; the mean may nearly cancel
     assert float(measure["latent_mean"].function(KEY, snapshot)) == pytest.approx(codes.mean(), abs=1e-5)
     assert float(measure["latent_spread"].function(KEY, snapshot)) == pytest.approx(codes.std(), rel=1e-4)
