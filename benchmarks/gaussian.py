@@ -46,12 +46,16 @@ def rows() -> Iterator[Row]:
     unit = "us / chain-generation"
     peer = numpy_loop(100, 2_000)
     cost, compiling = ours("points", 100, 1000, 1000)
-    yield Row("Gaussian, points, M=100, 1,000 seeds", unit, cost, compiling, "NumPy loop, one chain", peer, 40)
+    yield Row(
+        "Gaussian, points, M=100, 1,000 seeds", unit, cost, compiling, "NumPy loop, one chain", peer, 40
+    )
     peer = numpy_loop(10**6, 20)
     for size in (10**2, 10**6, 10**9):
         cost, compiling = ours("statistics", size, 1000, 1000)
         beside = ("NumPy loop at M=1e6", peer, 10_000) if size == 10**6 else ()
-        yield Row(f"Gaussian, statistics, M=1e{len(str(size)) - 1}, 1,000 seeds", unit, cost, compiling, *beside)
+        yield Row(
+            f"Gaussian, statistics, M=1e{len(str(size)) - 1}, 1,000 seeds", unit, cost, compiling, *beside
+        )
 
 
 def curves() -> dict[str, dict[str, list[tuple[float, float]]]]:

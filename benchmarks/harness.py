@@ -77,7 +77,11 @@ def table(rows: list[Row]) -> str:
             "-" if value is None else f"{value:.3g}{mark}"
             for value, mark in ((row.peer, ""), (row.ratio, "x"), (row.target, "x"))
         )
-        mark = "" if row.ratio is None or row.target is None else (" met" if row.ratio >= row.target else " missed")
+        mark = (
+            ""
+            if row.ratio is None or row.target is None
+            else (" met" if row.ratio >= row.target else " missed")
+        )
         lines.append(
             f"| {row.work} | {row.unit} | {row.ours:.3g} | {row.compile:.1f} | {row.peer_name or '-'} | {peer} | "
             f"{ratio} | {target}{mark} |"

@@ -48,7 +48,14 @@ def train(
     return params, reported
 
 
-def adam(learning_rate: float, weight_decay: float = 0.0) -> optax.GradientTransformation:
-    """Return Adam with PyTorch's `weight_decay`: decay is added to the gradient before the moments."""
+def adam(
+    learning_rate: float | Callable[[Array], Array], weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Return Adam with PyTorch's `weight_decay`: decay is added to the gradient before the moments.
+
+    Args:
+        learning_rate: a number, or step -> number.
+        weight_decay: per step, relative to the weights.
+    """
     decay = optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity()
     return optax.chain(decay, optax.adam(learning_rate))

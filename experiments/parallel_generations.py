@@ -94,14 +94,18 @@ def main(out: Path) -> None:
     legend(law)
     final = np.asarray(log_variance)[:, -1]
     z = (final.mean() - centre[-1]) / (spread[-1] / np.sqrt(len(final)))
-    print(f"mean log variance after {num_fits:,} fits: {final.mean():.1f}, law {centre[-1]:.1f}, z = {z:+.2f}")
+    print(
+        f"mean log variance after {num_fits:,} fits: {final.mean():.1f}, law {centre[-1]:.1f}, z = {z:+.2f}"
+    )
     seeds = (1, 4, 16, 64, 256, 1024)
     for count, colour in zip((1_000, 10_000), COLOURS):
         chosen = [n for n in seeds if n * count <= 2_560_000]
         one, other = (np.array([seconds(f, key, n, count) for n in chosen]) for f in (by_scan, in_parallel))
         speed.plot(chosen, one / other, "o-", color=colour, label=f"{count:,} generations")
         for n, a, b in zip(chosen, one, other):
-            print(f"{count:>6,} generations x {n:>4} seeds: scan {a * 1e3:8.2f} ms, parallel {b * 1e3:8.2f} ms")
+            print(
+                f"{count:>6,} generations x {n:>4} seeds: scan {a * 1e3:8.2f} ms, parallel {b * 1e3:8.2f} ms"
+            )
     speed.axhline(1, color="black", linewidth=0.8)
     speed.set(xscale="log", yscale="log", xlabel="seeds", ylabel="speed of parallel / scan")
     speed.set_title("one long chain gains, many seeds do not")

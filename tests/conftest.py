@@ -5,7 +5,7 @@ import os
 import jaxtyping
 
 # most of the suite's time is compilation, of programs that run for milliseconds
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
 jaxtyping.install_import_hook(
     "collapse_jax", "beartype.beartype"
 )  # before the package: annotations are checked

@@ -87,6 +87,7 @@ def test_holm_widens_the_intervals_of_a_family():
     assert max(verdict.level for verdict in family) == pytest.approx(1 - 0.05 / 10)
 
 
+@pytest.mark.slow
 def test_false_verdicts_are_rare_over_a_family():
     # truth on the edge of every region: any decisive verdict is one too many; 600 families of 5 claims.
     # Without Holm's adjustment about 23 % of families would hold one; the bound lies 5 standard errors above 5 %.

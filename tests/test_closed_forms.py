@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from statistical import assert_mean
 
 from collapse_jax import theory
 from collapse_jax.theory import ancestry, curation, discrete, gaussian, limits, regression
-from tests.statistical import assert_mean
+
+pytestmark = pytest.mark.slow
 
 RNG = np.random.default_rng(7)
 

@@ -38,6 +38,7 @@ ALLOWED = {
         "chain", "data", "sufficient", "metrics", "em", "kmeans", "distances", "nn", "training", "frame",
         "triangular", "errors", "types",
     ],
+    "judges": ["nn", "training", "datasets", "chain", "data", "triangular", "errors", "types"],
     "claims": ["errors", "types"],
     "laws": [
         "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
@@ -46,7 +47,7 @@ ALLOWED = {
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "frame", "errors", "types"],
     "studies": [
-        "abreast", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data",
+        "abreast", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data",
         "sufficient",
         "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
     ],

@@ -68,6 +68,8 @@ from collapse_jax.models.mixture import MixtureParams
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.sufficient import Moments, Sums, moments_of
 
+pytestmark = pytest.mark.slow
+
 LAST = 3  # generations after generation 0
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 W = np.array([1.0, -2.0, 0.5])

@@ -23,6 +23,8 @@ from collapse_jax.models.categorical import (
 )
 from collapse_jax.theory import ancestry, curation, discrete, gaussian, limits, regression
 
+pytestmark = pytest.mark.slow
+
 LAST = 8
 sizes = st.integers(2, 500)
 shares = st.floats(0.01, 0.99)

@@ -18,7 +18,7 @@ from collapse_jax.errors import check_choice, check_count, check_positive, is_co
 from collapse_jax.metrics import images, pixel_variance, sharpness
 from collapse_jax.nn.vae_nets import MLP, ConvNet, init_conv, init_mlp
 from collapse_jax.training import Losses, adam, train
-from collapse_jax.types import Array, Key
+from collapse_jax.types import Array, ArrayLike, Key
 
 Net = MLP | ConvNet
 
@@ -183,6 +183,12 @@ def vae_metrics(num_images: int = 1000, num_shown: int = 20, *, side: int = 28) 
         sharpness(num_images, side),
         images(num_shown),
     )
+
+
+def held_out_loss(images: Float[ArrayLike, "num pixels"]) -> Metric:
+    """Return the metric `held_out_loss`: the negative ELBO of given real images, nats an image."""
+    known = jnp.asarray(images)
+    return Metric("held_out_loss", (), "nats an image", lambda key, s: loss(key, s.params, known)[0])
 
 
 def _within_unit(real: Samples) -> bool:

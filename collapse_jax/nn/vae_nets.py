@@ -78,6 +78,14 @@ class ConvNet(NamedTuple):
         return grid.reshape(latents.shape[0], -1)
 
 
+def init_linear(key: Key, inputs: int, outputs: int, spread: int = 1, bound: float | None = None) -> Linear:
+    """Return random weights and biases, uniform within `bound`, by default 1/sqrt(inputs)."""
+    key_weight, key_bias = jax.random.split(key)
+    bound = inputs**-0.5 if bound is None else bound
+    weight = jax.random.uniform(key_weight, (inputs, spread * outputs), minval=-bound, maxval=bound)
+    return Linear(weight, jax.random.uniform(key_bias, (outputs,), minval=-bound, maxval=bound))
+
+
 def init_mlp(key: Key, num_pixels: int, num_hidden: int, num_latents: int) -> MLP:
     """Return random weights, uniform within 1/sqrt(inputs) as PyTorch's layers are."""
     shapes = (
@@ -86,7 +94,7 @@ def init_mlp(key: Key, num_pixels: int, num_hidden: int, num_latents: int) -> ML
         (num_latents, num_hidden),
         (num_hidden, num_pixels),
     )
-    return MLP(*(_init_linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes)))
+    return MLP(*(init_linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes)))
 
 
 def init_conv(key: Key, num_latents: int) -> ConvNet:
@@ -100,14 +108,14 @@ def init_conv(key: Key, num_latents: int) -> ConvNet:
     flat = many * _SIDE**2
     keys = jax.random.split(key, 7)
     return ConvNet(
-        _init_linear(keys[0], 16, few),
-        _init_linear(keys[1], 16 * few, many),
-        _init_linear(keys[2], flat, num_latents),
-        _init_linear(keys[3], flat, num_latents),
-        _init_linear(keys[4], num_latents, flat),
+        init_linear(keys[0], 16, few),
+        init_linear(keys[1], 16 * few, many),
+        init_linear(keys[2], flat, num_latents),
+        init_linear(keys[3], flat, num_latents),
+        init_linear(keys[4], num_latents, flat),
         # PyTorch counts a transposed convolution's inputs by its output channels
-        _init_linear(keys[5], many, few, spread=16, bound=1 / math.sqrt(16 * few)),
-        _init_linear(keys[6], few, 1, spread=16, bound=1 / math.sqrt(16)),
+        init_linear(keys[5], many, few, spread=16, bound=1 / math.sqrt(16 * few)),
+        init_linear(keys[6], few, 1, spread=16, bound=1 / math.sqrt(16)),
     )
 
 
@@ -139,10 +147,3 @@ def add_patches(
         blocks = blocks + jnp.pad(quarter, ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0)))
     grid = blocks.reshape(num, rows + 1, columns + 1, 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
     return grid.reshape(num, 2 * rows + 2, 2 * columns + 2, channels)[:, 1:-1, 1:-1]
-
-
-def _init_linear(key: Key, inputs: int, outputs: int, spread: int = 1, bound: float | None = None) -> Linear:
-    key_weight, key_bias = jax.random.split(key)
-    bound = inputs**-0.5 if bound is None else bound
-    weight = jax.random.uniform(key_weight, (inputs, spread * outputs), minval=-bound, maxval=bound)
-    return Linear(weight, jax.random.uniform(key_bias, (outputs,), minval=-bound, maxval=bound))

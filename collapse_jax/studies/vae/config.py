@@ -22,8 +22,10 @@ class VAEConfig:
     """Folder of the four MNIST files; default the 10,000 embedded digits."""
     num_digits: int | None = None
     """Use only the first so many real digits; default all."""
+    net: Literal["mlp", "conv"] = "mlp"
+    """One hidden layer each way, or the published convolutional net of 647,081 parameters."""
     num_hidden: int = 256
-    """Width of the hidden layers."""
+    """Width of the MLP's hidden layers."""
     num_latents: int = 16
     """Dimension of the latent code."""
     num_steps: int = 600
@@ -48,6 +50,8 @@ class VAEConfig:
     """Batches kept by the regime window."""
     num_measured: int = 1000
     """Generated images that each metric is taken over (published: 100)."""
+    num_judged: int = 500
+    """Generated images shown to the five digit classifiers; 0 leaves them out."""
     lanes: int = 5
     """Chains under one vmap; part of what fixes the bits."""
     seed: int = 0
@@ -56,11 +60,12 @@ class VAEConfig:
 
 PRESETS = {
     "smoke": VAEConfig(
-        num_samples=500, generations=3, seeds=2, num_digits=1000, num_steps=60, num_measured=200, lanes=2,
+        num_samples=500, generations=3, seeds=2, num_digits=1000, num_steps=60, num_measured=200, num_judged=100,
+        lanes=2,
     ),
     "laptop": VAEConfig(),
     "paper": VAEConfig(
-        num_samples=60_000, num_steps=7031, batch_size=256, num_latents=20, learning_rate=1e-3,
+        net="conv", num_samples=60_000, num_steps=7031, batch_size=256, num_latents=20, learning_rate=1e-3,
         weight_decay=1e-5, synthetic="fresh", num_measured=100,
     ),
 }  # fmt: skip

@@ -1,34 +1,28 @@
-"""The autoencoder study: build the chain, draw the figures, gather the evidence.
+"""The autoencoder study: build the chain, draw the figures.
 
-Reference: Shumailov et al. (2024), the variational autoencoder experiment. The net here is an MLP, so
-every claim is an analogue of the published one.
+Reference: Shumailov et al. (2024), the variational autoencoder experiment; `--preset paper` is its protocol.
 """
 
-import math
+from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
-from scipy import ndimage
 
 from collapse_jax.chain import build_chain
-from collapse_jax.claims import ANALOGUE, Claim, Evidence
-from collapse_jax.data import Samples, as_samples
-from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.errors import check_count
-from collapse_jax.metrics import high_frequency_energy
-from collapse_jax.models.vae import vae, vae_metrics
+from collapse_jax.judges import judge_metrics, load_judges
+from collapse_jax.models.vae import conv_vae, held_out_loss, vae, vae_metrics
 from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
+from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
 from collapse_jax.studies.vae.config import VAEConfig
-from collapse_jax.types import Key
+from collapse_jax.studies.vae.digits import held_out_digits, real_digits
+
+__all__ = ["build", "evidence", "figures"]
 
 SHOWN = (0, 1, 2, 5, 10, 20)
 _NUM_SHOWN = 20
-# five printed runs: lowest and highest latent spread under the generation-0 encoder, generations 1 to 5
-_PUBLISHED_SPREAD = ((0.674, 0.700), (0.594, 0.609), (0.523, 0.554), (0.468, 0.489), (0.428, 0.467))
-_MIN_SEEDS = 5
 
 
 def build(config: VAEConfig) -> Plan:
@@ -37,17 +31,22 @@ def build(config: VAEConfig) -> Plan:
     Raises:
         ValueError: a field out of range, or digits that cannot be read.
     """
-    real = _real_digits(config)
-    model = vae(
-        num_hidden=config.num_hidden, num_latents=config.num_latents, num_steps=config.num_steps,
-        batch_size=config.batch_size, learning_rate=config.learning_rate, weight_decay=config.weight_decay,
-        start=config.start, synthetic=config.synthetic, draws=config.draws,
-    )  # fmt: skip
+    real = real_digits(config)
+    training: dict[str, Any] = {
+        name: getattr(config, name)
+        for name in ("num_latents", "num_steps", "batch_size", "learning_rate", "weight_decay", "start", "synthetic",
+                     "draws")
+    }  # fmt: skip
+    model = conv_vae(**training) if config.net == "conv" else vae(num_hidden=config.num_hidden, **training)
     regime = named_regime(
         config.regime, real_fraction=config.real_fraction, window_size=config.window_size,
         num_samples=config.num_samples, generations=config.generations,
     )  # fmt: skip
+    check_count("num_judged", config.num_judged, minimum=0)
     metrics = vae_metrics(config.num_measured, _NUM_SHOWN)
+    metrics = (*metrics, held_out_loss(held_out_digits(config)))
+    if config.num_judged:
+        metrics = (*metrics, *judge_metrics(load_judges(), config.num_judged))
     chain = build_chain(model, regime, real, config.num_samples, metrics)
     return Plan("num_samples", (Arm(config.num_samples, chain),), segment_length=1, lanes=config.lanes)
 
@@ -55,77 +54,8 @@ def build(config: VAEConfig) -> Plan:
 def figures(config: VAEConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
     arm = dataset.isel(num_samples=0)
-    return [_digits_figure(config, arm), _latent_figure(config, arm), _pixel_figure(config, arm)]
-
-
-def evidence(config: VAEConfig, dataset: xr.Dataset) -> list[Evidence]:
-    """Return what the run says about each published claim."""
-    arm = dataset.isel(num_samples=0)
-    last = arm.sizes["generation"] - 1
-    spread, mean, sharpness = arm["latent_spread"], arm["latent_mean"], arm["sharpness"]
-    source = "Shumailov et al. 2024"
-    falls = Claim(
-        "spread-falls", "The latent spread falls from generation 1 to 5.",
-        source, (-math.inf, 0.0), "mean", _MIN_SEEDS,
-    )  # fmt: skip
-    centred = Claim(
-        "latent-mean", "The latent mean stays within 0.075 of 0 over generations 1 to 5.",
-        "published code, five runs", (-0.075, 0.075), "mean", _MIN_SEEDS,
-    )  # fmt: skip
-    ratio = _blur_ratio(config)
-    blurred = Claim(
-        "digits-blur",
-        "By generation 10 the images keep less high-frequency energy than a one-pixel blur leaves real digits "
-        f"({ratio:.2f}).",
-        source, (-math.inf, ratio), "mean", _MIN_SEEDS,
-    )  # fmt: skip
-
-    def at(claim: Claim, generation: int, values: xr.DataArray | None) -> Evidence:
-        unmet = f"needs generation {generation}, the run ends at {last}" if generation > last else ""
-        return Evidence(claim, np.array([]) if unmet or values is None else values.values, ANALOGUE, unmet)
-
-    early = mean.sel(generation=slice(1, 5)).mean("generation")
-    gathered = [
-        at(falls, 5, spread.sel(generation=5) - spread.sel(generation=1) if last >= 5 else None),
-        at(centred, 5, early),
-        at(blurred, 10, sharpness.sel(generation=10) / sharpness.sel(generation=0) if last >= 10 else None),
-    ]
-    for generation, (low, high) in enumerate(_PUBLISHED_SPREAD, start=1):
-        claim = Claim(
-            f"published-spread-{generation}",
-            f"The latent spread of generation {generation} is {low:.3f} to {high:.3f} (within 0.05).",
-            "published code, five runs", ((low + high) / 2 - 0.05, (low + high) / 2 + 0.05), "mean", _MIN_SEEDS,
-        )  # fmt: skip
-        gathered.append(
-            Evidence(claim, np.array([]), ANALOGUE, "exact protocol only: the published net is convolutional")
-        )
-    return gathered
-
-
-def _real_digits(config: VAEConfig) -> Samples:
-    images = load_mnist(config.data_folder).images
-    if config.num_digits is not None:
-        check_count("num_digits", config.num_digits)
-        if config.num_digits > len(images):
-            raise ValueError(
-                f"`num_digits` must be at most the {len(images)} digits there are, got {config.num_digits}."
-            )
-        images = images[: config.num_digits]
-    if config.draws == "bernoulli":
-        images = _binarise(jax.random.key(config.seed), images)
-    return as_samples(images)
-
-
-def _binarise(key: Key, images: np.ndarray) -> np.ndarray:
-    """Return binary images, each pixel 1 with its intensity as probability: what a Bernoulli decoder can draw."""
-    return np.asarray(jax.random.uniform(key, images.shape) < images, np.float32)
-
-
-def _blur_ratio(config: VAEConfig) -> float:
-    """Return the share of high-frequency energy that a Gaussian blur of one pixel leaves real digits."""
-    digits = np.asarray(_real_digits(config).x[:1000]).reshape(-1, 28, 28)
-    blurred = ndimage.gaussian_filter(digits, sigma=(0, 1, 1))
-    return float(high_frequency_energy(blurred) / high_frequency_energy(digits))
+    drawn = [_digits_figure(config, arm), _latent_figure(config, arm), _pixel_figure(config, arm)]
+    return [*drawn, _judge_figure(arm)] if config.num_judged else drawn
 
 
 def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
@@ -142,9 +72,11 @@ def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
 
 def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 2, width=8.0)
-    label = f"MLP, {config.regime}, M = {config.num_samples}: median, 90 % of {arm.sizes['seed']} seeds"
+    label = (
+        f"{config.net}, {config.regime}, M = {config.num_samples}: median, 90 % of {arm.sizes['seed']} seeds"
+    )
     band(axes[0, 0], arm["latent_spread"], label, COLOURS[0])
-    low, high = np.array(_PUBLISHED_SPREAD).T
+    low, high = np.array(PUBLISHED_SPREAD).T
     axes[0, 0].vlines(
         np.arange(1, 6),
         low,
@@ -161,6 +93,39 @@ def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     legend(axes[0, 1])
     caption = "How model 0's encoder sees later images: their codes shrink towards one point."
     return Illustration("latent", caption, figure)
+
+
+def _judge_figure(arm: xr.Dataset) -> Illustration:
+    figure, axes = new_figure(2, 3, width=9.0, height=5.0)
+    panels = {
+        "unanimous share of images": arm["unanimous_share"],
+        "posterior entropy, nats": arm["posterior_entropy"],
+        "Frechet distance to real digits": arm["frechet_distance"],
+        "negative ELBO of held-out digits, nats": arm["held_out_loss"],
+    }
+    for panel, (title, values) in zip(axes.flat, panels.items()):
+        band(panel, values, "", COLOURS[0])
+        panel.set(title=title, ylim=(0, None))
+    axes[0, 0].axhline(float(arm["real_unanimous_share"].isel(seed=0, generation=0)), color="#999999", linestyle="--",
+                       linewidth=0.9, label="real digits")  # fmt: skip
+    legend(axes[0, 0])
+    for index, name in enumerate(("precision", "recall")):
+        band(axes[1, 1], arm["precision_recall"].isel(quality=index), name, COLOURS[index])
+    axes[1, 1].set(title="precision and recall in features", xlabel="generation", ylim=(0, 1.02))
+    legend(axes[1, 1])
+    shares = arm["class_share"].mean("seed").transpose("class", "generation")
+    axes[1, 2].stackplot(
+        arm["generation"], shares.values, colors=[f"C{index}" for index in range(10)], linewidth=0
+    )
+    axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
+    axes[1, 0].set_xlabel("generation")
+    accuracy = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
+    return Illustration(
+        "judges",
+        f"What five classifiers of real digits (accuracy {accuracy:.1%} "
+        "or better on held-out digits) see in each generation's images: median and 90 % of seeds.",
+        figure,
+    )
 
 
 def _pixel_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:

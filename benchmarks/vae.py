@@ -1,0 +1,107 @@
+"""Training autoencoders beside PyTorch, images a second; and the share of the machine's matmul peak."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from harness import REPEATS, Row
+
+from collapse_jax import Model
+from collapse_jax.data import as_samples
+from collapse_jax.datasets.mnist import load_mnist
+from collapse_jax.models.vae import conv_vae, vae
+from collapse_jax.types import Array
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows of the table; ours and the peer's runs take turns, so that both meet the same machine."""
+    yield from _compare("MLP VAE 784-256-16, batch 128", lambda n: vae(num_steps=n), 128, 200, (1.2, 2.0))
+    yield from _compare("conv VAE of the paper, batch 256", _conv, 256, 12, (1.0, 1.3))
+    peak = matmul_peak()
+    yield Row(f"matmul 2048 x 2048, float32: {peak:.0f} GFLOP/s", "us", 2 * 2048**3 / peak / 1e3, 0.0)
+
+
+def _conv(steps: int) -> Model:
+    return conv_vae(num_steps=steps, synthetic="fixed")
+
+
+def _compare(work: str, build: Callable, batch: int, steps: int, targets: tuple) -> Iterator[Row]:
+    theirs = _torch_step(work.startswith("conv"), batch)
+    images = as_samples(load_mnist().images)
+    model = build(steps)
+
+    @jax.jit
+    def fit(keys: Array) -> Array:
+        params = jax.vmap(lambda key: model.init(key, images))(keys)
+        return jax.vmap(lambda key, one: model.fit(key, one, images)[1]["loss"])(keys, params)
+
+    for num, target in zip((1, 8), targets):
+        keys = jax.random.split(jax.random.key(0), num)
+        begun = time.perf_counter()
+        jax.block_until_ready(fit(keys))
+        first = time.perf_counter() - begun
+        ours, peer = [], []
+        for _ in range(REPEATS):
+            begun = time.perf_counter()
+            jax.block_until_ready(fit(keys))
+            ours.append((time.perf_counter() - begun) / (num * steps * batch))
+            peer.append(theirs())
+        cost, beside = np.median(ours), np.median(peer)
+        name = f"{work}, {num} chain{'s' if num > 1 else ''}: {1 / cost:,.0f} images/s"
+        compiling = first - cost * num * steps * batch
+        yield Row(
+            name, "us / image", cost * 1e6, compiling, "PyTorch eager, all threads", beside * 1e6, target
+        )
+
+
+def _torch_step(convolutional: bool, batch: int) -> Callable[[], float]:
+    """Return a function that trains PyTorch's net for a while and returns seconds an image."""
+    import torch
+    from torch import nn
+
+    if convolutional:
+        encoder = nn.Sequential(
+            nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 64, 4, 2, 1), nn.ReLU(), nn.Conv2d(64, 128, 4, 2, 1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(6272, 40),
+        )  # fmt: skip
+        decoder = nn.Sequential(
+            nn.Linear(20, 6272), nn.Unflatten(1, (128, 7, 7)), nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Flatten(),
+        )  # fmt: skip
+    else:
+        encoder = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 32))
+        decoder = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 784))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+    images = torch.tensor(load_mnist().images)
+    steps = 8 if convolutional else 100
+
+    def run() -> float:
+        begun = time.perf_counter()
+        for _ in range(steps):
+            x = images[torch.randint(len(images), (batch,))]
+            mean, log_variance = encoder(x).chunk(2, dim=1)
+            logits = decoder(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
+            value = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+            value = (value + 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()) / batch
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        return (time.perf_counter() - begun) / (steps * batch)
+
+    run()
+    return run
+
+
+def matmul_peak() -> float:
+    """Return GFLOP/s of a large float32 matrix product."""
+    a = jnp.ones((2048, 2048))
+    multiply = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(multiply(a))
+    taken = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        jax.block_until_ready(multiply(a))
+        taken.append(time.perf_counter() - begun)
+    return 2 * 2048**3 / float(np.median(taken)) / 1e9

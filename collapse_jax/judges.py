@@ -1,0 +1,205 @@
+"""Classifiers as judges of generated digits: what do people see in them, and is it what real digits show?
+
+Five small nets, trained once on real digits, give the class histogram, how sure and how unanimous they are, and
+features in which sets of images are compared. Called by the VAE study.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Float, Int
+
+from collapse_jax import datasets, triangular
+from collapse_jax.chain import Metric, Snapshot
+from collapse_jax.datasets.mnist import load_mnist
+from collapse_jax.nn.classifier import Classifier, init_classifier, shifted
+from collapse_jax.training import adam, train
+from collapse_jax.types import Array, Key
+
+NUM_JUDGES = 5
+_NUM_HELD_OUT = 2000  # of the embedded digits, which the shipped judges have not seen
+SURE = 0.9  # a judge is sure of a class from this probability on
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class Judges(NamedTuple):
+    """An ensemble of classifiers, stacked along the first axis, and real images for comparison.
+
+    Attributes:
+        nets: params with a leading axis of judges.
+        accuracy: of each judge on held-out real digits.
+        real_unanimous: share of held-out real digits on which all are sure of the same class.
+        real: features of held-out real digits under the first judge, [num, features].
+    """
+
+    nets: Classifier
+    accuracy: Float[Array, " judges"]
+    real_unanimous: Float[Array, ""]
+    real: Float[Array, "num features"]
+
+
+def train_judges(
+    key: Key,
+    images: Float[np.ndarray, "num pixels"],
+    labels: Int[np.ndarray, " num"],
+    *,
+    num_held_out: int = _NUM_HELD_OUT,
+    num_steps: int = 1200,
+    batch_size: int = 128,
+) -> Judges:
+    """Return judges trained on all but the last `num_held_out` images, which they are tested on.
+
+    Raises:
+        ValueError: fewer than two images for training or for the test.
+    """
+    if not 2 <= num_held_out <= len(images) - 2:
+        raise ValueError(f"`num_held_out` must leave images for both, got {num_held_out} of {len(images)}.")
+    known = len(images) - num_held_out
+    nets = _fit(jax.random.split(key, NUM_JUDGES), jnp.asarray(images[:known]), jnp.asarray(labels[:known]),
+                num_steps, batch_size)  # fmt: skip
+    return examined(nets, images[known:], labels[known:])
+
+
+def examined(
+    nets: Classifier, images: Float[np.ndarray, "num pixels"], labels: Int[np.ndarray, " num"]
+) -> Judges:
+    """Return judges with what they make of real digits that they have not seen."""
+    held_out, answers = jnp.asarray(images), jnp.asarray(labels)
+    log_probs = jax.vmap(lambda net: net.log_probs(held_out))(nets)
+    accuracy = jnp.mean(jnp.argmax(log_probs, axis=-1) == answers, axis=1)
+    return Judges(nets, accuracy, unanimous(jnp.exp(log_probs)), _first(nets).embed(held_out))
+
+
+def save_judges(judges: Judges, path: Path) -> None:
+    """Write the judges' weights, in half precision."""
+    arrays: dict[str, Any] = {
+        str(index): np.asarray(leaf, np.float16) for index, leaf in enumerate(jax.tree.leaves(judges.nets))
+    }
+    np.savez_compressed(path, **arrays)
+
+
+def load_judges(path: Path | None = None) -> Judges:
+    """Return judges from a file, by default those of the package, examined on the last 2,000 embedded digits."""
+    _, structure = jax.tree.flatten(jax.eval_shape(lambda: init_classifier(jax.random.key(0))))
+    with np.load(path or Path(datasets.__file__).parent / "files" / "judges.npz") as stored:
+        leaves = [jnp.asarray(stored[str(index)], jnp.float32) for index in range(len(stored.files))]
+    digits = load_mnist()
+    nets = jax.tree.unflatten(structure, leaves)
+    return examined(nets, digits.images[-_NUM_HELD_OUT:], digits.labels[-_NUM_HELD_OUT:])
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _fit(keys: Array, images: Array, labels: Array, num_steps: int, batch_size: int) -> Classifier:
+    def loss(key: Key, net: Classifier, batch: tuple[Array, Array]) -> tuple[Array, dict[str, Array]]:
+        shown, answers = batch
+        log_probs = net.log_probs(shifted(key, shown))
+        value = -jnp.mean(jnp.take_along_axis(log_probs, answers[:, None], axis=1))
+        return value, {"loss": value}
+
+    def batch(key: Key) -> tuple[Array, Array]:
+        rows = jax.random.randint(key, (batch_size,), 0, images.shape[0])
+        return images[rows], labels[rows].astype(jnp.int32)
+
+    def one(key: Key) -> Classifier:
+        key_init, key_train = jax.random.split(key)
+        # a rate that falls to 0 leaves sure judges: the last steps average over many batches
+        optimizer = adam(optax.cosine_decay_schedule(4e-3, num_steps))
+        return train(key_train, init_classifier(key_init), batch, loss, optimizer, num_steps)[0]
+
+    return jax.vmap(one)(keys)
+
+
+def judge_metrics(judges: Judges, num_images: int = 500) -> tuple[Metric, ...]:
+    """Return what the judges say of each generation's images.
+
+    Args:
+        judges: from `train_judges`.
+        num_images: generated images that each number is taken over.
+
+    Returns:
+        `class_share` [10], the mean of the ensemble's posteriors; `posterior_entropy` (nats), the mean entropy of
+        the ensemble's posterior of an image; `unanimous_share`, of images of which every judge is sure of the same
+        class; `frechet_distance` between features of these and of held-out real images; `precision` and `recall`
+        in these features; and, the same for all generations, `judge_accuracy` and `real_unanimous_share`.
+
+    Reference: Heusel et al. (2017) for the Frechet distance; Kynkaanniemi et al. (2019) for precision and recall.
+    """
+
+    def drawn(key: Key, snapshot: Snapshot) -> Array:
+        return snapshot.synthetic.minibatch(key, num_images)
+
+    def posterior(key: Key, snapshot: Snapshot) -> Array:
+        images = drawn(key, snapshot)
+        return jnp.exp(jax.vmap(lambda net: net.log_probs(images))(judges.nets))  # [judges, num, classes]
+
+    def entropy(key: Key, snapshot: Snapshot) -> Array:
+        mean = jnp.mean(posterior(key, snapshot), axis=0)
+        return -jnp.mean(jnp.sum(mean * jnp.log(jnp.maximum(mean, 1e-30)), axis=1))
+
+    def features(key: Key, snapshot: Snapshot) -> Array:
+        return _first(judges.nets).embed(drawn(key, snapshot))
+
+    real = judges.real[:num_images]
+
+    def neighbours(key: Key, snapshot: Snapshot) -> Array:
+        return jnp.stack(precision_and_recall(real, features(key, snapshot)))
+
+    return (
+        Metric("class_share", ("class",), "1", lambda key, s: jnp.mean(posterior(key, s), axis=(0, 1))),
+        Metric("posterior_entropy", (), "nats", entropy),
+        Metric("unanimous_share", (), "1", lambda key, s: unanimous(posterior(key, s))),
+        Metric("frechet_distance", (), "squared feature units", lambda k, s: frechet(judges.real, features(k, s))),
+        Metric("precision_recall", ("quality",), "1", neighbours),
+        Metric("judge_accuracy", ("judge",), "1", lambda key, s: judges.accuracy),
+        Metric("real_unanimous_share", (), "1", lambda key, s: judges.real_unanimous),
+    )  # fmt: skip
+
+
+def unanimous(posterior: Float[Array, "judges num classes"]) -> Float[Array, ""]:
+    """Return the share of images of which every judge gives the same class more than `SURE`."""
+    return jnp.mean(jnp.any(jnp.all(posterior > SURE, axis=0), axis=1))
+
+
+def frechet(one: Float[Array, "num features"], other: Float[Array, "num_2 features"]) -> Float[Array, ""]:
+    """Return |m - m'|^2 + tr S + tr S' - 2 tr (S S')^1/2 between the Gaussians with these sets' moments.
+
+    The last trace is the nuclear norm of L'L', which needs no square root of a matrix and allows any rank.
+    """
+    means, factors = [], []
+    for rows in (one, other):
+        means.append(jnp.mean(rows, axis=0))
+        centred = (rows - means[-1]) / jnp.sqrt(rows.shape[0] - 1.0)
+        factors.append(triangular.join_factors(centred.T))
+    cross = jnp.matmul(factors[0].T, factors[1], precision=_HIGHEST)
+    squares = jnp.sum((means[0] - means[1]) ** 2) + sum(jnp.sum(factor**2) for factor in factors)
+    return jnp.maximum(squares - 2 * triangular.nuclear_norm(cross), 0.0)
+
+
+def precision_and_recall(
+    real: Float[Array, "num features"], made: Float[Array, "num_2 features"], num_neighbours: int = 3
+) -> tuple[Array, Array]:
+    """Return the share of made points within reach of the real ones, and the reverse.
+
+    A point reaches as far as its k-th nearest neighbour in its own set. Reference: Kynkaanniemi et al. (2019).
+    """
+
+    def distances(a: Array, b: Array) -> Array:
+        squares = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)
+        return squares - 2 * jnp.matmul(a, b.T, precision=_HIGHEST)
+
+    def covered(centres: Array, points: Array) -> Array:
+        nearest, _ = jax.lax.top_k(-distances(centres, centres), num_neighbours + 1)  # itself comes first
+        # a set of equal points has no reach but itself; rounding must not decide
+        reach = -nearest[:, -1] + 1e-5
+        return jnp.mean(jnp.any(distances(centres, points) <= reach[:, None], axis=0))
+
+    return covered(real, made), covered(made, real)
+
+
+def _first(nets: Classifier) -> Any:
+    return jax.tree.map(lambda weight: weight[0], nets)
