@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from collapse_jax import datasets, triangular
 from collapse_jax.chain import Metric, Snapshot
@@ -24,6 +24,10 @@ from collapse_jax.types import Array, Key
 NUM_JUDGES = 5
 _NUM_HELD_OUT = 2000  # of the embedded digits, which the shipped judges have not seen
 SURE = 0.9  # a judge is sure of a class from this probability on
+JUDGEMENTS = (
+    "posterior_entropy", "unanimous_share", "frechet_distance", "precision", "recall",
+    *(f"class_{digit}" for digit in range(10)),
+)  # fmt: skip
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -46,7 +50,7 @@ class Judges(NamedTuple):
 def train_judges(
     key: Key,
     images: Float[np.ndarray, "num pixels"],
-    labels: Int[np.ndarray, " num"],
+    labels: Integer[np.ndarray, " num"],
     *,
     num_held_out: int = _NUM_HELD_OUT,
     num_steps: int = 1200,
@@ -66,7 +70,7 @@ def train_judges(
 
 
 def examined(
-    nets: Classifier, images: Float[np.ndarray, "num pixels"], labels: Int[np.ndarray, " num"]
+    nets: Classifier, images: Float[np.ndarray, "num pixels"], labels: Integer[np.ndarray, " num"]
 ) -> Judges:
     """Return judges with what they make of real digits that they have not seen."""
     held_out, answers = jnp.asarray(images), jnp.asarray(labels)
@@ -114,7 +118,7 @@ def _fit(keys: Array, images: Array, labels: Array, num_steps: int, batch_size: 
     return jax.vmap(one)(keys)
 
 
-def judge_metrics(judges: Judges, num_images: int = 500) -> tuple[Metric, ...]:
+def judge_metrics(judges: Judges, num_images: int = 300) -> tuple[Metric, ...]:
     """Return what the judges say of each generation's images.
 
     Args:
@@ -122,42 +126,38 @@ def judge_metrics(judges: Judges, num_images: int = 500) -> tuple[Metric, ...]:
         num_images: generated images that each number is taken over.
 
     Returns:
-        `class_share` [10], the mean of the ensemble's posteriors; `posterior_entropy` (nats), the mean entropy of
-        the ensemble's posterior of an image; `unanimous_share`, of images of which every judge is sure of the same
-        class; `frechet_distance` between features of these and of held-out real images; `precision` and `recall`
-        in these features; and, the same for all generations, `judge_accuracy` and `real_unanimous_share`.
+        `judgement`, the numbers that `JUDGEMENTS` names: `posterior_entropy` (nats), the mean entropy of the
+        ensemble's posterior of an image; `unanimous_share`, of images of which every judge is sure of the same
+        class; `frechet_distance` (squared feature units) between features of these and of held-out real images;
+        `precision` and `recall` in these features; and `class_0` to `class_9`, the mean posterior. Beside it, the same
+        for all generations, `judge_accuracy` and `real_unanimous_share`.
 
     Reference: Heusel et al. (2017) for the Frechet distance; Kynkaanniemi et al. (2019) for precision and recall.
     """
 
-    def drawn(key: Key, snapshot: Snapshot) -> Array:
-        return snapshot.synthetic.minibatch(key, num_images)
-
-    def posterior(key: Key, snapshot: Snapshot) -> Array:
-        images = drawn(key, snapshot)
-        return jnp.exp(jax.vmap(lambda net: net.log_probs(images))(judges.nets))  # [judges, num, classes]
-
-    def entropy(key: Key, snapshot: Snapshot) -> Array:
-        mean = jnp.mean(posterior(key, snapshot), axis=0)
-        return -jnp.mean(jnp.sum(mean * jnp.log(jnp.maximum(mean, 1e-30)), axis=1))
-
-    def features(key: Key, snapshot: Snapshot) -> Array:
-        return _first(judges.nets).embed(drawn(key, snapshot))
-
     real = judges.real[:num_images]
 
-    def neighbours(key: Key, snapshot: Snapshot) -> Array:
-        return jnp.stack(precision_and_recall(real, features(key, snapshot)))
+    def judge(key: Key, snapshot: Snapshot) -> Array:
+        images = snapshot.synthetic.minibatch(key, num_images)
+        # one judge after the other: all at once their patches would fill gigabytes
+        log_probs = jax.lax.map(lambda net: net.log_probs(images), judges.nets)
+        posterior = jnp.exp(log_probs)
+        mean = jnp.mean(posterior, axis=0)
+        entropy = -jnp.mean(jnp.sum(mean * jnp.log(jnp.maximum(mean, 1e-30)), axis=1))
+        features = _first(judges.nets).embed(images)
+        found = (
+            entropy,
+            unanimous(posterior),
+            frechet(judges.real, features),
+            *precision_and_recall(real, features),
+        )
+        return jnp.concatenate([jnp.stack(found), jnp.mean(mean, axis=0)])
 
     return (
-        Metric("class_share", ("class",), "1", lambda key, s: jnp.mean(posterior(key, s), axis=(0, 1))),
-        Metric("posterior_entropy", (), "nats", entropy),
-        Metric("unanimous_share", (), "1", lambda key, s: unanimous(posterior(key, s))),
-        Metric("frechet_distance", (), "squared feature units", lambda k, s: frechet(judges.real, features(k, s))),
-        Metric("precision_recall", ("quality",), "1", neighbours),
+        Metric("judgement", ("judgement",), "see collapse_jax.judges.JUDGEMENTS", judge),
         Metric("judge_accuracy", ("judge",), "1", lambda key, s: judges.accuracy),
         Metric("real_unanimous_share", (), "1", lambda key, s: judges.real_unanimous),
-    )  # fmt: skip
+    )
 
 
 def unanimous(posterior: Float[Array, "judges num classes"]) -> Float[Array, ""]:

@@ -80,10 +80,11 @@ def _reading(config: VAEConfig, arm: xr.Dataset) -> list[Evidence]:
         "digits-mix", "Digits mix: the judges' posterior entropy grows from generation 0 to 20.",
         _SHUMAILOV, (0.0, math.inf), "mean", _MIN_SEEDS,
     )  # fmt: skip
-    entropy = arm["posterior_entropy"]
+    judged = lambda name: arm["judgement"].sel(judgement=name)  # noqa: E731
+    entropy = judged("posterior_entropy")
 
     def first_unreadable() -> np.ndarray:
-        below = (arm["unanimous_share"].transpose("seed", "generation") < _READABLE).values
+        below = (judged("unanimous_share").transpose("seed", "generation") < _READABLE).values
         # never: one generation beyond the run, which is a lower bound
         return np.where(below.any(axis=1), below.argmax(axis=1), below.shape[1]).astype(float)
 

@@ -50,7 +50,7 @@ class VAEConfig:
     """Batches kept by the regime window."""
     num_measured: int = 1000
     """Generated images that each metric is taken over (published: 100)."""
-    num_judged: int = 500
+    num_judged: int = 300
     """Generated images shown to the five digit classifiers; 0 leaves them out."""
     lanes: int = 5
     """Chains under one vmap; part of what fixes the bits."""

@@ -10,7 +10,7 @@ import xarray as xr
 
 from collapse_jax.chain import build_chain
 from collapse_jax.errors import check_count
-from collapse_jax.judges import judge_metrics, load_judges
+from collapse_jax.judges import JUDGEMENTS, judge_metrics, load_judges
 from collapse_jax.models.vae import conv_vae, held_out_loss, vae, vae_metrics
 from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
@@ -48,7 +48,13 @@ def build(config: VAEConfig) -> Plan:
     if config.num_judged:
         metrics = (*metrics, *judge_metrics(load_judges(), config.num_judged))
     chain = build_chain(model, regime, real, config.num_samples, metrics)
-    return Plan("num_samples", (Arm(config.num_samples, chain),), segment_length=1, lanes=config.lanes)
+    return Plan(
+        "num_samples",
+        (Arm(config.num_samples, chain),),
+        segment_length=1,
+        lanes=config.lanes,
+        coordinates={"judgement": JUDGEMENTS},
+    )
 
 
 def figures(config: VAEConfig, dataset: xr.Dataset) -> list[Illustration]:
@@ -97,10 +103,11 @@ def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
 
 def _judge_figure(arm: xr.Dataset) -> Illustration:
     figure, axes = new_figure(2, 3, width=9.0, height=5.0)
+    judged = lambda name: arm["judgement"].sel(judgement=name)  # noqa: E731
     panels = {
-        "unanimous share of images": arm["unanimous_share"],
-        "posterior entropy, nats": arm["posterior_entropy"],
-        "Frechet distance to real digits": arm["frechet_distance"],
+        "unanimous share of images": judged("unanimous_share"),
+        "posterior entropy, nats": judged("posterior_entropy"),
+        "Frechet distance to real digits": judged("frechet_distance"),
         "negative ELBO of held-out digits, nats": arm["held_out_loss"],
     }
     for panel, (title, values) in zip(axes.flat, panels.items()):
@@ -110,10 +117,12 @@ def _judge_figure(arm: xr.Dataset) -> Illustration:
                        linewidth=0.9, label="real digits")  # fmt: skip
     legend(axes[0, 0])
     for index, name in enumerate(("precision", "recall")):
-        band(axes[1, 1], arm["precision_recall"].isel(quality=index), name, COLOURS[index])
+        band(axes[1, 1], judged(name), name, COLOURS[index])
     axes[1, 1].set(title="precision and recall in features", xlabel="generation", ylim=(0, 1.02))
     legend(axes[1, 1])
-    shares = arm["class_share"].mean("seed").transpose("class", "generation")
+    shares = (
+        judged([f"class_{digit}" for digit in range(10)]).mean("seed").transpose("judgement", "generation")
+    )
     axes[1, 2].stackplot(
         arm["generation"], shares.values, colors=[f"C{index}" for index in range(10)], linewidth=0
     )
