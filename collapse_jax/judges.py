@@ -126,7 +126,7 @@ def judge_metrics(judges: Judges, num_images: int = 300) -> tuple[Metric, ...]:
         num_images: generated images that each number is taken over.
 
     Returns:
-        `judgement`, the numbers that `JUDGEMENTS` names: `posterior_entropy` (nats), the mean entropy of the
+        `judged`, the numbers that `JUDGEMENTS` names: `posterior_entropy` (nats), the mean entropy of the
         ensemble's posterior of an image; `unanimous_share`, of images of which every judge is sure of the same
         class; `frechet_distance` (squared feature units) between features of these and of held-out real images;
         `precision` and `recall` in these features; and `class_0` to `class_9`, the mean posterior. Beside it, the same
@@ -154,7 +154,7 @@ def judge_metrics(judges: Judges, num_images: int = 300) -> tuple[Metric, ...]:
         return jnp.concatenate([jnp.stack(found), jnp.mean(mean, axis=0)])
 
     return (
-        Metric("judgement", ("judgement",), "see collapse_jax.judges.JUDGEMENTS", judge),
+        Metric("judged", ("judgement",), "see collapse_jax.judges.JUDGEMENTS", judge),
         Metric("judge_accuracy", ("judge",), "1", lambda key, s: judges.accuracy),
         Metric("real_unanimous_share", (), "1", lambda key, s: judges.real_unanimous),
     )

@@ -60,8 +60,8 @@ def main(out: Path) -> None:
         result = simulate(
             chain, jax.random.key(0), SEEDS, GENERATIONS, lanes=SEEDS, segment_length=GENERATIONS
         )
-        judged = result["judgement"].assign_coords(judgement=list(JUDGEMENTS)).to_dataset("judgement")
-        result = result.drop_vars("judgement").merge(judged)
+        judged = result["judged"].assign_coords(judgement=list(JUDGEMENTS)).to_dataset("judgement")
+        result = result.drop_vars("judged").merge(judged)
         for panel, (variable, title) in zip(axes[0], names.items()):
             band(panel, result[variable], name, colour, share=1.0)
             panel.set(title=title, xlabel="generation")

@@ -80,7 +80,7 @@ def _reading(config: VAEConfig, arm: xr.Dataset) -> list[Evidence]:
         "digits-mix", "Digits mix: the judges' posterior entropy grows from generation 0 to 20.",
         _SHUMAILOV, (0.0, math.inf), "mean", _MIN_SEEDS,
     )  # fmt: skip
-    judged = lambda name: arm["judgement"].sel(judgement=name)  # noqa: E731
+    judged = lambda name: arm["judged"].sel(judgement=name)  # noqa: E731
     entropy = judged("posterior_entropy")
 
     def first_unreadable() -> np.ndarray:

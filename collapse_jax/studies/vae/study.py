@@ -103,7 +103,7 @@ def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
 
 def _judge_figure(arm: xr.Dataset) -> Illustration:
     figure, axes = new_figure(2, 3, width=9.0, height=5.0)
-    judged = lambda name: arm["judgement"].sel(judgement=name)  # noqa: E731
+    judged = lambda name: arm["judged"].sel(judgement=name)  # noqa: E731
     panels = {
         "unanimous share of images": judged("unanimous_share"),
         "posterior entropy, nats": judged("posterior_entropy"),
