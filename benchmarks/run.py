@@ -22,7 +22,7 @@ from collapse_jax.errors import nearest  # noqa: E402
 from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 
 HERE = Path(__file__).parent
-PARTS = ("gaussian", "gmm", "memory")
+PARTS = ("gaussian", "gmm", "vae", "memory")
 _HEAD = """# Benchmarks
 
 Written by `make bench`. Each row times our code and its peer in the same run: medians of at least five warm runs,

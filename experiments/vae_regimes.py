@@ -52,7 +52,7 @@ def main(out: Path) -> None:
     metrics = (*vae_metrics(num_shown=12), *judge_metrics(load_judges()))
     figure, axes = new_figure(1, 4, width=11.0, height=3.0)
     names = {"latent_spread": "latent spread", "unanimous_share": "unanimous share", "sharpness": "sharpness",
-             "frechet_distance": "Frechet distance to real digits"}  # fmt: skip
+             "frechet_distance": "Frechet distance to real"}  # fmt: skip
     last, start = [], None
     for (name, regime), colour in zip(regimes.items(), COLOURS):
         begun = time.perf_counter()
