@@ -60,7 +60,7 @@ _MISTAKES = {
     "no lanes": (["run", "gmm", "--lanes", "0"], "`lanes` must be at least 1"),
     "negative tolerance": (["run", "gmm", "--tol", "-1"], "`tol` must be positive"),
     "no such folder": (["run", "vae", "--data-folder", "/no/such/folder"], "does not exist"),
-    "too many digits": (["run", "vae", "--num-digits", "20000"], "at most the 10000 digits"),
+    "too many digits": (["run", "vae", "--num-digits", "20000"], "at most the 9500 digits"),
     "nothing to store": (["run", "vae", "--synthetic", "fresh", "--regime", "accumulate"], "must store data"),
 }  # fmt: skip
 
