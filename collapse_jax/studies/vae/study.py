@@ -108,23 +108,27 @@ def _judge_figure(arm: xr.Dataset) -> Illustration:
         "unanimous share of images": judged("unanimous_share"),
         "posterior entropy, nats": judged("posterior_entropy"),
         "Frechet distance to real digits": judged("frechet_distance"),
-        "negative ELBO of held-out digits, nats": arm["held_out_loss"],
+        "negative ELBO, held-out, nats": arm["held_out_loss"],
     }
     for panel, (title, values) in zip(axes.flat, panels.items()):
         band(panel, values, "", COLOURS[0])
         panel.set(title=title, ylim=(0, None))
+    axes[0, 0].set_ylim(0, 1.02)
     axes[0, 0].axhline(float(arm["real_unanimous_share"].isel(seed=0, generation=0)), color="#999999", linestyle="--",
                        linewidth=0.9, label="real digits")  # fmt: skip
     legend(axes[0, 0])
     for index, name in enumerate(("precision", "recall")):
         band(axes[1, 1], judged(name), name, COLOURS[index])
-    axes[1, 1].set(title="precision and recall in features", xlabel="generation", ylim=(0, 1.02))
+    axes[1, 1].set(title="precision and recall", xlabel="generation", ylim=(0, 1.02))
     legend(axes[1, 1])
     shares = (
         judged([f"class_{digit}" for digit in range(10)]).mean("seed").transpose("judgement", "generation")
     )
     axes[1, 2].stackplot(
-        arm["generation"], shares.values, colors=[f"C{index}" for index in range(10)], linewidth=0
+        arm["generation"],
+        shares.values,
+        colors=[str(0.1 + 0.085 * index) for index in range(10)],
+        linewidth=0,
     )
     axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
     axes[1, 0].set_xlabel("generation")
