@@ -6,8 +6,8 @@ A claim is fixed before the run. The verdict is computed: the interval over seed
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -79,6 +79,25 @@ class Verdict(NamedTuple):
     num_seeds: int
     num_excluded: int
     reason: str
+
+
+def measured(
+    claim: Claim, generation: int, last: int, measure: Callable[[int], Any], label: str, unmet: str = ""
+) -> Evidence:
+    """Return what `measure` finds at a generation, or why a run that ends at `last` cannot say.
+
+    Args:
+        claim: the claim.
+        generation: the first at which it can be measured.
+        last: the last generation that the run reached.
+        measure: generation -> one number per seed.
+        label: "exact protocol" or "analogue".
+        unmet: why the protocol is not met; "" when it is.
+    """
+    if not unmet and generation > last:
+        unmet = f"needs generation {generation}, the run ends at {last}"
+    values = np.array([]) if unmet else np.asarray(measure(generation), float)
+    return Evidence(claim, values, label, unmet)
 
 
 def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verdict]:

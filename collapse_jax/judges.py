@@ -18,6 +18,7 @@ from collapse_jax import datasets, triangular
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.nn.classifier import Classifier, init_classifier, shifted
+from collapse_jax.nn.vae_nets import Linear
 from collapse_jax.training import adam, train
 from collapse_jax.types import Array, Key
 
@@ -89,7 +90,7 @@ def save_judges(judges: Judges, path: Path) -> None:
 
 def load_judges(path: Path | None = None) -> Judges:
     """Return judges from a file, by default those of the package, examined on the last 2,000 embedded digits."""
-    _, structure = jax.tree.flatten(jax.eval_shape(lambda: init_classifier(jax.random.key(0))))
+    _, structure = jax.tree.flatten(Classifier(*[Linear(*jnp.zeros(2))] * 4))
     with np.load(path or Path(datasets.__file__).parent / "files" / "judges.npz") as stored:
         leaves = [jnp.asarray(stored[str(index)], jnp.float32) for index in range(len(stored.files))]
     digits = load_mnist()

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from collapse_jax.cli import run_command
+from collapse_jax.laws.checks import Check
+from collapse_jax.verify import Program
 
 
 def _read(arguments, capsys):
@@ -98,3 +100,13 @@ def test_truncated_digits_are_named(capsys, tmp_path):
 def test_report_of_nothing_is_refused(capsys, tmp_path):
     code, _, err = _read(["report", str(tmp_path)], capsys)
     assert code == 2 and "holds no run" in err
+
+
+@pytest.mark.parametrize("simulated, code", [(1.0, 0), (1.4, 0), (1.6, 1), (float("nan"), 1)])
+def test_verify_fails_when_a_law_does(simulated, code, capsys, monkeypatch):
+    """Of two laws one is 0, 4 or 6 standard errors off, or not a number."""
+    laws = [Check("exact", "a law E[x | y]", 1.0, 0.0, 1.0), Check("drawn", "another", simulated, 0.1, 1.0)]
+    program = Program("two laws", lambda key, effort: laws, quick=True)
+    monkeypatch.setattr("collapse_jax.verify.PROGRAMS", (program,))
+    found, out, _ = _read(["verify", "--quick"], capsys)
+    assert found == code and f"{2 - code} of 2 laws hold" in out and "E[x | y]" in out

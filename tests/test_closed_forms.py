@@ -405,3 +405,17 @@ class TestCuration:
         assert float(curation.verifier_odds(odds, 0.9, 0.3, 1)) == pytest.approx(1.0, rel=1e-5)
         assert float(curation.kept_ratio_bound(0.2, 3)) == pytest.approx(1 / 0.6)
         assert 0 < float(curation.luce_gain(1.0, jnp.array([0.5, 3.0]))) < 3
+
+
+def test_the_binomial_law_is_scipy_s(x64):
+    np.testing.assert_allclose(
+        ancestry.binomial_law(9, 0.3), stats.binom.pmf(np.arange(10), 9, 0.3), rtol=1e-10
+    )
+    np.testing.assert_allclose(ancestry.binomial_law(9, 1.0), np.eye(10)[9], atol=1e-12)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_the_loss_time_is_when_half_of_all_chains_are_below(ddof):
+    """Up to the skewness of log chi-squares, a few hundredths of the share at n = 60 and more."""
+    fits = float(gaussian.loss_time(0.01, 40, ddof))
+    assert float(gaussian.above_probability(np.log(0.01), fits, 40, ddof)) == pytest.approx(0.5, abs=0.01)

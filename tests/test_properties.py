@@ -150,7 +150,7 @@ AFFINE = {
     "gaussian statistics": (
         lambda *_: gaussian(2, estimator="mle", draws="statistics"), "moments", POOLED, FRAMED,
     ),
-    "mixture": (_warm_mixture, "sample", ("replace", "accumulate-subsample"), FRAMED),
+    "mixture": (_warm_mixture, "sample", ("replace", "accumulate-subsample", "weight-original"), FRAMED),
     "kde scott": (lambda *_: kde("scott"), "sample", SAME_SIZE[::2], KERNEL),
     "kde silverman": (lambda *_: kde("silverman"), "sample", ("replace",), KERNEL),
 }  # fmt: skip

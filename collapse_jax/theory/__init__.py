@@ -1,7 +1,8 @@
 """Closed forms for recursive training, each a function with its conditions and its source.
 
-`descent`: one recursion for the expected variance of every regime. `gaussian`, `discrete`, `regression`,
-`curation`: the rest, family by family. n counts fits: model g of a chain has n = g + 1.
+`descent`: one recursion for the expected variance of every regime; `limits`: where they come to rest. `gaussian`,
+`discrete`, `ancestry`, `regression`, `curation`: the rest, family by family. n counts fits: model g of a chain has
+n = g + 1.
 """
 
 from collapse_jax.theory.descent import (

@@ -2,10 +2,9 @@
 
 import math
 
-import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence
+from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.theory import gaussian as exact
@@ -38,50 +37,51 @@ def _walk_evidence(config: GaussianConfig, arm: xr.Dataset, size: int) -> list[E
     bound = float(exact.small_std_bound(0.1, config.generations, size))
     grown = lambda g: squared_w2(_at(arm, g)) > 1.1 * squared_w2(_at(arm, g // 2))  # noqa: E731
     unbiased = "" if ddof else "stated for the unbiased variance"
+    last = int(xr.ufuncs.isfinite(arm["log_variance"]).all("seed").sum()) - 1
     return [
-        _evidence(
+        measured(
             Claim(
                 f"drift-M{size}",
                 f"M={size}: after {few} fits the mean log variance is {few} (psi((M-1)/2) - log((M-ddof)/2)), "
                 "to 0.1 nats.",
                 "exact law", (-0.1, 0.1), "mean", _MIN_SEEDS,
             ),
-            arm, few - 1,
-            lambda g: _at(arm, g)["log_variance"] - few * float(exact.log_variance_drift(size, ddof)),
+            few - 1, last,
+            lambda g: _at(arm, g)["log_variance"] - few * float(exact.log_variance_drift(size, ddof)), EXACT,
         ),
-        _evidence(
+        measured(
             Claim(
                 f"three-halves-M{size}",
                 f"M={size}: after {few} fits E W2^2 to the truth is (3/2) n/M, to 15 %.",
                 f"{_SHUMAILOV}, supplement, eq. 6", (0.85, 1.15), "mean", _MIN_SEEDS,
             ),
-            arm, few - 1, lambda g: squared_w2(_at(arm, g)) / (1.5 * few / size), unbiased,
+            few - 1, last, lambda g: squared_w2(_at(arm, g)) / (1.5 * few / size), EXACT, unbiased,
         ),
-        _evidence(
+        measured(
             Claim(
                 f"gone-in-M-M{size}",
                 f"M={size}: the standard deviation has fallen to zero (below 0.1) in about M iterations.",
                 f"{_SURESH}, abstract", _HALF, "share", _MIN_SEEDS,
             ),
-            arm, size, lambda g: _at(arm, g)["log_variance"] < 2 * math.log(0.1),
+            size, last, lambda g: _at(arm, g)["log_variance"] < 2 * math.log(0.1), EXACT,
         ),
-        _evidence(
+        measured(
             Claim(
                 f"bound-M{size}",
                 f"M={size}: P(sigma > 0.1) after {config.generations} iterations is below the bound {bound:.3g}.",
                 f"{_SURESH}, Theorem 3", (-math.inf, bound), "share", _MIN_SEEDS,
             ),
-            arm, config.generations - 1, lambda g: _at(arm, g)["log_variance"] > 2 * math.log(0.1),
+            config.generations - 1, last, lambda g: _at(arm, g)["log_variance"] > 2 * math.log(0.1), EXACT,
             unbiased or ("" if bound < 1 else f"the bound, {bound:.3g}, says nothing so early"),
         ),
-        _evidence(
+        measured(
             Claim(
                 f"paths-diverge-M{size}",
                 f"M={size}: most chains go on moving away from the truth (W2^2 grows by 10 % from generation "
                 f"{5 * size} to {10 * size}); the theorem's divergence is that of the expectation.",
                 f"{_SHUMAILOV}, Theorem 3.1, read path by path", _HALF, "share", _MIN_SEEDS,
             ),
-            arm, 10 * size, grown, unbiased,
+            10 * size, last, grown, EXACT, unbiased,
         ),
     ]  # fmt: skip
 
@@ -129,12 +129,3 @@ def _regime_evidence(config: GaussianConfig, dataset: xr.Dataset) -> list[Eviden
 
 def _at(arm: xr.Dataset, generation: int) -> xr.Dataset:
     return arm.sel(generation=generation)
-
-
-def _evidence(claim: Claim, arm: xr.Dataset, generation: int, measure, unmet: str = "") -> Evidence:  # type: ignore[no-untyped-def]
-    """Return evidence measured at one generation, or why it cannot be."""
-    reached = int(xr.ufuncs.isfinite(arm["log_variance"]).all("seed").sum()) - 1
-    if not unmet and generation > reached:
-        unmet = f"needs generation {generation}, the run ends at {reached}"
-    values = np.array([]) if unmet else np.asarray(measure(generation), float)
-    return Evidence(claim, values, EXACT, unmet)

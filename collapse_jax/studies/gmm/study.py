@@ -5,15 +5,13 @@ analogue is said beside each claim.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import build_chain
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence
+from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
 from collapse_jax.datasets.synthetic import GaussianMixture, single_cloud, two_gaussians
 from collapse_jax.models.mixture import mixture, mixture_metrics
 from collapse_jax.plots import COLOURS, band, legend, mixture_snapshots, new_figure
@@ -100,11 +98,12 @@ def _collapse_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
         f"M={num_samples}: mean variance after {num_fits} fits is (1 - 1/M)^{num_fits} of the truth.",
         "identity by descent; exact for any number of EM steps", (-0.05, 0.05), "log_mean", minimum,
     )  # fmt: skip
+    last = arm.sizes["generation"] - 1
     threshold = np.quantile(w2.sel(generation=0), 0.99)
     total = math.log(_truth(config).total_variance)
     return [
-        _at(misperceived, arm, 50, label, lambda g: w2.sel(generation=g) > threshold),
-        _at(lost, arm, 2000, label, lambda g: log_variance.sel(generation=g) - total < math.log(0.01)),
+        measured(misperceived, 50, last, lambda g: w2.sel(generation=g) > threshold, label),
+        measured(lost, 2000, last, lambda g: log_variance.sel(generation=g) - total < math.log(0.01), label),
         Evidence(
             law,
             np.exp(log_variance.sel(generation=num_fits - 1).values - total)
@@ -119,7 +118,7 @@ def _collapse_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
 
 def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> list[Evidence]:
     """The published code's distance to generation 0 and the standard deviations of its printed run."""
-    unmet = _code_protocol_unmet(config)
+    unmet, last = _code_protocol_unmet(config), arm.sizes["generation"] - 1
     label = ANALOGUE if unmet else EXACT
     source = "Shumailov et al. 2024, published code"
     gathered = []
@@ -132,7 +131,7 @@ def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) ->
             source, (target - 0.3, target + 0.3), "range", 64,
         )  # fmt: skip
         measure = lambda g: arm["log_l2_origin"].sel(generation=g) / math.log(10)  # noqa: E731
-        gathered.append(_at(claim, arm, _PUBLISHED_GENERATION, label, measure, unmet))
+        gathered.append(measured(claim, _PUBLISHED_GENERATION, last, measure, label, unmet))
     if num_samples == 1000:
         for rank, published in enumerate(_PUBLISHED_STDS):
             claim = Claim(
@@ -147,17 +146,8 @@ def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) ->
                 variances = np.trace(covariances, axis1=-2, axis2=-1) / covariances.shape[-1]
                 return 0.5 * np.log(np.sort(variances, axis=1)[:, rank])
 
-            gathered.append(_at(claim, arm, _PUBLISHED_GENERATION, label, log_std, unmet))
+            gathered.append(measured(claim, _PUBLISHED_GENERATION, last, log_std, label, unmet))
     return gathered
-
-
-def _at(
-    claim: Claim, arm: xr.Dataset, generation: int, label: str, measure: Callable[[int], Any], unmet: str = ""
-) -> Evidence:
-    """Return evidence measured at one generation, or why it cannot be."""
-    if not unmet and generation >= arm.sizes["generation"]:
-        unmet = f"needs generation {generation}, the run ends at {arm.sizes['generation'] - 1}"
-    return Evidence(claim, np.array([]) if unmet else np.asarray(measure(generation), float), label, unmet)
 
 
 def _code_protocol_unmet(config: GMMConfig) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence
+from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
 from collapse_jax.metrics import high_frequency_energy
 from collapse_jax.studies.vae.config import PRESETS, VAEConfig
 from collapse_jax.studies.vae.digits import real_digits
@@ -55,9 +55,9 @@ def _shrinking(config: VAEConfig, arm: xr.Dataset) -> list[Evidence]:
         _SHUMAILOV, (-math.inf, ratio), "mean", _MIN_SEEDS,
     )  # fmt: skip
     return [
-        _at(config, arm, falls, 5, lambda: spread.sel(generation=5) - spread.sel(generation=1)),
-        _at(config, arm, centred, 5, lambda: mean.sel(generation=slice(1, 5)).mean("generation")),
-        _at(config, arm, blurred, 10, lambda: sharpness.sel(generation=10) / sharpness.sel(generation=0)),
+        _at(config, arm, falls, 5, lambda _: spread.sel(generation=5) - spread.sel(generation=1)),
+        _at(config, arm, centred, 5, lambda _: mean.sel(generation=slice(1, 5)).mean("generation")),
+        _at(config, arm, blurred, 10, lambda g: sharpness.sel(generation=g) / sharpness.sel(generation=0)),
     ]
 
 
@@ -83,14 +83,14 @@ def _reading(config: VAEConfig, arm: xr.Dataset) -> list[Evidence]:
     judged = lambda name: arm["judged"].sel(judgement=name)  # noqa: E731
     entropy = judged("posterior_entropy")
 
-    def first_unreadable() -> np.ndarray:
+    def first_unreadable(_: int) -> np.ndarray:
         below = (judged("unanimous_share").transpose("seed", "generation") < _READABLE).values
         # never: one generation beyond the run, which is a lower bound
         return np.where(below.any(axis=1), below.argmax(axis=1), below.shape[1]).astype(float)
 
     return [
         _at(config, arm, unreadable, 20, first_unreadable, unfit),
-        _at(config, arm, mixed, 20, lambda: entropy.sel(generation=20) - entropy.sel(generation=0)),
+        _at(config, arm, mixed, 20, lambda g: entropy.sel(generation=g) - entropy.sel(generation=0)),
     ]
 
 
@@ -104,7 +104,7 @@ def _published(config: VAEConfig, arm: xr.Dataset) -> list[Evidence]:
             f"The latent spread of generation {generation} is {low:.3f} to {high:.3f} (within 0.05).",
             _CODE, ((low + high) / 2 - 0.05, (low + high) / 2 + 0.05), "mean", _MIN_SEEDS,
         )  # fmt: skip
-        measure = lambda g=generation: arm["latent_spread"].sel(generation=g)  # noqa: E731
+        measure = lambda g: arm["latent_spread"].sel(generation=g)  # noqa: E731
         gathered.append(_at(config, arm, claim, generation, measure, unmet))
     for generation, loss in enumerate(_PUBLISHED_LOSS):
         claim = Claim(
@@ -112,7 +112,7 @@ def _published(config: VAEConfig, arm: xr.Dataset) -> list[Evidence]:
             f"The training loss of model {generation} is {loss:,} nats a batch of 256 (log ratio within 0.05).",
             _CODE, (-0.05, 0.05), "mean", _MIN_SEEDS,
         )  # fmt: skip
-        ratio = lambda g=generation, at=loss: np.log(256 * arm["loss"].sel(generation=g).values / at)  # noqa: E731
+        ratio = lambda g, at=loss: np.log(256 * arm["loss"].sel(generation=g).values / at)  # noqa: E731
         gathered.append(_at(config, arm, claim, generation, ratio, unmet))
     return gathered
 
@@ -135,15 +135,11 @@ def _at(
     arm: xr.Dataset,
     claim: Claim,
     generation: int,
-    measure: Callable[[], Any],
+    measure: Callable[[int], Any],
     unmet: str = "",
 ) -> Evidence:
-    """Return evidence that needs the run to reach a generation, or why there is none."""
-    last = arm.sizes["generation"] - 1
-    if not unmet and generation > last:
-        unmet = f"needs generation {generation}, the run ends at {last}"
     label = ANALOGUE if protocol_unmet(config) else EXACT
-    return Evidence(claim, np.array([]) if unmet else np.asarray(measure(), float), label, unmet)
+    return measured(claim, generation, arm.sizes["generation"] - 1, measure, label, unmet)
 
 
 def _blur_ratio(config: VAEConfig) -> float:
