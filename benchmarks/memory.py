@@ -1,17 +1,18 @@
-"""Peak memory of a chain against the number of generations, each in a process of its own."""
+"""Peak memory of a chain against the number of generations, each in a process of its own (Linux)."""
 
 import subprocess
 import sys
 
 _PROGRAM = """
-import resource, sys, jax
+import sys, jax
 from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
 from collapse_jax.drivers import run_compiled
 truth, generations = gaussian_truth(1), int(sys.argv[1])
 chain = build_chain(gaussian(1), replace(), truth.sampler(1000), 1000, gaussian_metrics())
 for _ in run_compiled(chain, jax.random.key(0), 64, range(100, generations + 1, 100), lanes=64):
     pass  # what a run directory does: each segment is written and forgotten
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# not ru_maxrss, which a process inherits from the one that started it
+print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 

@@ -59,14 +59,14 @@ def page(results: dict) -> str:
     """Return RESULTS.md, and draw the curves."""
     parts = [_HEAD]
     for name, found in results.items():
-        parts.append(f"\n## {name}\n\n{found['machine']}\n")
+        parts.append(f"\n## {name}\n\n{found['machine']}\n\n")
         if found["rows"]:
             parts.append(table([Row(*row) for row in found["rows"]]) + "\n")
         if "curves" in found:
             draw(name, found["curves"])
             parts.append(f"\n![cost against seeds, generations and M]({name}.png)\n")
         if "measured" in found:
-            parts.append("\n| generations | peak memory, MiB |\n|---|---|\n")
+            parts.append("| generations | peak memory, MiB |\n|---|---|\n")
             parts.append("".join(f"| {length:,} | {peak} |\n" for length, peak in found["measured"]))
     return "".join(parts)
 
