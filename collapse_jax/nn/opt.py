@@ -1,0 +1,432 @@
+"""OPT (Zhang et al. 2022), a decoder-only transformer, as pure functions over a plain dict of weights.
+
+    logits = head(final_norm(layers(embed(tokens) + positions(running sum of the mask))))
+
+flax.nnx holds the layers; it is only split and merged, so `jit`, `grad`, `vmap` over several models and
+sharding see a dict of arrays. `hidden_states` is the whole-sequence pass, for training and scoring;
+`prefill` and `decode_step` are its cached forms, for `nn.decode`. Arrays inside the network are named by
+their axes: B batch, L length, P prompt, N slots of new tokens, W beams, H heads, D head size, E embedding.
+
+Reference: Zhang et al. (2022), "OPT: Open Pre-trained Transformer Language Models".
+"""
+
+import dataclasses
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Bool, Float, Int
+
+from collapse_jax.errors import check_count, check_fraction, nearest
+from collapse_jax.types import Array, Key, Params
+
+_POSITION_OFFSET = 2  # the published checkpoints' first two rows of positions belong to padding
+_MASKED = -1e30  # finite, so that a row with nothing to attend to stays finite
+
+
+@dataclasses.dataclass(frozen=True)
+class OPTConfig:
+    """The shape of an OPT, and how it computes.
+
+    Attributes:
+        vocab_size: tokens.
+        hidden_size: width of the residual stream.
+        num_layers: blocks of attention and feed-forward.
+        num_heads: of attention; divides `hidden_size`.
+        ffn_size: width of the feed-forward layer.
+        max_positions: longest sequence.
+        embed_size: width of token embeddings; another than `hidden_size` is projected in and out. None: the same.
+        pre_norm: normalise before each sub-layer (all sizes but 350m), else after.
+        final_norm: normalise after the last layer; only with `pre_norm`.
+        bias: linear layers have one.
+        affine: norms have scale and bias.
+        dropout: rate on the outputs of sub-layers, in training.
+        attention_dropout: rate on attention weights, in training.
+        pad_token: fills what is no text.
+        bos_token: begins every text.
+        eos_token: ends a text.
+        init_std: standard deviation of random weights.
+        dtype: of the computation; weights, norms, softmax and log-softmax stay float32.
+        precision: of matrix products, as `jax.lax.Precision` names it: on accelerators "default" is TF32 or
+            bfloat16 passes, "highest" full float32.
+        remat: recompute each layer's inside in the backward pass instead of storing it.
+    """
+
+    vocab_size: int = 50272
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    ffn_size: int = 3072
+    max_positions: int = 2048
+    embed_size: int | None = None
+    pre_norm: bool = True
+    final_norm: bool = True
+    bias: bool = True
+    affine: bool = True
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    pad_token: int = 1
+    bos_token: int = 2
+    eos_token: int = 2
+    init_std: float = 0.02
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    precision: Literal["default", "high", "highest"] = "default"
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "ffn_size", "max_positions"):
+            check_count(name, getattr(self, name))
+        for name in ("dropout", "attention_dropout"):
+            check_fraction(name, getattr(self, name))
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"`hidden_size` must be a multiple of `num_heads`, got {self.hidden_size} and {self.num_heads}."
+            )
+        if self.embed_size is None:
+            object.__setattr__(self, "embed_size", self.hidden_size)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many weights there are."""
+        return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(self)))
+
+
+def _published(layers: int, hidden: int, heads: int, **changes: Any) -> OPTConfig:
+    return OPTConfig(
+        num_layers=layers, hidden_size=hidden, num_heads=heads, ffn_size=4 * hidden, **changes
+    )
+
+
+OPT_CONFIGS = {
+    "tiny": OPTConfig(
+        vocab_size=2048, hidden_size=128, num_layers=4, num_heads=4, ffn_size=512, max_positions=256, dropout=0.0
+    ),
+    "125m": _published(12, 768, 12),
+    "350m": _published(24, 1024, 16, embed_size=512, pre_norm=False),
+    "1.3b": _published(24, 2048, 32),
+    "2.7b": _published(32, 2560, 32),
+    "6.7b": _published(32, 4096, 32),
+    "13b": _published(40, 5120, 40),
+    "30b": _published(48, 7168, 56),
+    "66b": _published(64, 9216, 72),
+}  # fmt: skip
+
+
+def opt_config(size: str, **changes: Any) -> OPTConfig:
+    """Return the configuration of a published size, or of "tiny", with fields changed.
+
+    Raises:
+        ValueError: no such size, or a field out of range.
+
+    >>> opt_config("125m").num_parameters
+    125239296
+    """
+    if size not in OPT_CONFIGS:
+        raise ValueError(f"there is no OPT of size '{size}'; {nearest(size, OPT_CONFIGS)}")
+    return dataclasses.replace(OPT_CONFIGS[size], **changes)
+
+
+class Cache(NamedTuple):
+    """Keys and values of one layer: of the prompt, shared by its beams, and of the new tokens, slot by slot.
+
+    A beam's tokens stay in the slots where they were computed; which slots a beam descends from is said by the mask
+    of `decode_step`, so that beams change places without any copying.
+    """
+
+    prompt_keys: Float[Array, "B H P D"]
+    prompt_values: Float[Array, "B H P D"]
+    keys: Float[Array, "B H N W D"]
+    values: Float[Array, "B H N W D"]
+
+
+class _Attention(nnx.Module):
+    """Causal self-attention of many heads; queries, keys and values by one product."""
+
+    def __init__(self, config: OPTConfig, rngs: nnx.Rngs) -> None:
+        self.config = config
+        self.qkv = _linear(config, config.hidden_size, 3 * config.hidden_size, config.bias, rngs)
+        self.out = _linear(config, config.hidden_size, config.hidden_size, config.bias, rngs)
+
+    def project(self, x_BxLxE: Array) -> tuple[Array, Array, Array]:
+        """Return queries (scaled), keys and values, each [B, H, L, D]."""
+        batch, length, _ = x_BxLxE.shape
+        qkv = self.qkv(x_BxLxE).reshape(batch, length, 3, self.config.num_heads, -1).transpose(2, 0, 3, 1, 4)
+        return qkv[0] * qkv.shape[-1] ** -0.5, qkv[1], qkv[2]
+
+    def join(self, heads_BxHxLxD: Array) -> Array:
+        """Return the output of all heads, [B, L, E]."""
+        batch, _, length, _ = heads_BxHxLxD.shape
+        return self.out(heads_BxHxLxD.transpose(0, 2, 1, 3).reshape(batch, length, -1))
+
+    def attend(self, scores: Array, key: Key | None) -> Array:
+        """Return the attention weights over the last axis, in float32 until the end."""
+        wide = jnp.promote_types(scores.dtype, jnp.float32)
+        weights = jax.nn.softmax(scores.astype(wide), axis=-1).astype(scores.dtype)
+        return _dropout(key, weights, self.config.attention_dropout)
+
+
+class _Layer(nnx.Module):
+    """Attention, then a feed-forward layer, each with its norm and its place on the residual stream."""
+
+    def __init__(self, config: OPTConfig, rngs: nnx.Rngs) -> None:
+        self.config = config
+        self.attention_norm = _norm(config, rngs)
+        self.attention = _Attention(config, rngs)
+        self.ffn_norm = _norm(config, rngs)
+        self.up = _linear(config, config.hidden_size, config.ffn_size, config.bias, rngs)
+        self.down = _linear(config, config.ffn_size, config.hidden_size, config.bias, rngs)
+
+    def before(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return queries, keys and values of the residual stream."""
+        return self.attention.project(self.attention_norm(x) if self.config.pre_norm else x)
+
+    def after(self, x: Array, heads: Array, key: Key | None) -> Array:
+        """Return the residual stream after this layer, given what its heads found."""
+        pre, rate = self.config.pre_norm, self.config.dropout
+        key_attention, key_ffn = (None, None) if key is None else jax.random.split(key)
+        x = x + _dropout(key_attention, self.attention.join(heads), rate)
+        x = x if pre else self.attention_norm(x)
+        inner = self.down(jax.nn.relu(self.up(self.ffn_norm(x) if pre else x)))
+        x = x + _dropout(key_ffn, inner, rate)
+        return x if pre else self.ffn_norm(x)
+
+    def __call__(self, x: Array, bias_Bx1xLxL: Array, key: Key | None) -> tuple[Array, Array, Array]:
+        """Return the residual stream after this layer, and the keys and values it made."""
+        key_weights, key_rest = (None, None) if key is None else jax.random.split(key)
+        queries, keys, values = self.before(x)
+        scores = jnp.einsum("bhld,bhmd->bhlm", queries, keys, precision=self.config.precision) + bias_Bx1xLxL
+        weights = self.attention.attend(scores, key_weights)
+        heads = jnp.einsum("bhlm,bhmd->bhld", weights, values, precision=self.config.precision)
+        return self.after(x, heads, key_rest), keys, values
+
+    def step(self, x_BxWxE: Array, bias: Array, cache: Cache, slot: Array) -> tuple[Array, Cache]:
+        """Return the residual stream of one new token for each beam, and the cache with it in `slot`."""
+        precision = self.config.precision
+        queries, keys, values = self.before(x_BxWxE)  # [B, H, W, D]
+        place = (0, 0, slot, 0, 0)
+        cache = cache._replace(
+            keys=jax.lax.dynamic_update_slice(cache.keys, keys[:, :, None], place),
+            values=jax.lax.dynamic_update_slice(cache.values, values[:, :, None], place),
+        )
+        batch, heads, _, _, depth = cache.keys.shape
+        past = [cache.keys.reshape(batch, heads, -1, depth), cache.values.reshape(batch, heads, -1, depth)]
+        scores = [
+            jnp.einsum("bhwd,bhmd->bhwm", queries, k, precision=precision) for k in (cache.prompt_keys, past[0])
+        ]
+        weights = self.attention.attend(jnp.concatenate(scores, axis=-1) + bias, None)
+        of_prompt, of_past = jnp.split(weights, [cache.prompt_keys.shape[2]], axis=-1)
+        found = jnp.einsum("bhwm,bhmd->bhwd", of_prompt, cache.prompt_values, precision=precision)
+        found = found + jnp.einsum("bhwm,bhmd->bhwd", of_past, past[1], precision=precision)
+        return self.after(x_BxWxE, found, None), cache
+
+
+class _OPT(nnx.Module):
+    """The layers of an OPT."""
+
+    def __init__(self, config: OPTConfig, rngs: nnx.Rngs) -> None:
+        self.config = config
+        init = nnx.initializers.normal(config.init_std)
+        rows, dtype = config.max_positions + _POSITION_OFFSET, config.dtype
+        param_dtype = _param_dtype(config)
+        self.tokens = nnx.Embed(
+            config.vocab_size, config.embed_size, embedding_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+        self.positions = nnx.Embed(
+            rows, config.hidden_size, embedding_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+        if config.embed_size != config.hidden_size:
+            self.project_in = _linear(config, config.embed_size, config.hidden_size, False, rngs)
+            self.project_out = _linear(config, config.hidden_size, config.embed_size, False, rngs)
+        self.layers = nnx.List([_Layer(config, rngs) for _ in range(config.num_layers)])
+        if config.pre_norm and config.final_norm:
+            self.final_norm = _norm(config, rngs)
+
+    def embed(self, tokens: Array, positions: Array) -> Array:
+        """Return the residual stream before the first layer."""
+        x = self.tokens(tokens)
+        x = self.project_in(x) if hasattr(self, "project_in") else x
+        return x + self.positions(positions + _POSITION_OFFSET)
+
+    def finish(self, x: Array) -> Array:
+        """Return what the head reads, given the residual stream after the last layer."""
+        x = self.final_norm(x) if hasattr(self, "final_norm") else x
+        return self.project_out(x) if hasattr(self, "project_out") else x
+
+
+def init_opt(key: Key, config: OPTConfig) -> Params:
+    """Return random weights: normal of standard deviation `init_std`, biases 0, norms the identity.
+
+    The padding token's embedding is 0, as in the published checkpoints.
+    """
+    model = _OPT(config, nnx.Rngs(key))
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    embedding = params["tokens"]["embedding"]
+    params["tokens"]["embedding"] = embedding.at[config.pad_token].set(0.0)
+    return params
+
+
+def abstract_params(config: OPTConfig) -> Params:
+    """Return the shapes and types of the weights, without making any."""
+    return jax.eval_shape(lambda: init_opt(jax.random.key(0), config))
+
+
+def hidden_states(
+    config: OPTConfig,
+    params: Params,
+    tokens: Int[Array, "batch length"],
+    mask: Bool[Array, "batch length"] | None = None,
+    key: Key | None = None,
+) -> Float[Array, "batch length embed"]:
+    """Return what the head reads at every place, from whole sequences.
+
+    Args:
+        config: of the model.
+        params: its weights.
+        tokens: padded left or right, or not at all.
+        mask: true where there is text; default everywhere.
+        key: for dropout; None means no dropout.
+
+    Raises:
+        ValueError: a sequence longer than the positions.
+    """
+    return _whole(config, params, tokens, mask, key)[0]
+
+
+def logits(config: OPTConfig, params: Params, hidden: Float[Array, "*batch embed"]) -> Float[Array, "*batch vocab"]:
+    """Return the logits of the next token, at least float32: the head is the token embedding.
+
+    Args:
+        config: of the model.
+        params: its weights.
+        hidden: from `hidden_states`.
+    """
+    embedding = params["tokens"]["embedding"].astype(config.dtype)
+    wide = jnp.promote_types(config.dtype, jnp.float32)
+    return jnp.einsum(
+        "...e,ve->...v", hidden, embedding, precision=config.precision, preferred_element_type=wide
+    )  # fmt: skip
+
+
+def prefill(
+    config: OPTConfig,
+    params: Params,
+    tokens: Int[Array, "batch prompt"],
+    mask: Bool[Array, "batch prompt"],
+    num_new: int,
+    num_beams: int,
+) -> tuple[Float[Array, "batch embed"], tuple[Cache, ...]]:
+    """Return what the head reads at the last place of each prompt, and caches with room for new tokens.
+
+    Args:
+        config: of the model.
+        params: its weights.
+        tokens: prompts, padded on the left.
+        mask: true where there is text.
+        num_new: slots for new tokens.
+        num_beams: sequences that continue each prompt.
+
+    Raises:
+        ValueError: prompt and new tokens together are longer than the positions.
+    """
+    _check_length(config, tokens.shape[1] + num_new)
+    hidden, made = _whole(config, params, tokens, mask, None)
+    batch, depth = tokens.shape[0], config.hidden_size // config.num_heads
+    empty = jnp.zeros((batch, config.num_heads, num_new, num_beams, depth), hidden.dtype)
+    return hidden[:, -1], tuple(Cache(keys, values, empty, empty) for keys, values in made)
+
+
+def decode_step(
+    config: OPTConfig,
+    params: Params,
+    tokens: Int[Array, "batch beams"],
+    positions: Int[Array, "batch beams"],
+    visible: Bool[Array, "batch beams slots"],
+    caches: tuple[Cache, ...],
+    slot: Int[Array, ""],
+) -> tuple[Float[Array, "batch beams embed"], tuple[Cache, ...]]:
+    """Return what the head reads after one more token of every beam, and the caches with it.
+
+    Args:
+        config: of the model.
+        params: its weights.
+        tokens: the token of each beam.
+        positions: its place in its text, from 0.
+        visible: which places a beam may look at: those of the prompt, then slot by slot those of all beams.
+        caches: of the layers.
+        slot: where among the new tokens this one is put.
+    """
+    model = _merge(config, params)
+    bias = jnp.where(visible, 0.0, _MASKED).astype(config.dtype)[:, None]
+    x, after = model.embed(tokens, positions), []
+    for layer, cache in zip(model.layers, caches):
+        x, cache = layer.step(x, bias, cache, slot)
+        after.append(cache)
+    return model.finish(x), tuple(after)
+
+
+def _whole(
+    config: OPTConfig, params: Params, tokens: Array, mask: Array | None, key: Key | None
+) -> tuple[Array, list[tuple[Array, Array]]]:
+    """Return what the head reads, and each layer's keys and values."""
+    length = tokens.shape[1]
+    _check_length(config, length)
+    model = _merge(config, params)
+    mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
+    positions = jnp.where(mask, jnp.cumsum(mask, axis=1) - 1, -1)
+    causal = jnp.tril(jnp.ones((length, length), bool))
+    bias = jnp.where(causal & mask[:, None, :], 0.0, _MASKED).astype(config.dtype)[:, None]
+    x, made = model.embed(tokens, positions), []
+    for index, layer in enumerate(model.layers):
+        key_layer = None if key is None else jax.random.fold_in(key, index)
+        run = jax.checkpoint(layer.__call__) if config.remat else layer
+        x, keys, values = run(x, bias, key_layer)
+        made.append((keys, values))
+    return model.finish(x), made
+
+
+def _check_length(config: OPTConfig, length: int) -> None:
+    if length > config.max_positions:
+        raise ValueError(
+            f"a sequence of {length} tokens is longer than the model's {config.max_positions} positions; "
+            "shorten the prompt, or generate fewer tokens."
+        )
+
+
+@lru_cache
+def _graph(config: OPTConfig) -> Any:
+    """Return nnx's description of the model, which holds no arrays."""
+    return nnx.split(nnx.eval_shape(lambda: _OPT(config, nnx.Rngs(0))))
+
+
+def _merge(config: OPTConfig, params: Params) -> _OPT:
+    """Return the model with these weights."""
+    graph, state = _graph(config)
+    state = jax.tree.map(lambda leaf: leaf, state)  # a copy: the next line writes into it
+    nnx.replace_by_pure_dict(state, params)
+    return nnx.merge(graph, state)
+
+
+def _param_dtype(config: OPTConfig) -> Any:
+    return jnp.float64 if config.dtype == "float64" else jnp.float32
+
+
+def _linear(config: OPTConfig, inputs: int, outputs: int, bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(
+        inputs, outputs, use_bias=bias, dtype=config.dtype, param_dtype=_param_dtype(config),
+        precision=config.precision, kernel_init=nnx.initializers.normal(config.init_std), rngs=rngs,
+    )  # fmt: skip
+
+
+def _norm(config: OPTConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    return nnx.LayerNorm(
+        config.hidden_size, epsilon=1e-5, use_bias=config.affine, use_scale=config.affine, dtype=config.dtype,
+        param_dtype=_param_dtype(config), use_fast_variance=False, rngs=rngs,
+    )  # fmt: skip
+
+
+def _dropout(key: Key | None, x: Array, rate: float) -> Array:
+    if key is None or rate == 0.0:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1.0 - rate, x.shape), x / (1.0 - rate), 0.0)
