@@ -1,0 +1,122 @@
+"""Named tensors from the files that models are published in, read without running anything.
+
+safetensors and msgpack hold nothing but tensors. PyTorch's .bin is a pickle, which can hold any program; it is opened
+only by PyTorch's own weights-only loader. `nn.opt_weights` calls this.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+from flax import serialization
+
+from collapse_jax.nn.files import damage_named, read_json
+
+Layout = Literal["torch", "flax"]
+
+# by preference: the first two cannot hold code
+FORMATS = ("model.safetensors", "flax_model.msgpack", "pytorch_model.bin")
+PATTERNS = tuple(f"{Path(name).stem}*{Path(name).suffix}*" for name in FORMATS)
+_SAFE_TORCH = (2, 6)  # before it, weights_only=True could be got round: CVE-2025-32434
+
+
+def read_tensors(folder: Path) -> tuple[Layout, Iterator[tuple[str, np.ndarray]]]:
+    """Return how a folder's weights are laid out, and an iterator over their names and values.
+
+    Args:
+        folder: with one of `FORMATS`, or its shards and their index.
+
+    Returns:
+        The layout: "torch" stores linear kernels as [outputs, inputs], "flax" as [inputs, outputs]. Names are
+        dotted. The iterator reads one tensor, or one file, at a time.
+
+    Raises:
+        FileNotFoundError: no weights, or a shard is missing.
+        ValueError: a file is damaged or holds something else than tensors; raised while iterating.
+        ImportError: a .bin without a PyTorch that reads it safely; raised while iterating.
+    """
+    files = _weight_files(folder)
+    read = {".safetensors": _safetensors, ".msgpack": _msgpack, ".bin": _bin}[files[0].suffix]
+    layout: Layout = "flax" if files[0].suffix == ".msgpack" else "torch"
+    return layout, (pair for path in files for pair in read(path))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for name in FORMATS:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            return _shards(index, Path(name).suffix)
+    raise FileNotFoundError(
+        f"'{folder}' holds no weights; it needs one of {', '.join(FORMATS)}, or their shards."
+    )
+
+
+def _shards(index: Path, suffix: str) -> list[Path]:
+    where = read_json(index).get("weight_map")
+    names = set(where.values()) if isinstance(where, dict) and _all_text(where) else set()
+    # a name with a folder in it could point outside of this one
+    if not names or any(Path(name).name != name or Path(name).suffix != suffix for name in names):
+        raise ValueError(f"'{index}' has no usable `weight_map`; take it again from where it came from.")
+    for name in sorted(names):
+        if not (index.parent / name).is_file():
+            raise FileNotFoundError(
+                f"'{index.parent}' has no {name}, which {index.name} names; fetch that too."
+            )
+    return [index.parent / name for name in sorted(names)]
+
+
+def _all_text(mapping: dict[str, Any]) -> bool:
+    return all(isinstance(value, str) for value in mapping.values())
+
+
+def _safetensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    with damage_named(path), safetensors.safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118  (not a dict)
+            yield name, file.get_tensor(name)
+
+
+def _msgpack(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    with damage_named(path):
+        yield from _dotted(serialization.msgpack_restore(path.read_bytes()), ())
+
+
+def _dotted(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Walk nested dicts; the names of their keys are joined by dots."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _dotted(value, (*path, str(key)))
+    elif isinstance(tree, np.ndarray):
+        yield ".".join(path), tree
+    else:
+        raise TypeError(f"it holds no tensor but {type(tree).__name__} at {'.'.join(path) or 'its top'}")
+
+
+def _bin(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    torch = _safe_torch(path)
+    with damage_named(path):
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        for name, tensor in dict(tensors).items():
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"it holds no tensor but {type(tensor).__name__} at {name}")
+            # NumPy has no bfloat16 of its own; widening to float32 loses nothing
+            yield str(name), (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _safe_torch(path: Path) -> Any:
+    """Return the module torch, whose loader refuses to run what a pickle holds."""
+    remedy = (
+        f"install torch >= {'.'.join(map(str, _SAFE_TORCH))}, or convert the file where transformers is installed: "
+        "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder) writes model.safetensors."
+    )
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"'{path}' is a pickle, which only PyTorch reads safely; {remedy}") from error
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < _SAFE_TORCH:
+        raise ImportError(f"'{path}' is a pickle, which torch {torch.__version__} may run; {remedy}")
+    return torch
