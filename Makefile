@@ -9,11 +9,12 @@ OUT         ?= runs/$(PRESET)
 
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help reproduce test bench lint clean
+.PHONY: help reproduce test parity bench lint clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
 	@echo "make test                                              run the tests"
+	@echo "make parity                                            compare with PyTorch and transformers"
 	@echo "make bench [ARGS=gmm]                                  time the package beside its peers, write benchmarks/RESULTS.md"
 	@echo "make lint                                              style, types, import directions"
 
@@ -22,6 +23,9 @@ reproduce: $(VENV)/.installed-base
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+parity: $(VENV)/.installed-test $(VENV)/.installed-peers
+	$(VENV)/bin/python -m pytest -m parity $(ARGS)
 
 bench: $(VENV)/.installed-peers
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
