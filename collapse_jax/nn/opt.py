@@ -10,135 +10,32 @@ their axes: B batch, L length, P prompt, N slots of new tokens, W beams, H heads
 Reference: Zhang et al. (2022), "OPT: Open Pre-trained Transformer Language Models".
 """
 
-import dataclasses
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.errors import check_count, check_fraction, nearest
+from collapse_jax.nn.opt_config import POSITION_OFFSET, OPTConfig
 from collapse_jax.types import Array, Key, Params
 
-_POSITION_OFFSET = 2  # the published checkpoints' first two rows of positions belong to padding
 _MASKED = -1e30  # finite, so that a row with nothing to attend to stays finite
-
-
-@dataclasses.dataclass(frozen=True)
-class OPTConfig:
-    """The shape of an OPT, and how it computes.
-
-    Attributes:
-        vocab_size: tokens.
-        hidden_size: width of the residual stream.
-        num_layers: blocks of attention and feed-forward.
-        num_heads: of attention; divides `hidden_size`.
-        ffn_size: width of the feed-forward layer.
-        max_positions: longest sequence.
-        embed_size: width of token embeddings; another than `hidden_size` is projected in and out. None: the same.
-        pre_norm: normalise before each sub-layer (all sizes but 350m), else after.
-        final_norm: normalise after the last layer; only with `pre_norm`.
-        bias: linear layers have one.
-        affine: norms have scale and bias.
-        dropout: rate on the outputs of sub-layers, in training.
-        attention_dropout: rate on attention weights, in training.
-        pad_token: fills what is no text.
-        bos_token: begins every text.
-        eos_token: ends a text.
-        init_std: standard deviation of random weights.
-        dtype: of the computation; weights, norms, softmax and log-softmax stay float32.
-        precision: of matrix products, as `jax.lax.Precision` names it: on accelerators "default" is TF32 or
-            bfloat16 passes, "highest" full float32.
-        remat: recompute each layer's inside in the backward pass instead of storing it.
-    """
-
-    vocab_size: int = 50272
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    ffn_size: int = 3072
-    max_positions: int = 2048
-    embed_size: int | None = None
-    pre_norm: bool = True
-    final_norm: bool = True
-    bias: bool = True
-    affine: bool = True
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-    pad_token: int = 1
-    bos_token: int = 2
-    eos_token: int = 2
-    init_std: float = 0.02
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    precision: Literal["default", "high", "highest"] = "default"
-    remat: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "ffn_size", "max_positions"):
-            check_count(name, getattr(self, name))
-        for name in ("dropout", "attention_dropout"):
-            check_fraction(name, getattr(self, name))
-        if self.hidden_size % self.num_heads:
-            raise ValueError(
-                f"`hidden_size` must be a multiple of `num_heads`, got {self.hidden_size} and {self.num_heads}."
-            )
-        if self.embed_size is None:
-            object.__setattr__(self, "embed_size", self.hidden_size)
-
-    @property
-    def num_parameters(self) -> int:
-        """How many weights there are."""
-        return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(self)))
-
-
-def _published(layers: int, hidden: int, heads: int, **changes: Any) -> OPTConfig:
-    return OPTConfig(
-        num_layers=layers, hidden_size=hidden, num_heads=heads, ffn_size=4 * hidden, **changes
-    )
-
-
-OPT_CONFIGS = {
-    "tiny": OPTConfig(
-        vocab_size=2048, hidden_size=128, num_layers=4, num_heads=4, ffn_size=512, max_positions=256, dropout=0.0
-    ),
-    "125m": _published(12, 768, 12),
-    "350m": _published(24, 1024, 16, embed_size=512, pre_norm=False),
-    "1.3b": _published(24, 2048, 32),
-    "2.7b": _published(32, 2560, 32),
-    "6.7b": _published(32, 4096, 32),
-    "13b": _published(40, 5120, 40),
-    "30b": _published(48, 7168, 56),
-    "66b": _published(64, 9216, 72),
-}  # fmt: skip
-
-
-def opt_config(size: str, **changes: Any) -> OPTConfig:
-    """Return the configuration of a published size, or of "tiny", with fields changed.
-
-    Raises:
-        ValueError: no such size, or a field out of range.
-
-    >>> opt_config("125m").num_parameters
-    125239296
-    """
-    if size not in OPT_CONFIGS:
-        raise ValueError(f"there is no OPT of size '{size}'; {nearest(size, OPT_CONFIGS)}")
-    return dataclasses.replace(OPT_CONFIGS[size], **changes)
 
 
 class Cache(NamedTuple):
     """Keys and values of one layer: of the prompt, shared by its beams, and of the new tokens, slot by slot.
 
-    A beam's tokens stay in the slots where they were computed; which slots a beam descends from is said by the mask
-    of `decode_step`, so that beams change places without any copying.
+    A beam's tokens stay in the places where they were computed; which of them a beam descends from is said by the
+    mask of `decode_step`, so that beams change places without any copying. Slots and beams share one axis: XLA copies
+    a cache that is updated in one shape and read in another.
     """
 
     prompt_keys: Float[Array, "B H P D"]
     prompt_values: Float[Array, "B H P D"]
-    keys: Float[Array, "B H N W D"]
-    values: Float[Array, "B H N W D"]
+    keys: Float[Array, "B H N*W D"]
+    values: Float[Array, "B H N*W D"]
 
 
 class _Attention(nnx.Module):
@@ -205,20 +102,19 @@ class _Layer(nnx.Module):
         """Return the residual stream of one new token for each beam, and the cache with it in `slot`."""
         precision = self.config.precision
         queries, keys, values = self.before(x_BxWxE)  # [B, H, W, D]
-        place = (0, 0, slot, 0, 0)
+        place = (0, 0, slot * x_BxWxE.shape[1], 0)
         cache = cache._replace(
-            keys=jax.lax.dynamic_update_slice(cache.keys, keys[:, :, None], place),
-            values=jax.lax.dynamic_update_slice(cache.values, values[:, :, None], place),
+            keys=jax.lax.dynamic_update_slice(cache.keys, keys, place),
+            values=jax.lax.dynamic_update_slice(cache.values, values, place),
         )
-        batch, heads, _, _, depth = cache.keys.shape
-        past = [cache.keys.reshape(batch, heads, -1, depth), cache.values.reshape(batch, heads, -1, depth)]
         scores = [
-            jnp.einsum("bhwd,bhmd->bhwm", queries, k, precision=precision) for k in (cache.prompt_keys, past[0])
+            jnp.einsum("bhwd,bhmd->bhwm", queries, past, precision=precision)
+            for past in (cache.prompt_keys, cache.keys)
         ]
         weights = self.attention.attend(jnp.concatenate(scores, axis=-1) + bias, None)
         of_prompt, of_past = jnp.split(weights, [cache.prompt_keys.shape[2]], axis=-1)
         found = jnp.einsum("bhwm,bhmd->bhwd", of_prompt, cache.prompt_values, precision=precision)
-        found = found + jnp.einsum("bhwm,bhmd->bhwd", of_past, past[1], precision=precision)
+        found = found + jnp.einsum("bhwm,bhmd->bhwd", of_past, cache.values, precision=precision)
         return self.after(x_BxWxE, found, None), cache
 
 
@@ -228,26 +124,22 @@ class _OPT(nnx.Module):
     def __init__(self, config: OPTConfig, rngs: nnx.Rngs) -> None:
         self.config = config
         init = nnx.initializers.normal(config.init_std)
-        rows, dtype = config.max_positions + _POSITION_OFFSET, config.dtype
-        param_dtype = _param_dtype(config)
-        self.tokens = nnx.Embed(
-            config.vocab_size, config.embed_size, embedding_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
-        )
-        self.positions = nnx.Embed(
-            rows, config.hidden_size, embedding_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
-        )
-        if config.embed_size != config.hidden_size:
-            self.project_in = _linear(config, config.embed_size, config.hidden_size, False, rngs)
-            self.project_out = _linear(config, config.hidden_size, config.embed_size, False, rngs)
+        types = {"dtype": config.dtype, "param_dtype": _param_dtype(config)}
+        rows, embed = config.max_positions + POSITION_OFFSET, config.embedding_size
+        self.tokens = nnx.Embed(config.vocab_size, embed, embedding_init=init, rngs=rngs, **types)
+        self.positions = nnx.Embed(rows, config.hidden_size, embedding_init=init, rngs=rngs, **types)
+        if embed != config.hidden_size:
+            self.project_in = _linear(config, embed, config.hidden_size, False, rngs)
+            self.project_out = _linear(config, config.hidden_size, embed, False, rngs)
         self.layers = nnx.List([_Layer(config, rngs) for _ in range(config.num_layers)])
-        if config.pre_norm and config.final_norm:
+        if config.has_final_norm:
             self.final_norm = _norm(config, rngs)
 
     def embed(self, tokens: Array, positions: Array) -> Array:
         """Return the residual stream before the first layer."""
         x = self.tokens(tokens)
         x = self.project_in(x) if hasattr(self, "project_in") else x
-        return x + self.positions(positions + _POSITION_OFFSET)
+        return x + self.positions(positions + POSITION_OFFSET)
 
     def finish(self, x: Array) -> Array:
         """Return what the head reads, given the residual stream after the last layer."""
@@ -294,7 +186,9 @@ def hidden_states(
     return _whole(config, params, tokens, mask, key)[0]
 
 
-def logits(config: OPTConfig, params: Params, hidden: Float[Array, "*batch embed"]) -> Float[Array, "*batch vocab"]:
+def logits(
+    config: OPTConfig, params: Params, hidden: Float[Array, "*batch embed"]
+) -> Float[Array, "*batch vocab"]:
     """Return the logits of the next token, at least float32: the head is the token embedding.
 
     Args:
@@ -333,7 +227,7 @@ def prefill(
     _check_length(config, tokens.shape[1] + num_new)
     hidden, made = _whole(config, params, tokens, mask, None)
     batch, depth = tokens.shape[0], config.hidden_size // config.num_heads
-    empty = jnp.zeros((batch, config.num_heads, num_new, num_beams, depth), hidden.dtype)
+    empty = jnp.zeros((batch, config.num_heads, num_new * num_beams, depth), hidden.dtype)
     return hidden[:, -1], tuple(Cache(keys, values, empty, empty) for keys, values in made)
 
 
