@@ -5,13 +5,15 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart. Called b
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import MaxNLocator
 
@@ -31,13 +33,28 @@ _STYLE: Any = {
 __all__ = [
     "COLOURS",
     "Figure",
+    "Film",
     "band",
+    "digit_film",
     "digit_rows",
     "legend",
     "mixture_snapshots",
     "new_figure",
     "save_figure",
+    "save_film",
 ]
+
+
+class Film(NamedTuple):
+    """Pictures of one size that follow each other, for example one for each generation.
+
+    Attributes:
+        frames: grey levels 0 to 255, shape [num_frames, height, width].
+        labels: what is written over each frame.
+    """
+
+    frames: np.ndarray
+    labels: tuple[str, ...]
 
 
 def new_figure(
@@ -144,6 +161,59 @@ def digit_rows(panel: Axes, images: np.ndarray, generations: Sequence[int], side
     panel.grid(False)
     for row in range(1, num_rows):
         panel.axhline(side * row - 0.5, color="#666666", linewidth=0.5)
+
+
+def digit_film(images: np.ndarray, generations: Sequence[int], *, columns: int = 10, side: int = 28) -> Film:
+    """Return images [num_generations, num_images, side * side] as one grid of digits for each generation.
+
+    Args:
+        images: grey levels 0 to 255; the last row of a grid is filled up with black.
+        generations: their numbers.
+        columns: images in a row of the grid.
+        side: of an image, pixels.
+    """
+    num_frames, num_images = images.shape[:2]
+    rows = -(-num_images // columns)
+    tiles = np.zeros((num_frames, rows * columns, side * side), np.uint8)
+    tiles[:, :num_images] = images
+    grid = tiles.reshape(num_frames, rows, columns, side, side).transpose(0, 1, 3, 2, 4)
+    return Film(
+        grid.reshape(num_frames, rows * side, columns * side), tuple(f"generation {g}" for g in generations)
+    )
+
+
+def save_film(film: Film, folder: Path, name: str, *, per_second: int = 2, zoom: int = 2) -> Path:
+    """Write an animation, `name`.gif, and all frames one below the other, `name`_frames.png; return the GIF's path.
+
+    Args:
+        film: what to show.
+        folder: where to.
+        name: of the files.
+        per_second: frames of the animation in a second.
+        zoom: screen pixels of the animation for a pixel of a frame.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    num_frames, height, width = film.frames.shape
+    strip = film.frames.reshape(num_frames * height, width, 1)
+    imsave(
+        folder / f"{name}_frames.png", strip.repeat(3, axis=2)
+    )  # as colours: exact, where a colour map rounds
+    dpi, title = 100, 24  # a strip of 24 screen pixels holds the label
+    tall = zoom * height + title
+    figure = Figure(figsize=(zoom * width / dpi, tall / dpi), dpi=dpi, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, zoom * height / tall))
+    axes.set_axis_off()
+    picture = axes.imshow(
+        film.frames[0], cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto"
+    )
+    label = figure.text(0.5, 1 - title / tall / 2, "", ha="center", va="center", fontsize=9)
+    writer = PillowWriter(fps=per_second)
+    with writer.saving(figure, folder / f"{name}.gif", dpi):
+        for frame, text in zip(film.frames, film.labels):
+            picture.set_data(frame)
+            label.set_text(text)
+            writer.grab_frame()
+    return folder / f"{name}.gif"
 
 
 def _ellipse(mean: np.ndarray, covariance: np.ndarray, sigmas: float = 2.0, **style: Any) -> Ellipse:

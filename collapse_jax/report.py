@@ -1,6 +1,7 @@
 """A self-contained HTML page from run directories: claims, figures, configuration.
 
-Everything is inlined and escaped; the page asks the network for nothing. Called by `cli`.
+Everything is inlined and escaped; the page asks the network for nothing. A figure with a film gets a slider that
+steps through its frames, where scripts run; the figure itself stays either way. Called by `cli`.
 """
 
 import base64
@@ -25,7 +26,9 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
     )
     environment.filters["number"] = _number
     template = environment.from_string(_TEMPLATE.read_text())
-    path.write_text(template.render(runs=[_view(run) for run in runs], marks=_MARKS))
+    views = [_view(run) for run in runs]
+    moving = any("film" in figure for view in views for figure in view["figures"])
+    path.write_text(template.render(runs=views, marks=_MARKS, moving=moving))
     return path
 
 
@@ -34,8 +37,9 @@ def _view(run: RunDirectory) -> dict[str, Any]:
     description = run.description
     figures = json.loads((run.path / "figures" / "captions.json").read_text())
     for figure in figures:
-        image = (run.path / "figures" / f"{figure['name']}.png").read_bytes()
-        figure["source"] = "data:image/png;base64," + base64.b64encode(image).decode()
+        figure["source"] = _inlined(run.path / "figures" / f"{figure['name']}.png")
+        if "film" in figure:
+            figure["film"]["source"] = _inlined(run.path / "figures" / f"{figure['name']}_frames.png")
     claims = json.loads((run.path / "claims.json").read_text())
     return {
         **description,
@@ -45,6 +49,11 @@ def _view(run: RunDirectory) -> dict[str, Any]:
         "figures": figures,
         "seconds": description.get("seconds", math.nan),
     }
+
+
+def _inlined(image: Path) -> str:
+    """Return a PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
 
 
 def _number(value: float | None) -> str:

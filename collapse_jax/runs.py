@@ -4,7 +4,7 @@
     DIR/records/         one file for each segment while the run goes on
     DIR/trajectory.nc    all records, assembled when the run ends or is interrupted
     DIR/claims.json      verdicts
-    DIR/figures/         PNG and SVG, with captions
+    DIR/figures/         PNG and SVG, a GIF where a figure moves, captions
     DIR/report.html      written by `report`
 
 Called by `cli`.
@@ -31,7 +31,6 @@ import xarray as xr
 from collapse_jax.claims import Verdict, judge
 from collapse_jax.drivers import run_compiled, segment_stops
 from collapse_jax.errors import check_count
-from collapse_jax.plots import save_figure
 from collapse_jax.results import Records, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, find_study
@@ -189,10 +188,7 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
         config = dataclasses.replace(config, num_samples=present)
     verdicts = judge(module.evidence(config, dataset))
     run.write_json("claims.json", [verdict._asdict() for verdict in verdicts])
-    captions = []
-    for illustration in module.figures(config, dataset):
-        save_figure(illustration.figure, run.path / "figures", illustration.name)
-        captions.append({"name": illustration.name, "caption": illustration.caption})
+    captions = [picture.save(run.path / "figures") for picture in module.figures(config, dataset)]
     run.write_json("figures/captions.json", captions)
     return verdicts
 

@@ -4,12 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
+from PIL import Image
 
 from collapse_jax.claims import ANALOGUE, EXACT, judge
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.judges import JUDGEMENTS
+from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
-from collapse_jax.runs import execute
+from collapse_jax.runs import RunDirectory, execute
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.vae.claims import protocol_unmet
 from collapse_jax.studies.vae.config import PRESETS
@@ -41,6 +44,33 @@ def test_judgements_are_recorded_by_name_and_drawn(run):
     shares = dataset["judged"].sel(judgement=[f"class_{digit}" for digit in range(10)])
     np.testing.assert_allclose(shares.sum("judgement"), 1, atol=1e-3)  # float32 of ten shares
     assert (path / "figures" / "judges.png").is_file()
+
+
+def test_the_digits_move_through_every_generation(run, tmp_path):
+    path, dataset = run
+    strip = np.asarray(Image.open(path / "figures" / "digits_frames.png").convert("L"))
+    frames = strip.reshape(CONFIG.generations + 1, 56, 280)
+    first = dataset["images"].isel(num_samples=0).sel(seed=0, image=0)
+    np.testing.assert_array_equal(
+        frames[:, :28, :28].reshape(-1, 784), first.transpose("generation", "pixel").values
+    )
+    animation = path / "figures" / "digits.gif"
+    assert Image.open(animation).n_frames == CONFIG.generations + 1 and animation.stat().st_size < 1_000_000
+    page = write_report([RunDirectory(path)], tmp_path / "report.html").read_text()
+    assert f'max="{CONFIG.generations}"' in page and f'"generation {CONFIG.generations}"' in page
+
+
+def test_a_long_run_s_animation_is_thinned():
+    """Of 200 generations every fifth is in it."""
+    config = dataclasses.replace(CONFIG, num_judged=0, generations=200)
+    images = np.random.default_rng(0).integers(0, 256, (1, 1, 201, 20, 784), np.uint8)
+    dims = ("num_samples", "seed", "generation", "image", "pixel")
+    flat = xr.DataArray(np.ones((1, 1, 201)), dims=dims[:3])
+    names = ("latent_spread", "latent_mean", "pixel_variance", "sharpness", "loss")
+    dataset = xr.Dataset({"images": (dims, images), **dict.fromkeys(names, flat)})
+    dataset = dataset.assign_coords(num_samples=[64], seed=[0], generation=np.arange(201))
+    digits = find_study("vae").load().figures(config, dataset)[0]
+    assert len(digits.film.frames) == 41 and digits.film.labels[-1] == "generation 200"
 
 
 def test_every_claim_is_decided_or_says_why_not(run):

@@ -1,11 +1,12 @@
 """What a study module gives to whoever runs it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from collapse_jax.chain import Chain
-from collapse_jax.plots import Figure
+from collapse_jax.plots import Figure, Film, save_figure, save_film
 
 
 class Arm(NamedTuple):
@@ -42,8 +43,26 @@ class Plan(NamedTuple):
 
 
 class Illustration(NamedTuple):
-    """A figure with its file name and its caption."""
+    """A figure with its file name and its caption.
+
+    Attributes:
+        name: of its files.
+        caption: what it shows, one or two sentences.
+        figure: the picture.
+        film: the same in steps, for an animation beside the figure and a slider in the report; None for neither.
+    """
 
     name: str
     caption: str
     figure: Figure
+    film: Film | None = None
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the files, PNG and SVG and what `save_film` writes; return what a page needs to show them."""
+        save_figure(self.figure, folder, self.name)
+        shown: dict[str, Any] = {"name": self.name, "caption": self.caption}
+        if self.film is not None:
+            save_film(self.film, folder, self.name)
+            _, height, width = self.film.frames.shape
+            shown["film"] = {"labels": self.film.labels, "height": height, "width": width}
+        return shown

@@ -12,7 +12,7 @@ from collapse_jax.chain import build_chain
 from collapse_jax.errors import check_count
 from collapse_jax.judges import JUDGEMENTS, judge_metrics, load_judges
 from collapse_jax.models.vae import conv_vae, held_out_loss, vae, vae_metrics
-from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure
+from collapse_jax.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
@@ -23,6 +23,7 @@ __all__ = ["build", "evidence", "figures"]
 
 SHOWN = (0, 1, 2, 5, 10, 20)
 _NUM_SHOWN = 20
+_MOST_FRAMES = 41  # of the animation: more generations are shown every second, third, ...
 
 
 def build(config: VAEConfig) -> Plan:
@@ -61,27 +62,32 @@ def figures(config: VAEConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
     arm = dataset.isel(num_samples=0)
     drawn = [_digits_figure(config, arm), _latent_figure(config, arm), _pixel_figure(config, arm)]
-    return [*drawn, _judge_figure(arm)] if config.num_judged else drawn
+    return [*drawn, _judge_figure(config, arm)] if config.num_judged else drawn
 
 
 def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
-    shown = [g for g in SHOWN if g < arm.sizes["generation"]]
+    num_generations = arm.sizes["generation"]
+    shown = [g for g in SHOWN if g < num_generations]
+    images = arm["images"].sel(seed=0).transpose("generation", "image", "pixel").values
     figure, axes = new_figure(1, 1, width=9.0, height=0.5 * len(shown) + 0.3)
-    digit_rows(
-        axes[0, 0],
-        arm["images"].sel(seed=0, generation=shown).transpose("generation", "image", "pixel").values,
-        shown,
+    digit_rows(axes[0, 0], images[shown], shown)
+    steps = range(0, num_generations, -(-num_generations // _MOST_FRAMES))
+    caption = (
+        f"Images drawn by model g ({config.net}, {config.regime}, M = {config.num_samples:,}, decoder {config.draws}, "
+        "seed 0)."
     )
-    caption = f"Images drawn by model g ({config.regime}, M = {config.num_samples}, decoder {config.draws}, seed 0)."
-    return Illustration("digits", caption, figure)
+    return Illustration("digits", caption, figure, digit_film(images[steps], steps))
+
+
+def _arm_label(config: VAEConfig, arm: xr.Dataset) -> str:
+    """Return what a line and its band are, for the legends."""
+    drawn = f"median, 90 % of {arm.sizes['seed']} seeds"
+    return f"{config.net}, {config.regime}, M = {config.num_samples:,}\n{drawn}"
 
 
 def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 2, width=8.0)
-    label = (
-        f"{config.net}, {config.regime}, M = {config.num_samples}: median, 90 % of {arm.sizes['seed']} seeds"
-    )
-    band(axes[0, 0], arm["latent_spread"], label, COLOURS[0])
+    band(axes[0, 0], arm["latent_spread"], _arm_label(config, arm), COLOURS[0])
     low, high = np.array(PUBLISHED_SPREAD).T
     axes[0, 0].vlines(
         np.arange(1, 6),
@@ -101,7 +107,7 @@ def _latent_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     return Illustration("latent", caption, figure)
 
 
-def _judge_figure(arm: xr.Dataset) -> Illustration:
+def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     figure, axes = new_figure(2, 3, width=9.0, height=5.0)
     judged = lambda name: arm["judged"].sel(judgement=name)  # noqa: E731
     panels = {
@@ -111,7 +117,7 @@ def _judge_figure(arm: xr.Dataset) -> Illustration:
         "negative ELBO, held-out, nats": arm["held_out_loss"],
     }
     for panel, (title, values) in zip(axes.flat, panels.items()):
-        band(panel, values, "", COLOURS[0])
+        band(panel, values, _arm_label(config, arm), COLOURS[0])
         panel.set(title=title, ylim=(0, None))
     axes[0, 0].set_ylim(0, 1.02)
     axes[0, 0].axhline(float(arm["real_unanimous_share"].isel(seed=0, generation=0)), color="#999999", linestyle="--",
@@ -149,8 +155,9 @@ def _pixel_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         "training loss, nats an image": "loss",
     }
     for panel, (title, name) in zip(axes[0], panels.items()):
-        band(panel, arm[name], "", COLOURS[0])
+        band(panel, arm[name], _arm_label(config, arm), COLOURS[0])
         panel.set(title=title, xlabel="generation", ylim=(0, None))
+    legend(axes[0, 0])
     caption = (
         "Images grow alike (pixel variance) and smooth (high-frequency energy). The loss of grey targets has their "
         "own entropy as its floor, so losses of different generations are not on one scale."

@@ -1,0 +1,63 @@
+"""The report's page: what a run's strings hold is shown, never run; a film gets a slider, and a script with it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from collapse_jax.plots import Film, new_figure, save_figure, save_film
+from collapse_jax.report import write_report
+from collapse_jax.runs import RunDirectory
+
+_NASTY = "'\"><script>alert(1)</script>"
+_TAGS = re.compile(r"<script")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory with a figure; every string that a user can choose holds markup."""
+    run = RunDirectory(tmp_path / "run")
+    run.write_json(
+        "config.json",
+        {
+            "study": "vae", "preset": _NASTY, "command": _NASTY, "status": _NASTY, "device": _NASTY, "started": "now",
+            "commit": _NASTY, "config": {"seeds": 1, "generations": 2, "data_folder": _NASTY},
+            "versions": {"jax": _NASTY},
+        },
+    )  # fmt: skip
+    run.write_json("claims.json", [])
+    save_figure(new_figure()[0], run.path / "figures", "digits")
+    run.write_json("figures/captions.json", [{"name": "digits", "caption": _NASTY}])
+    return run
+
+
+def _with_film(run, labels):
+    film = Film(np.zeros((len(labels), 5, 10), np.uint8), tuple(labels))
+    save_film(film, run.path / "figures", "digits")
+    entry = {"labels": labels, "height": 5, "width": 10}
+    run.write_json("figures/captions.json", [{"name": "digits", "caption": _NASTY, "film": entry}])
+
+
+def test_a_page_without_films_has_no_script(run, tmp_path):
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert not _TAGS.search(page) and page.count("&lt;script&gt;") == 8
+    assert 'type="range"' not in page
+
+
+def test_markup_in_labels_stays_text(run, tmp_path):
+    _with_film(run, [_NASTY, "generation 1"])
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert len(_TAGS.findall(page)) == 1  # the page's own
+    held = re.search(r"data-labels='([^']*)'>", page).group(1)
+    assert json.loads(held) == [_NASTY, "generation 1"] and "<" not in held
+
+
+def test_a_film_has_a_slider_with_one_step_for_each_frame(run, tmp_path):
+    """It is hidden until the script shows it, and the figure stays beside it."""
+    _with_film(run, [f"generation {g}" for g in range(7)])
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert 'type="range" min="0" max="6"' in page and "aspect-ratio: 10 / 5" in page
+    assert '<div class="film" hidden' in page
+    assert page.count("data:image/png;base64,") == 2
+    assert 'src="http' not in page and 'href="http' not in page and "url(" not in page
