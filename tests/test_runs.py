@@ -69,7 +69,7 @@ def test_report_is_self_contained_and_escaped(finished, tmp_path):
     page = write_report(find_runs(finished), tmp_path / "report.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
     assert 'src="http' not in page and 'href="http' not in page and "url(" not in page
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == len(list((finished / "figures").glob("*.png"))) >= 3
 
 
 def test_a_run_is_not_overwritten_unasked(finished):

@@ -1,0 +1,178 @@
+"""The figures of the mixture study, with what theory predicts drawn over them."""
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from collapse_jax.plots import COLOURS, band, legend, mixture_snapshots, new_figure
+from collapse_jax.studies.gmm.config import GMMConfig
+from collapse_jax.studies.gmm.paired import TIGHT
+from collapse_jax.studies.gmm.protocol import least_count, survival_unmet, truth_of
+from collapse_jax.studies.plan import Illustration
+from collapse_jax.theory import replace_variance
+from collapse_jax.theory.ancestry import both_alive, transition_matrix
+
+SNAPSHOTS = (0, 50, 100, 150, 200, 350, 2000)  # those of the publication
+_LARGEST_MATRIX = 1000  # M up to which the exact law of survival is drawn
+_LAW = {"color": "black", "linestyle": ":", "linewidth": 1.1, "zorder": 5}
+
+
+def figures(config: GMMConfig, dataset: xr.Dataset) -> list[Illustration]:
+    """Return the study's figures."""
+    return [
+        _snapshot_figure(config, dataset),
+        _variance_figure(config, dataset),
+        _distance_figure(config, dataset),
+        _survival_figure(config, dataset),
+        _em_figure(config, dataset),
+    ]
+
+
+def _arms(config: GMMConfig) -> list[tuple[int, str, str]]:
+    """Return M, label and colour of each arm."""
+    return [
+        (size, f"M = {size:,}, {config.regime}", COLOURS[index % len(COLOURS)])
+        for index, size in enumerate(config.num_samples)
+    ]
+
+
+def _later(distance: xr.DataArray) -> xr.DataArray:
+    """Return a distance to generation 0 without generation 0, where it is rounding alone."""
+    return distance.sel(generation=slice(1, None))
+
+
+def _snapshot_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
+    truth = truth_of(config)
+    shown = [g for g in SNAPSHOTS if g < dataset.sizes["generation"]]
+    arms = _arms(config)
+    figure, axes = new_figure(len(arms), len(shown), width=1.6 * max(len(shown), 2), height=1.6 * len(arms))
+    for row, (size, _, colour) in zip(axes, arms):
+        arm = dataset.sel(num_samples=size)
+        mixture_snapshots(row, arm, shown, truth.means, truth.covariances, colour=colour)
+        row[0].set_ylabel(f"M = {size:,}")
+    return Illustration(
+        "snapshots",
+        f"One chain ({config.regime}, seed 0): 2-sigma ellipses of the fitted components and points drawn from "
+        "them; grey, the truth.",
+        figure,
+    )
+
+
+def _variance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
+    figure, axes = new_figure(1, 1, height=3.6)
+    panel = axes[0, 0]
+    total = truth_of(config).total_variance
+    num_seeds = dataset.sizes["seed"]
+    for size, label, colour in _arms(config):
+        ratio: xr.DataArray = xr.ufuncs.exp(dataset["log_total_variance"].sel(num_samples=size)) / total
+        band(panel, ratio, f"{label}: median, 90 % of {num_seeds} seeds", colour)
+        mean = ratio.mean("seed")
+        panel.plot(
+            mean["generation"], mean, color=colour, linewidth=0.9, linestyle="--", label=f"M = {size:,}: mean of seeds"
+        )  # fmt: skip
+        if config.regime == "replace":
+            panel.plot(mean["generation"], replace_variance(mean["generation"].values + 1, size), **_LAW)
+    if config.regime == "replace":
+        panel.plot([], [], label=r"exact law of the expectation, $(1-1/M)^n$", **_LAW)
+    panel.set(
+        yscale="log", xlabel="generation", ylabel="total variance / truth",
+        xlim=(0, dataset.sizes["generation"] - 1),
+    )  # fmt: skip
+    legend(panel)
+    return Illustration(
+        "variance",
+        "Total variance against generation. The expectation follows the dotted law exactly; late in a run it is "
+        "carried by ever fewer seeds, so the mean of finitely many falls below it.",
+        figure,
+    )
+
+
+def _distance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
+    figure, axes = new_figure(1, 3, width=9.0)
+    panels = {
+        "log10 squared L2, to the truth": dataset["log_l2_truth"] / math.log(10),
+        "log10 squared L2, to generation 0": _later(dataset["log_l2_origin"]) / math.log(10),
+        "squared W2 to the truth": dataset["w2_truth"],
+    }
+    for panel, (title, values) in zip(axes[0], panels.items()):
+        for size, label, colour in _arms(config):
+            band(panel, values.sel(num_samples=size), label, colour)
+        panel.set(title=title, xlabel="generation")
+    legend(axes[0, 0])
+    return Illustration(
+        "distance",
+        "Distances to the truth and to generation 0, median and 90 % of seeds. Near collapse the L2 distance "
+        "measures concentration, 1/(4 pi s1 s2); W2 says how far the distribution itself has gone.",
+        figure,
+    )
+
+
+def _survival_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
+    figure, axes = new_figure(1, 2, width=7.6)
+    left, right = axes[0]
+    unmet = survival_unmet(config)
+    for size, label, colour in _arms(config):
+        arm = dataset.sel(num_samples=size)
+        reached = xr.ufuncs.isfinite(arm["em_steps"]).all("seed")
+        alive = (arm["num_alive"] == config.num_components).mean("seed").where(reached)
+        fits = alive["generation"].values + 1
+        left.plot(fits / size, alive, color=colour, label=label)
+        if not unmet:
+            late = fits[fits >= size]
+            left.plot(late / size, both_alive(0.5, size, late), **_LAW)
+            if size <= _LARGEST_MATRIX:
+                left.plot(fits / size, _pair_law(size, len(fits), least_count(config)), color=colour, linestyle="--")
+        smaller = arm["weights"].min("component")
+        band(right, smaller, label, colour)
+    caption = "Left: share of chains in which every component lives. Right: the smallest weight, median and 90 %."
+    if unmet:
+        caption += f" No law is drawn: {unmet}."
+    else:
+        left.plot([], [], label=r"$6w(1-w)(1-1/M)^n$, $n \geq M$", **_LAW)
+        left.plot([], [], color="grey", linestyle="--", label=f"exact, death below {least_count(config)} points")
+        caption += (
+            " Dotted: the law of two resampled classes, lost with their last point. Dashed: Wright and Fisher's "
+            f"chain in which a class dies below the {least_count(config)} points that a component needs."
+        )
+    left.set(title="all components alive", xlabel="fits / M", ylabel="share of seeds", ylim=(-0.03, 1.03))
+    right.set(title="smallest weight", xlabel="generation", ylim=(-0.01, 0.51))
+    legend(left)
+    return Illustration("survival", caption, figure)
+
+
+def _pair_law(num_samples: int, num_fits: int, least: int) -> np.ndarray:
+    """Return P(two classes of equal share both hold at least `least` of M points), after 1 ... `num_fits` draws."""
+    inner = slice(least, num_samples - least + 1)
+    half = np.asarray(transition_matrix(num_samples), float)
+    step, share = half[inner, inner], half[num_samples // 2, inner]
+    alive = []
+    for _ in range(num_fits):
+        alive.append(share.sum())
+        share = share @ step
+    return np.array(alive)
+
+
+def _em_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
+    """What EM did: steps, whether it reached the tolerance, and the distance with a smaller one beside it."""
+    figure, axes = new_figure(1, 3, width=9.0)
+    kinds = {"": config.tol} if config.tight_tol is None else {"": config.tol, TIGHT: config.tight_tol}
+    for size, label, colour in _arms(config):
+        arm = dataset.sel(num_samples=size)
+        for prefix, tol in kinds.items():
+            named = f"{label}, tol {tol:g}"
+            shade = COLOURS[(COLOURS.index(colour) + 3) % len(COLOURS)] if prefix else colour
+            band(axes[0, 0], arm[f"{prefix}em_steps"], named, shade)
+            share = arm[f"{prefix}converged"].mean("seed")
+            axes[0, 1].plot(share["generation"], share, color=shade, label=named)
+            band(axes[0, 2], _later(arm[f"{prefix}log_l2_origin"]) / math.log(10), named, shade)
+    axes[0, 0].set(title=f"EM steps (at most {config.max_steps})", yscale="log", xlabel="generation")
+    axes[0, 1].set(title="share of fits that converged", xlabel="generation", ylim=(-0.03, 1.03))
+    axes[0, 2].set(title="log10 L2 to generation 0", xlabel="generation")
+    legend(axes[0, 2])
+    return Illustration(
+        "em",
+        "How EM ended: steps to the tolerance, median and 90 % of seeds; how many fits met it; and the published "
+        "distance, which holds sampling error and, where a smaller tolerance gives less, EM's stopping error.",
+        figure,
+    )
