@@ -12,16 +12,17 @@ from collapse_jax.drivers import run_compiled
 SIZE, GENERATIONS, TOL = 1000, 100, 1e-3
 
 
-def ours(num_seeds: int) -> tuple[float, float]:
+def ours(num_seeds: int, size: int = SIZE, num_generations: int = GENERATIONS) -> tuple[float, float]:
     """Return microseconds a chain-generation, and seconds to compile."""
-    chain = build_chain(mixture(2, tol=TOL), replace(), two_gaussians().sampler(SIZE), SIZE)
+    chain = build_chain(mixture(2, tol=TOL), replace(), two_gaussians().sampler(size), size)
+    lanes = min(num_seeds, 32)
 
     def run() -> None:
-        for _ in run_compiled(chain, jax.random.key(0), num_seeds, (GENERATIONS,), lanes=min(num_seeds, 32)):
+        for _ in run_compiled(chain, jax.random.key(0), num_seeds, (num_generations,), lanes=lanes):
             pass
 
     seconds, compiling = timed(run)
-    return seconds / num_seeds / GENERATIONS * 1e6, compiling
+    return seconds / num_seeds / num_generations * 1e6, compiling
 
 
 def scikit_learn() -> float:
@@ -52,3 +53,13 @@ def rows() -> Iterator[Row]:
         cost, compiling = ours(seeds)
         name = f"GMM, K=2, D=2, M={SIZE}, warm EM to 1e-3, {seeds} seed{'s' if seeds > 1 else ''}"
         yield Row(name, unit, cost, compiling, "scikit-learn, one thread", peer, target)
+
+
+def curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Return cost against seeds, generations and M: title -> label -> [(x, microseconds)]."""
+    label = "warm EM to 1e-3"
+    return {
+        "seeds": {label: [(seeds, ours(seeds)[0]) for seeds in (1, 4, 16, 64, 256)]},
+        "generations": {label: [(length, ours(64, num_generations=length)[0]) for length in (10, 30, 100, 300)]},
+        "M": {label: [(size, ours(64, size, 20)[0]) for size in (30, 100, 300, 1000, 3000, 10_000)]},
+    }
