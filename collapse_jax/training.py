@@ -1,6 +1,6 @@
 """Training of networks with optax, as one pure scan over steps.
 
-Called by `models.vae`.
+Called by `models.vae` and `models.language`.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from collapse_jax.types import Array, Key, Params, PyTree
+from collapse_jax.errors import check_count
+from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
 Losses = dict[str, Array]
 
@@ -21,6 +22,7 @@ def train(
     loss: Callable[[Key, Params, PyTree], tuple[Array, Losses]],
     optimizer: optax.GradientTransformation,
     num_steps: int,
+    num_parts: int = 1,
 ) -> tuple[Params, Losses]:
     """Return params after `num_steps` optimiser steps, and what every step's loss reported.
 
@@ -31,21 +33,60 @@ def train(
         loss: (key, params, minibatch) -> (value to minimise, dict of scalars to report).
         optimizer: from optax.
         num_steps: how many steps; at least 1.
+        num_parts: a minibatch's gradient is the mean of the gradients of so many equal parts, one at a time, which
+            takes that much less memory.
 
     Returns:
         The params and arrays of shape [num_steps].
+
+    Raises:
+        ValueError: a minibatch that does not divide into `num_parts`.
     """
 
     def step(carry: tuple[Params, optax.OptState], index: Array) -> tuple[tuple, Losses]:
-        params, opt_state = carry
-        key_batch, key_loss = jax.random.split(jax.random.fold_in(key, index))
-        gradient = jax.grad(loss, argnums=1, has_aux=True)
-        grads, reported = gradient(key_loss, params, batch(key_batch))
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), reported
+        return train_step(jax.random.fold_in(key, index), *carry, batch, loss, optimizer, num_parts)
 
     (params, _), reported = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(num_steps))
     return params, reported
+
+
+def train_step(
+    key: Key,
+    params: Params,
+    opt_state: optax.OptState,
+    batch: Callable[[Key], PyTree],
+    loss: Callable[[Key, Params, PyTree], tuple[Array, Losses]],
+    optimizer: optax.GradientTransformation,
+    num_parts: int = 1,
+) -> tuple[tuple[Params, optax.OptState], Losses]:
+    """Return params and optimiser state after one step, and what its loss reported; arguments as for `train`."""
+    check_count("num_parts", num_parts)
+    key_batch, key_loss = jax.random.split(key)
+    minibatch = batch(key_batch)
+    gradient = jax.grad(loss, argnums=1, has_aux=True)
+    if num_parts == 1:
+        grads, reported = gradient(key_loss, params, minibatch)
+    else:
+        parts = jax.tree.map(lambda rows: _parts(rows, num_parts), minibatch)
+        keys = jax.random.split(key_loss, num_parts)
+        zero = jax.tree.map(jnp.zeros_like, params)
+
+        def add(total: Params, part: tuple[Key, PyTree]) -> tuple[Params, Losses]:
+            grads, reported = gradient(part[0], params, part[1])
+            return jax.tree.map(lambda a, b: a + b / num_parts, total, grads), reported
+
+        grads, reported = jax.lax.scan(add, zero, (keys, parts))
+        reported = jax.tree.map(lambda values: jnp.mean(values, axis=0), reported)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return (optax.apply_updates(params, updates), opt_state), reported
+
+
+def _parts(rows: Array, num_parts: int) -> Array:
+    if rows.shape[0] % num_parts:
+        raise ValueError(
+            f"a minibatch of {rows.shape[0]} does not divide into {num_parts} parts; choose a divisor."
+        )
+    return rows.reshape(num_parts, -1, *rows.shape[1:])
 
 
 def adam(
@@ -59,3 +100,48 @@ def adam(
     """
     decay = optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity()
     return optax.chain(decay, optax.adam(learning_rate))
+
+
+def adamw(
+    learning_rate: float | Callable[[Array], Array],
+    weight_decay: float = 0.01,
+    *,
+    clip: float | None = None,
+    decay_vectors: bool = True,
+) -> optax.GradientTransformation:
+    """Return AdamW: decay is apart from the gradient (Loshchilov & Hutter 2019).
+
+    Args:
+        learning_rate: a number, or step -> number.
+        weight_decay: per step, relative to the weights, times the learning rate.
+        clip: largest norm of the whole gradient; None leaves it.
+        decay_vectors: whether norms and biases decay, too.
+    """
+    mask = None if decay_vectors else (lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params))
+    before = optax.identity() if clip is None else optax.clip_by_global_norm(clip)
+    return optax.chain(before, optax.adamw(learning_rate, weight_decay=weight_decay, mask=mask))
+
+
+def cosine_by_epoch(
+    peak: float, end: float, steps_per_epoch: int, num_epochs: int
+) -> Callable[[ArrayLike], Array]:
+    """Return step -> learning rate, from `peak` along a cosine towards `end`, constant within an epoch.
+
+    Args:
+        peak: of the first epoch.
+        end: would be reached after the last epoch.
+        steps_per_epoch: optimiser steps.
+        num_epochs: of the whole training.
+
+    >>> schedule = cosine_by_epoch(2.0, 0.0, steps_per_epoch=10, num_epochs=4)
+    >>> [round(float(schedule(step)), 3) for step in (0, 9, 10, 20, 39)]
+    [2.0, 2.0, 1.707, 1.0, 0.293]
+    """
+    check_count("steps_per_epoch", steps_per_epoch)
+    check_count("num_epochs", num_epochs)
+
+    def schedule(step: ArrayLike) -> Array:
+        epoch = jnp.minimum(jnp.asarray(step) // steps_per_epoch, num_epochs)
+        return end + 0.5 * (peak - end) * (1 + jnp.cos(jnp.pi * epoch / num_epochs))
+
+    return schedule
