@@ -15,7 +15,7 @@ from flax import serialization
 from tiny_opt import CONFIGS, FILES, SMALL, equal, random_params, rewrite
 
 from collapse_jax.nn import opt_weights
-from collapse_jax.nn.opt import OPTConfig
+from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.opt_weights import from_tensors, load_opt, save_opt, to_tensors
 
 FC1 = "model.decoder.layers.1.fc1.weight"

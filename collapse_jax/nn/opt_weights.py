@@ -22,7 +22,8 @@ import numpy as np
 import safetensors.numpy
 
 from collapse_jax.nn.files import find_folder, read_json, write_json, write_together
-from collapse_jax.nn.opt import OPTConfig, abstract_params
+from collapse_jax.nn.opt import abstract_params
+from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.tensor_files import PATTERNS, Layout, read_tensors
 from collapse_jax.types import Params
 
