@@ -31,6 +31,7 @@ def test_what_is_saved_comes_back_equal(name, tmp_path):
     assert sorted(os.listdir(tmp_path / "new" / "model")) == [
         "config.json", "generation_config.json", "model.safetensors",
     ]  # fmt: skip
+    assert len({path.stat().st_mode for path in (tmp_path / "new" / "model").iterdir()}) == 1
     config_back, back = load_opt(tmp_path / "new" / "model")
     assert config_back == config
     assert equal(back, params)

@@ -98,8 +98,13 @@ def write_together(folder: Path, writers: Mapping[str, Callable[[Path], Any]]) -
         raise ValueError(f"'{folder}' is a file; name a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as scratch:
+        plain = Path(scratch, "plain")
+        plain.touch()
         for name, write in writers.items():
             write(Path(scratch, name))
+            Path(scratch, name).chmod(
+                plain.stat().st_mode
+            )  # safetensors makes files that only their owner reads
             _to_disk(Path(scratch, name))
         for name in reversed(list(writers)):
             (folder / name).unlink(missing_ok=True)
