@@ -165,20 +165,14 @@ def from_tensors(
         plain = name.removeprefix("model.")
         if plain in _IGNORED:
             continue
-        if tensor.dtype.name not in _FLOATS:
-            problems.append(f"{name} has type {tensor.dtype}, not one of {', '.join(_FLOATS)}")
-            left.pop(plain, None)
-        elif plain in _HEADS:
+        if plain in _HEADS:
             heads[name] = tensor.T if plain.endswith("kernel") else tensor
         elif plain in left:
             problems += _fill(name, params, left.pop(plain), tensor)
         else:
             problems.append(f"{name} {'comes twice' if plain in known else 'has no place in this model'}")
     problems += [f"model.{name} is missing" for name in left]
-    embedding = params["tokens"]["embedding"]
-    for name, head in heads.items():
-        if not problems and not np.array_equal(head.astype(embedding.dtype), embedding, equal_nan=True):
-            problems.append(f"{name} differs from the token embedding, to which OPT's head is tied")
+    problems = problems or _untied(heads, params["tokens"]["embedding"])
     if problems:
         raise ValueError(
             f"the weights in '{origin}' do not fit the configuration: {'; '.join(problems)}; "
@@ -282,7 +276,17 @@ def _cut(leaf: np.ndarray, place: Place) -> np.ndarray:
 
 def _fill(name: str, params: Params, place: Place, tensor: np.ndarray) -> list[str]:
     view = _cut(_leaf(params, place.path), place)
+    if tensor.dtype.name not in _FLOATS:
+        return [f"{name} has type {tensor.dtype}, not one of {', '.join(_FLOATS)}"]
     if view.shape != tensor.shape:
         return [f"{name} has shape {list(tensor.shape)} instead of {list(view.shape)}"]
     view[...] = tensor
     return []
+
+
+def _untied(heads: dict[str, np.ndarray], embedding: np.ndarray) -> list[str]:
+    return [
+        f"{name} differs from the token embedding, to which OPT's head is tied"
+        for name, head in heads.items()
+        if not np.array_equal(head.astype(embedding.dtype), embedding, equal_nan=True)
+    ]
