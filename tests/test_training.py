@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from collapse_jax.training import adam, train
+from collapse_jax.training import adam, adamw, train
 
 CENTRE = np.array([1.0, -2.0, 3.0])
 
@@ -79,3 +80,44 @@ def test_training_finds_the_minimum():
     # Adam's own noise: steps of at most 0.05 about the minimum, gradient noise of order 1
     np.testing.assert_allclose(params["w"], CENTRE, atol=0.5)
     assert abs(float(params["b"])) < 0.1
+
+
+@pytest.mark.parametrize(("clip", "decay_vectors"), [(None, True), (0.5, False)])
+def test_adamw_is_the_textbooks(clip, decay_vectors, x64):
+    """Loshchilov and Hutter (2019), algorithm 2, with the gradient cut to a norm, and decay on matrices alone."""
+    rng = np.random.default_rng(0)
+    params = {"matrix": rng.normal(size=(3, 2)), "bias": rng.normal(size=2)}
+    gradients = [{name: rng.normal(size=p.shape) for name, p in params.items()} for _ in range(4)]
+    optimizer = adamw(0.1, 0.3, clip=clip, decay_vectors=decay_vectors)
+    ours = jax.tree.map(jnp.asarray, params)
+    state = optimizer.init(ours)
+    m, v = ({name: np.zeros_like(p) for name, p in params.items()} for _ in range(2))
+    for t, gradient in enumerate(gradients):
+        updates, state = optimizer.update(jax.tree.map(jnp.asarray, gradient), state, ours)
+        ours = optax.apply_updates(ours, updates)
+        norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+        cut = 1.0 if clip is None else min(1.0, clip / norm)
+        for name, g in gradient.items():
+            m[name] = 0.9 * m[name] + 0.1 * cut * g
+            v[name] = 0.999 * v[name] + 0.001 * (cut * g) ** 2
+            m_hat, v_hat = m[name] / (1 - 0.9 ** (t + 1)), v[name] / (1 - 0.999 ** (t + 1))
+            decay = 0.3 if decay_vectors or name == "matrix" else 0.0
+            params[name] = params[name] - 0.1 * (m_hat / (np.sqrt(v_hat) + 1e-8) + decay * params[name])
+    for name in params:
+        np.testing.assert_allclose(ours[name], params[name], rtol=1e-9, atol=1e-12)
+
+
+def test_a_minibatch_in_parts_is_the_minibatch():
+    """A loss without noise of its own: 1, 2 and 4 parts make the same step, and report the same loss."""
+
+    def quiet(key, params, rows):
+        return _loss(jax.random.key(0), params, rows)
+
+    start, key = jax.tree.map(jnp.float32, _start()), jax.random.key(4)
+    whole, reported = train(key, start, _batch, quiet, adam(0.1), 3)
+    for num_parts in (2, 4):
+        parts, told = train(key, start, _batch, quiet, adam(0.1), 3, num_parts)
+        np.testing.assert_allclose(parts["w"], whole["w"], atol=1e-5)
+        np.testing.assert_allclose(told["value"], reported["value"], rtol=1e-5)
+    with pytest.raises(ValueError, match="a minibatch of 4 does not divide into 3 parts"):
+        train(key, start, _batch, quiet, adam(0.1), 1, 3)

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Int
 
 from collapse_jax.errors import check_count
 from collapse_jax.nn.decode import DEFAULT_RULES, Generated, Rules, Text, apply_rules, begin_text, extend_text
-from collapse_jax.nn.opt import Cache, decode_step, logits, prefill
+from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.processors import top_k
-from collapse_jax.types import Array, Params
+from collapse_jax.types import Array, ArrayLike, Params
 
 _NEVER = -1e9  # the reference's score of what must not be chosen
 
@@ -43,8 +43,8 @@ class _Beams(NamedTuple):
 def beam_search(
     config: OPTConfig,
     params: Params,
-    prompts: Int[Array, "batch prompt"],
-    mask: Bool[Array, "batch prompt"] | None = None,
+    prompts: Int[ArrayLike, "batch prompt"],
+    mask: Bool[ArrayLike, "batch prompt"] | None = None,
     rules: Rules = DEFAULT_RULES,
     *,
     num_beams: int = 5,
@@ -68,7 +68,7 @@ def beam_search(
         ValueError: no beams, or prompt and new tokens together longer than the positions.
     """
     check_count("num_beams", num_beams)
-    mask = jnp.ones(prompts.shape, bool) if mask is None else mask.astype(bool)
+    prompts, mask = with_mask(prompts, mask)
     batch, num_new = prompts.shape[0], rules.max_new_tokens
     hidden, caches = prefill(config, params, prompts, mask, num_new, num_beams)
     num_tokens = jnp.sum(mask, axis=1)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.errors import check_count, check_fraction, check_positive
-from collapse_jax.nn.opt import Cache, decode_step, logits, prefill
+from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.processors import (
     draw,
@@ -24,7 +24,7 @@ from collapse_jax.nn.processors import (
     keep_top_p,
     penalise_repetition,
 )
-from collapse_jax.types import Array, Key, Params
+from collapse_jax.types import Array, ArrayLike, Key, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Generated(NamedTuple):
 def greedy(
     config: OPTConfig,
     params: Params,
-    prompts: Int[Array, "batch prompt"],
-    mask: Bool[Array, "batch prompt"] | None = None,
+    prompts: Int[ArrayLike, "batch prompt"],
+    mask: Bool[ArrayLike, "batch prompt"] | None = None,
     rules: Rules = DEFAULT_RULES,
 ) -> Generated:
     """Return the most probable token, again and again.
@@ -103,8 +103,8 @@ def sample(
     key: Key,
     config: OPTConfig,
     params: Params,
-    prompts: Int[Array, "batch prompt"],
-    mask: Bool[Array, "batch prompt"] | None = None,
+    prompts: Int[ArrayLike, "batch prompt"],
+    mask: Bool[ArrayLike, "batch prompt"] | None = None,
     rules: Rules = DEFAULT_RULES,
     *,
     temperature: float = 1.0,
@@ -152,13 +152,13 @@ class Text(NamedTuple):
 def _follow(
     config: OPTConfig,
     params: Params,
-    prompts: Array,
-    mask: Array | None,
+    prompts: ArrayLike,
+    mask: ArrayLike | None,
     rules: Rules,
     choose: Callable[[Array, Array], Array],
 ) -> Generated:
     """Return one continuation of each prompt, `choose` being given the step and the processed scores."""
-    mask = jnp.ones(prompts.shape, bool) if mask is None else mask.astype(bool)
+    prompts, mask = with_mask(prompts, mask)
     batch, prompt_length = prompts.shape
     hidden, caches = prefill(config, params, prompts, mask, rules.max_new_tokens, 1)
     num_tokens = jnp.sum(mask, axis=1)

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.nn.opt_config import POSITION_OFFSET, OPTConfig
-from collapse_jax.types import Array, Key, Params
+from collapse_jax.types import Array, ArrayLike, Key, Params
 
 _MASKED = -1e30  # finite, so that a row with nothing to attend to stays finite
 
@@ -167,8 +167,8 @@ def abstract_params(config: OPTConfig) -> Params:
 def hidden_states(
     config: OPTConfig,
     params: Params,
-    tokens: Int[Array, "batch length"],
-    mask: Bool[Array, "batch length"] | None = None,
+    tokens: Int[ArrayLike, "batch length"],
+    mask: Bool[ArrayLike, "batch length"] | None = None,
     key: Key | None = None,
 ) -> Float[Array, "batch length embed"]:
     """Return what the head reads at every place, from whole sequences.
@@ -183,7 +183,7 @@ def hidden_states(
     Raises:
         ValueError: a sequence longer than the positions.
     """
-    return _whole(config, params, tokens, mask, key)[0]
+    return _whole(config, params, *with_mask(tokens, mask), key)[0]
 
 
 def logits(
@@ -260,14 +260,21 @@ def decode_step(
     return model.finish(x), tuple(after)
 
 
+def with_mask(
+    tokens: Int[ArrayLike, "batch length"], mask: Bool[ArrayLike, "batch length"] | None
+) -> tuple[Int[Array, "batch length"], Bool[Array, "batch length"]]:
+    """Return tokens and their mask as arrays; without a mask there is text everywhere."""
+    tokens = jnp.asarray(tokens)
+    return tokens, jnp.ones(tokens.shape, bool) if mask is None else jnp.asarray(mask, bool)
+
+
 def _whole(
-    config: OPTConfig, params: Params, tokens: Array, mask: Array | None, key: Key | None
+    config: OPTConfig, params: Params, tokens: Array, mask: Array, key: Key | None
 ) -> tuple[Array, list[tuple[Array, Array]]]:
     """Return what the head reads, and each layer's keys and values."""
     length = tokens.shape[1]
     _check_length(config, length)
     model = _merge(config, params)
-    mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
     positions = jnp.where(mask, jnp.cumsum(mask, axis=1) - 1, -1)
     causal = jnp.tril(jnp.ones((length, length), bool))
     bias = jnp.where(causal & mask[:, None, :], 0.0, _MASKED).astype(config.dtype)[:, None]

@@ -101,7 +101,8 @@ def top_k(x: Float[Array, "rows num"], k: int) -> tuple[Float[Array, "rows k"], 
     """
     rows, num = x.shape
     if num <= 2 * k * _CHUNK:
-        return jax.lax.top_k(x, k)
+        values, places = jax.lax.top_k(x, k)
+        return values, places
     lowest = jnp.asarray(-jnp.inf, x.dtype)
     chunks = jax.lax.pad(x, lowest, ((0, 0, 0), (0, -num % _CHUNK, 0))).reshape(rows, -1, _CHUNK)
     best = jnp.sort(

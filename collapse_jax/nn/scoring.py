@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.errors import check_count
-from collapse_jax.nn.opt import hidden_states, logits
+from collapse_jax.nn.opt import hidden_states, logits, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.types import Array, ArrayLike, Key, Params
 
@@ -68,8 +68,8 @@ class LogLoss(NamedTuple):
 def token_log_probs(
     config: OPTConfig,
     params: Params,
-    tokens: Int[Array, "batch length"],
-    mask: Bool[Array, "batch length"] | None = None,
+    tokens: Int[ArrayLike, "batch length"],
+    mask: Bool[ArrayLike, "batch length"] | None = None,
 ) -> Float[Array, "batch length-1"]:
     """Return log p of every token but the first given those before it, nats; 0 where there is no text.
 
@@ -82,8 +82,9 @@ def token_log_probs(
     Raises:
         ValueError: a text longer than the model's positions.
     """
+    tokens, mask = with_mask(tokens, mask)
     hidden = hidden_states(config, params, tokens, mask)[:, :-1]
-    counted = jnp.ones(tokens[:, 1:].shape, bool) if mask is None else (mask[:, 1:] & mask[:, :-1])
+    counted = mask[:, 1:] & mask[:, :-1]
     rows = hidden.reshape(-1, hidden.shape[-1])
     nll = jax.lax.map(
         lambda row: _nll(config, params, row[0][None], row[1][None])[0],
@@ -96,8 +97,8 @@ def token_log_probs(
 def sequence_log_probs(
     config: OPTConfig,
     params: Params,
-    tokens: Int[Array, "batch length"],
-    mask: Bool[Array, "batch length"] | None = None,
+    tokens: Int[ArrayLike, "batch length"],
+    mask: Bool[ArrayLike, "batch length"] | None = None,
 ) -> Float[Array, " batch"]:
     """Return log p of each text given its first token, nats.
 
