@@ -5,7 +5,9 @@
 An autoencoder trained on real digits is the teacher; its images are the "real" data, so the truth can be drawn from
 without end and the distance to it is measured, not guessed. Every arm changes one thing against the base: a fixed
 synthetic set (finite sample), decoder means (a lossy draw), the net's size, the number of steps. Controls: fresh
-data of the teacher in every generation, and as much data as accumulating would have seen. Takes about five minutes.
+data of the teacher in every generation; accumulate; and replace with as much data as accumulate has seen, where
+generation g trains on (g + 1) M images, all drawn by model g - 1, which tells amount from memory of the real data.
+Takes about eight minutes.
 """
 
 import time
@@ -18,19 +20,21 @@ import numpy as np
 from collapse_jax import (
     Metric,
     Samples,
+    accumulate,
     as_samples,
     build_chain,
     fresh,
     load_mnist,
     replace,
     replace_part,
+    schedule,
     simulate,
     vae,
 )
 from collapse_jax.judges import frechet, load_judges
 from collapse_jax.plots import COLOURS, legend, new_figure, save_figure
 
-SIZE, STEPS, GENERATIONS, SEEDS = 2000, 400, 10, 3
+SIZE, STEPS, GENERATIONS, EARLY, SEEDS = 2000, 400, 10, 3, 3
 
 
 def model(**changes):
@@ -60,39 +64,51 @@ def main(out: Path) -> None:
         measure = lambda key, s: frechet(truth, embed(s.synthetic.minibatch(key, 1000)))  # noqa: E731
         return Metric("distance", (), "squared feature units", measure)
 
-    # name: changes of the model, regime, images a generation, binary pixels
-    arms = {
-        "base": ({}, replace(), SIZE, False),
-        "fresh minibatches": ({"synthetic": "fresh"}, replace(), SIZE, False),
-        "5 x the images": ({}, replace(), 5 * SIZE, False),
-        "Bernoulli pixels": ({"draws": "bernoulli"}, replace(), SIZE, True),
-        "4 x the width": ({"num_hidden": 1024}, replace(), SIZE, False),
-        "3 x the steps": ({"num_steps": 3 * STEPS}, replace(), SIZE, False),
-        "control: fresh truth": ({}, replace_part(fresh(draw), fraction=1.0), SIZE, False),
+    # what accumulate's store holds: M real images and M of each generation before
+    amounts = [(generation + 1) * SIZE for generation in range(1, GENERATIONS + 1)]
+    # name: changes of the model, regime, real images, images a generation, binary pixels
+    sources = {
+        "base": ({}, replace(), SIZE, SIZE, False),
+        "fresh minibatches": ({"synthetic": "fresh"}, replace(), SIZE, SIZE, False),
+        "5 x the images": ({}, replace(), 5 * SIZE, 5 * SIZE, False),
+        "Bernoulli pixels": ({"draws": "bernoulli"}, replace(), SIZE, SIZE, True),
+        "4 x the width": ({"num_hidden": 1024}, replace(), SIZE, SIZE, False),
+        "3 x the steps": ({"num_steps": 3 * STEPS}, replace(), SIZE, SIZE, False),
     }
-    figure, axes = new_figure(1, 1, width=7.2, height=4.0)
-    panel, found = axes[0, 0], {}
-    for (name, (changes, regime, size, binary)), colour in zip(arms.items(), COLOURS):
+    controls = {
+        "replace, as much as accumulate": ({}, schedule(amounts), SIZE, amounts[-1], False),
+        "accumulate": ({}, accumulate(GENERATIONS), SIZE, SIZE, False),
+        "fresh truth": ({}, replace_part(fresh(draw), fraction=1.0), SIZE, SIZE, False),
+    }
+    figure, axes = new_figure(1, 2, width=9.5, height=3.8)
+    axes[0, 1].sharey(axes[0, 0])
+    found = {}
+    for (name, (changes, regime, first, size, binary)), colour in zip(
+        (sources | controls).items(), (*COLOURS[:6], *COLOURS[1:4])
+    ):
         begun = time.perf_counter()
-        real = lambda key, size=size, binary=binary: draw(key, size, binary)  # noqa: E731
+        real = lambda key, first=first, binary=binary: draw(key, first, binary)  # noqa: E731
         chain = build_chain(model(**changes), regime, real, size, [distance(binary)])
         result = simulate(chain, key_runs, SEEDS, GENERATIONS, lanes=SEEDS, segment_length=GENERATIONS)
-        found[name] = result["distance"].values
-        line = found[name].mean(axis=0)
-        panel.plot(result["generation"], line, color=colour, label=name)
-        panel.fill_between(
-            result["generation"], found[name].min(0), found[name].max(0), color=colour, alpha=0.15
-        )
-        grown = found[name][:, -1] - found[name][:, 0]
-        against = found[name][:, -1] / found["base"][:, -1]
+        values = found[name] = result["distance"].values
+        line = values.mean(axis=0)
+        for panel, shown in zip(axes[0], (sources, {"base": None} | controls)):
+            if name in shown:
+                panel.plot(result["generation"], line, color=colour, label=name)
+                panel.fill_between(
+                    result["generation"], values.min(0), values.max(0), color=colour, alpha=0.15
+                )
+        # paired by seed; at the end all that collapses has reached the same distance, at EARLY it has not
+        ratios = [values[:, g] / found["base"][:, g] for g in (EARLY, GENERATIONS)]
+        early, end = (f"{ratio.mean():.3f} +- {ratio.std(ddof=1) / np.sqrt(SEEDS):.3f}" for ratio in ratios)
         print(
-            f"{name:22s} distance {line[0]:7.2f} -> {line[-1]:7.2f}, grown by {grown.mean():7.2f} +- "
-            f"{grown.std(ddof=1) / np.sqrt(SEEDS):.2f}; end / base's {against.mean():.2f} +- "
-            f"{against.std(ddof=1) / np.sqrt(SEEDS):.2f} ({time.perf_counter() - begun:.0f} s)", flush=True,
+            f"{name:30s} distance {line[0]:7.1f} -> {line[EARLY]:7.1f} -> {line[-1]:7.1f}; over base's {early} at "
+            f"generation {EARLY}, {end} at {GENERATIONS} ({time.perf_counter() - begun:.0f} s)", flush=True,
         )  # fmt: skip
-    panel.set(yscale="log", xlabel="generation", ylabel="Frechet distance to the teacher")
-    panel.set_title(f"MLP autoencoder, M = {SIZE}, replace, {SEEDS} seeds: mean and range")
-    legend(panel, ncols=2)
+    for panel, title in zip(axes[0], ("sources of error, replace", "controls")):
+        panel.set(yscale="log", xlabel="generation", title=f"{title} (M = {SIZE:,})")
+        legend(panel)
+    axes[0, 0].set_ylabel(f"Frechet distance to teacher\n(mean, range of {SEEDS} seeds)")
     print(save_figure(figure, out, "error_sources"))
 
 
