@@ -22,6 +22,7 @@ from collapse_jax.errors import nearest  # noqa: E402
 from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 
 HERE = Path(__file__).parent
+_UNIT = "us / chain-generation"  # of curves, where a part has no UNIT of its own
 PARTS = ("gaussian", "gmm", "vae", "memory")
 _HEAD = """# Benchmarks
 
@@ -47,7 +48,7 @@ def main(chosen: list[str]) -> None:
                     console.print(f"{row.work}: {row.ours:.3g} {row.unit}{ratio}")
             results[name] = {"machine": machine(), "rows": rows}
             if hasattr(module, "curves"):
-                results[name]["curves"] = module.curves()
+                results[name] |= {"curves": module.curves(), "unit": getattr(module, "UNIT", _UNIT)}
             if hasattr(module, "measured"):
                 results[name]["measured"] = module.measured()
         store.write_text(json.dumps(results, indent=1) + "\n")
@@ -63,22 +64,28 @@ def page(results: dict) -> str:
         if found["rows"]:
             parts.append(table([Row(*row) for row in found["rows"]]) + "\n")
         if "curves" in found:
-            draw(name, found["curves"])
-            parts.append(f"\n![cost against seeds, generations and M]({name}.png)\n")
+            draw(name, found["curves"], found.get("unit", _UNIT))
+            parts.append(f"\n![cost against {', '.join(found['curves'])}]({name}.png)\n")
         if "measured" in found:
             parts.append("| generations | peak memory, MiB |\n|---|---|\n")
             parts.append("".join(f"| {length:,} | {peak} |\n" for length, peak in found["measured"]))
     return "".join(parts)
 
 
-def draw(name: str, curves: dict) -> None:
-    """Write `name`.png: one panel for each curve."""
+def draw(name: str, curves: dict, unit: str) -> None:
+    """Write `name`.png: one panel for each curve; costs are in `unit`."""
     figure, axes = new_figure(1, len(curves), width=9.0, height=2.8)
     for panel, (title, lines) in zip(axes[0], curves.items()):
+        if panel is not axes[0, 0]:  # costs of all panels on one scale
+            panel.sharey(axes[0, 0])
         for (label, points), colour in zip(lines.items(), COLOURS):
             panel.plot(*zip(*points), "o-", color=colour, label=label, markersize=4)
         panel.set(xscale="log", yscale="log", xlabel=title)
-    axes[0, 0].set_ylabel("us / chain-generation")
+        panel.tick_params(which="minor", labelbottom=False)
+        places = sorted({x for points in lines.values() for x, _ in points})
+        if len(places) <= 5:  # else the decades say enough
+            panel.set_xticks(places, [f"{x:,}" for x in places])
+    axes[0, 0].set_ylabel(unit)
     legend(axes[0, 0])
     save_figure(figure, HERE, name)
     (HERE / f"{name}.svg").unlink()

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import REPEATS, Row
+from harness import REPEATS, Row, timed
 
-from collapse_jax import Model
+from collapse_jax import Chain, Model, build_chain, replace
 from collapse_jax.data import as_samples
 from collapse_jax.datasets.mnist import load_mnist
+from collapse_jax.drivers import run_compiled
 from collapse_jax.models.vae import conv_vae, vae
 from collapse_jax.types import Array
 
@@ -20,6 +22,9 @@ _MULTIPLIES = {
     "con": 196 * 16 * 64 + 49 * 1024 * 128 + 6272 * 40 + 20 * 6272 + 49 * 128 * 1024 + 196 * 64 * 16,
 }
 
+UNIT = "us / image trained on"
+_NETS = {"MLP": (vae, 128, 40), "conv": (conv_vae, 256, 2)}  # model, batch, steps of a generation
+
 
 def rows() -> Iterator[Row]:
     """Yield the rows of the table; ours and the peer's runs take turns, so that both meet the same machine."""
@@ -28,6 +33,46 @@ def rows() -> Iterator[Row]:
         "MLP VAE 784-256-16, batch 128", lambda n: vae(num_steps=n), 128, 200, (1.2, 2.0), peak
     )
     yield from _compare("conv VAE of the paper, batch 256", _conv, 256, 12, (1.0, 1.3), peak)
+
+
+def curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Return cost against chains, generations, batch and M: title -> net -> [(x, microseconds an image)]."""
+    sweeps: dict[str, dict[str, tuple[int, ...]]] = {
+        "chains": {"MLP": (1, 2, 8), "conv": (1, 2, 4)},
+        "generations": {"MLP": (1, 4, 16), "conv": (1, 4)},
+        # every point is a program to compile, and the conv net's are slow
+        "batch": {"MLP": (32, 128, 512)},
+        "M": {"MLP": (500, 2000, 8000)},
+    }
+    return {
+        title: {net: [(x, _cost(net, **{title: x})) for x in sweep] for net, sweep in lines.items()}
+        for title, lines in sweeps.items()
+    }
+
+
+def _cost(
+    net: str, *, chains: int = 2, generations: int = 2, batch: int | None = None, M: int = 500
+) -> float:
+    """Return microseconds for an image trained on in a whole chain: training, drawing M images, recording."""
+    _, published, steps = _NETS[net]
+    batch = batch or published
+    chain = _chain(net, batch, M)
+
+    def run() -> None:
+        # a stop at every generation, so that runs of all lengths share one program
+        for _ in run_compiled(chain, jax.random.key(0), chains, range(1, generations + 1), lanes=chains):
+            pass
+
+    seconds, _ = timed(run, repeats=2)
+    return seconds / (chains * (generations + 1) * steps * batch) * 1e6  # generation 0 is trained, too
+
+
+@lru_cache
+def _chain(net: str, batch: int, num_samples: int) -> Chain:
+    build, _, steps = _NETS[net]
+    pixels = as_samples(load_mnist().images[:num_samples])
+    model = build(num_steps=steps, batch_size=batch, synthetic="fixed")
+    return build_chain(model, replace(), pixels, num_samples)
 
 
 def _conv(steps: int) -> Model:
