@@ -1,0 +1,175 @@
+"""Real text: embedded addresses and encyclopedia articles, wikitext-2 from a folder, and any text of your own.
+
+A text is documents of lines, one paragraph a line; it is split by document, never by line, so that no article is
+both learnt and held out. The embedded files are public domain and CC BY-SA 3.0 (`files/NOTICE-text.txt`). NumPy
+only: a text can be checked before JAX starts. Called by the language-model study.
+"""
+
+import lzma
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from collapse_jax.errors import check_count
+
+_EMBEDDED = Path(__file__).parent / "files"
+_EVERY = 6  # of six documents one validates and one tests
+
+
+class Corpus(NamedTuple):
+    """Lines of text to learn from, to validate with and to test with.
+
+    Attributes:
+        train: to learn from.
+        validation: from other documents.
+        test: from yet others.
+    """
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+def load_addresses() -> Corpus:
+    """Return the State of the Union addresses of 1850 to 1962: 116 addresses, 1.09 million words.
+
+    >>> len(load_addresses().validation) > 1000
+    True
+    """
+    return split_documents(_embedded("sotu_1850_1962.txt.xz"))
+
+
+def load_wikipedia() -> Corpus:
+    """Return prose of 92 English Wikipedia articles, 364,000 words.
+
+    >>> load_wikipedia().validation[0][:38]
+    'Anarchism is a political philosophy th'
+    """
+    return split_documents(_embedded("wikipedia_sample.txt.xz"))
+
+
+def load_wikitext2(folder: str | Path) -> Corpus:
+    """Return wikitext-2 (raw) as published: its own three parts.
+
+    Args:
+        folder: holds wiki.train.raw, wiki.valid.raw and wiki.test.raw, or the same names ending in .tokens.
+
+    Raises:
+        ValueError: a file is missing, empty or not UTF-8.
+    """
+    home = _folder(folder)
+    parts = []
+    for part in ("train", "valid", "test"):
+        found = [path for ending in ("raw", "tokens") if (path := home / f"wiki.{part}.{ending}").is_file()]
+        if not found:
+            raise ValueError(f"{home} has no wiki.{part}.raw; put the three files of wikitext-2 (raw) there.")
+        parts.append([line for line in read_text(found[0]).splitlines() if line.strip()])
+    return Corpus(*parts)
+
+
+def load_text(path: str | Path) -> Corpus:
+    """Return a text of the user's own.
+
+    Args:
+        path: a UTF-8 file whose documents are parted by blank lines, or a folder of .txt files, a document each. At
+            least three documents are needed for three parts.
+
+    Raises:
+        ValueError: it does not exist, is empty, is not UTF-8, or has fewer than three documents.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        documents = documents_of(read_text(place))
+    else:
+        files = sorted(_folder(place).rglob("*.txt"))
+        if not files:
+            raise ValueError(f"{place} holds no .txt file; name a text file, or a folder of them.")
+        documents = [[line for line in read_text(file).splitlines() if line.strip()] for file in files]
+    if len(documents) < 3:
+        raise ValueError(
+            f"{place} has {len(documents)} document(s) where training, validation and test need one each; part "
+            "documents by a blank line."
+        )
+    return split_documents(documents)
+
+
+def split_documents(documents: Sequence[Sequence[str]]) -> Corpus:
+    """Return documents in three parts: of every six the first validates and the fourth tests.
+
+    Fewer than six documents: the first validates, the second tests.
+
+    >>> split_documents([["a"], ["b"], ["c"], ["d"], ["e"], ["f"]]).test
+    ['d']
+    """
+    at_test = _EVERY // 2 if len(documents) > _EVERY // 2 else 1
+    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for index, lines in enumerate(documents):
+        place = {0: 1, at_test: 2}.get(index % _EVERY, 0)
+        parts[place].extend(lines)
+    return Corpus(*parts)
+
+
+def documents_of(text: str) -> list[list[str]]:
+    """Return the lines of each document; blank lines part documents."""
+    documents: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.strip():
+            documents[-1].append(line)
+        elif documents[-1]:
+            documents.append([])
+    return [lines for lines in documents if lines]
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text.
+
+    Raises:
+        ValueError: it cannot be read, is empty, or is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, for example with iconv."
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
+    if not text.strip():
+        raise ValueError(f"{path} is empty; give a file with text.")
+    return text
+
+
+def to_blocks(lines_of_tokens: Iterable[Sequence[int]], length: int) -> np.ndarray:
+    """Return blocks of `length` tokens, int32 [num_blocks, length]: lines joined, then cut; the rest is dropped.
+
+    Args:
+        lines_of_tokens: tokens of each line; OPT's tokenizer begins each with `</s>`.
+        length: of a block; the published protocol has 64.
+
+    Raises:
+        ValueError: the text is shorter than a block.
+
+    >>> to_blocks([[2, 5, 6], [2, 7]], length=2).tolist()
+    [[2, 5], [6, 2]]
+    """
+    check_count("length", length, minimum=2)
+    stream = np.fromiter((token for line in lines_of_tokens for token in line), np.int32)
+    num_blocks = len(stream) // length
+    if num_blocks == 0:
+        raise ValueError(
+            f"a text of {len(stream)} tokens is shorter than one block of {length}; give more text, or shorter blocks."
+        )
+    return stream[: num_blocks * length].reshape(num_blocks, length)
+
+
+def _embedded(name: str) -> list[list[str]]:
+    return documents_of(lzma.decompress((_EMBEDDED / name).read_bytes()).decode("utf-8"))
+
+
+def _folder(path: str | Path) -> Path:
+    home = Path(path).expanduser()
+    if not home.is_dir():
+        raise ValueError(f"{home} does not exist; name a text file, or the folder that holds the text.")
+    return home

@@ -1,0 +1,75 @@
+"""Pretrain the tiny OPT that ships with the package, and write it there.
+
+    .venv/bin/python experiments/pretrain_tiny.py
+
+Question: does a small OPT, pretrained on addresses of presidents, predict real text equally well at every place of
+its context? It prints log-loss on held-out addresses by quarter of the context. Vocabulary and weights come from the
+State of the Union addresses alone, so that the fine-tuning text, Wikipedia, is another genre. Takes about twenty
+minutes; the result is `collapse_jax/datasets/files/opt_tiny`, in float16.
+"""
+
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import collapse_jax.datasets
+from collapse_jax.datasets.text import load_addresses, to_blocks
+from collapse_jax.nn.opt import init_opt
+from collapse_jax.nn.opt_config import opt_config
+from collapse_jax.nn.opt_weights import load_opt, save_opt
+from collapse_jax.nn.scoring import Texts, language_loss, token_log_probs
+from collapse_jax.nn.tokenizer import encode, save_tokenizer, train_tokenizer
+from collapse_jax.training import adamw
+
+LENGTH, BATCH, EPOCHS, PEAK = 128, 64, 8, 2e-3
+
+
+def main(folder: Path) -> None:
+    addresses = load_addresses()
+    lines = addresses.train + addresses.test  # only the validating addresses are held out
+    tokenizer = train_tokenizer(lines, vocab_size=2048)
+    blocks = jnp.asarray(to_blocks(encode(tokenizer, lines), LENGTH))
+    held_out = jnp.asarray(to_blocks(encode(tokenizer, addresses.validation), LENGTH))
+    config = opt_config("tiny", max_positions=LENGTH)
+    print(f"{len(blocks)} blocks of {LENGTH}, {config.num_parameters:,} parameters", flush=True)
+
+    per_epoch = len(blocks) // BATCH
+    total = EPOCHS * per_epoch
+    warm_up = lambda step: jnp.minimum(1.0, (step + 1) / 100)  # noqa: E731
+    rate = lambda step: PEAK * warm_up(step) * (0.05 + 0.95 * 0.5 * (1 + jnp.cos(jnp.pi * step / total)))  # noqa: E731
+    optimizer = adamw(rate, weight_decay=0.05, clip=1.0, decay_vectors=False)
+
+    @jax.jit
+    def epoch(key, params, state):
+        order = jax.random.permutation(key, len(blocks))[: per_epoch * BATCH].reshape(per_epoch, BATCH)
+
+        def step(carry, rows):
+            params, state = carry
+            texts = Texts(blocks[rows], jnp.ones((BATCH, LENGTH), bool), jnp.ones(BATCH))
+            grads, told = jax.grad(language_loss(config), argnums=1, has_aux=True)(key, params, texts)
+            updates, state = optimizer.update(grads, state, params)
+            return (jax.tree.map(jnp.add, params, updates), state), told["loss"]
+
+        return jax.lax.scan(step, (params, state), order)
+
+    params = init_opt(jax.random.key(0), config)
+    state, begun = optimizer.init(params), time.perf_counter()
+    for index in range(EPOCHS):
+        (params, state), losses = epoch(jax.random.fold_in(jax.random.key(1), index), params, state)
+        print(
+            f"epoch {index}: {float(losses.mean()):.3f} nats, {time.perf_counter() - begun:.0f} s", flush=True
+        )
+
+    save_opt(folder, config, jax.tree.map(lambda leaf: leaf.astype(jnp.float16), params), overwrite=True)
+    save_tokenizer(tokenizer, folder)
+    config, params = load_opt(folder)
+    losses = -np.asarray(jax.jit(lambda tokens: token_log_probs(config, params, tokens))(held_out[:512]))
+    quarters = [float(part.mean()) for part in np.array_split(losses, 4, axis=1)]
+    print("held-out nats a token by quarter of the context:", np.round(quarters, 3))
+
+
+if __name__ == "__main__":
+    main(Path(collapse_jax.datasets.__file__).parent / "files" / "opt_tiny")
