@@ -1,0 +1,277 @@
+"""Language models fine-tuned on what language models wrote (Shumailov et al. 2024, the OPT experiment).
+
+A datum is a block of tokens. `fit` fine-tunes an OPT on blocks by AdamW; `sample` continues every prompt by as many
+new tokens as a block has, and these continuations, without their prompts, are the next generation's data:
+
+    weights_g = argmin -log p(blocks_{g-1});   blocks_g = continuations of the prompts by weights_g
+
+Both are made of `Pieces`, so that a large model can be stopped between them, and a tiny one runs compiled, many
+seeds under one `vmap`. Called by the language-model study and by users.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from collapse_jax.chain import Model, Pieces
+from collapse_jax.data import Samples
+from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.nn.beams import beam_search
+from collapse_jax.nn.decode import Rules, sample
+from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.nn.scoring import Texts, language_loss, token_log_probs
+from collapse_jax.training import adamw, cosine_by_epoch
+from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
+
+Decode = Callable[[Key, OPTConfig, Params, Array], Array]  # key, model, prompts -> new tokens
+
+
+class LanguageParams(NamedTuple):
+    """A fine-tuned model with what it continues.
+
+    Attributes:
+        weights: of the model.
+        base: where fine-tuning started from, or will start from.
+        prompts: what `sample` continues.
+        num_fits: how often it was fitted.
+    """
+
+    weights: Params
+    base: Params
+    prompts: Int[Array, "num_prompts length"]
+    num_fits: Int[Array, ""]
+
+
+class FineTuning(NamedTuple):
+    """How a fit is done.
+
+    Attributes:
+        num_epochs: passes over as many blocks as there are prompts.
+        batch_size: blocks of a minibatch.
+        learning_rate: of the first epoch; it falls along a cosine by epochs.
+        end_rate: where the cosine ends.
+        weight_decay: AdamW's.
+        start: of fine-tuning: "pretrained" weights, "generation-0" for all later generations, or "previous".
+        keep_best: of the weights after each epoch, those of least loss on `validation`.
+        pieces_per_epoch: at how many places within an epoch the host driver may stop.
+    """
+
+    num_epochs: int = 5
+    batch_size: int = 128
+    learning_rate: float = 2e-5
+    end_rate: float = 1e-6
+    weight_decay: float = 0.01
+    start: str = "generation-0"
+    keep_best: bool = True
+    pieces_per_epoch: int = 1
+
+
+def by_beams(rules: Rules, num_beams: int = 5) -> Decode:
+    """Return decoding by beam search, the published way with 5 beams; deterministic.
+
+    Args:
+        rules: lengths and penalties.
+        num_beams: width.
+    """
+    return lambda key, config, params, prompts: (
+        beam_search(config, params, prompts, rules=rules, num_beams=num_beams).tokens
+    )
+
+
+def by_sampling(rules: Rules, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Decode:
+    """Return decoding by drawing; arguments as for `nn.decode.sample`."""
+    return lambda key, config, params, prompts: (
+        sample(
+            key, config, params, prompts, rules=rules, temperature=temperature, top_k=top_k, top_p=top_p
+        ).tokens
+    )
+
+
+def language(
+    config: OPTConfig,
+    pretrained: Params,
+    prompts: Int[ArrayLike, "num_prompts length"],
+    validation: Int[ArrayLike, "num_blocks length"],
+    decode: Decode,
+    tuning: FineTuning = FineTuning(),  # noqa: B008  (frozen)
+    *,
+    prompts_from: str = "original",
+    prompt_batch: int = 64,
+) -> Model:
+    """Return the model of an OPT that is fine-tuned on blocks of text.
+
+    Args:
+        config: of the network.
+        pretrained: its weights before any fine-tuning.
+        prompts: what the first generations continue; their number is M, which the chain must draw.
+        validation: real blocks that choose the best epoch.
+        decode: how prompts are continued, by exactly as many tokens as a block has.
+        tuning: how a fit is done.
+        prompts_from: "original", the given prompts in every generation (the paper), or "previous", the blocks just
+            trained on (the published code).
+        prompt_batch: prompts continued at a time.
+
+    Returns:
+        A model over int32 blocks. Its fit reports `loss`, nats a token, mean over the last epoch, and
+        `validation_loss`, of the weights that were kept.
+
+    Raises:
+        ValueError: an option out of range, or fewer prompts than a minibatch.
+    """
+    check_choice("start", tuning.start, ("pretrained", "generation-0", "previous"))
+    check_choice("prompts_from", prompts_from, ("original", "previous"))
+    check_count("prompt_batch", prompt_batch)
+    first_prompts = jnp.asarray(prompts, jnp.int32)
+    fit = _fine_tuning(
+        config, jnp.asarray(validation, jnp.int32), first_prompts.shape[0], tuning, prompts_from
+    )
+
+    def init(key: Key, real: Samples) -> LanguageParams:
+        if real.x.ndim != 2 or not jnp.issubdtype(real.x.dtype, jnp.integer):
+            raise ValueError(
+                f"a language model needs blocks of tokens, integers [num_blocks, length], got {real.x.dtype} of shape "
+                f"{real.x.shape}; see to_blocks."
+            )
+        return LanguageParams(pretrained, pretrained, first_prompts, jnp.asarray(0))
+
+    return Model(init, fit, _continuation(config, decode, first_prompts.shape[0], prompt_batch))
+
+
+class _Fit(NamedTuple):
+    """A fine-tuning under way."""
+
+    key: Key
+    params: LanguageParams
+    data: Samples
+    weights: Params
+    opt_state: PyTree
+    order: Int[Array, "num_steps batch"]
+    best: Params
+    best_loss: Float[Array, ""]
+    loss: Float[Array, ""]
+
+
+def _fine_tuning(
+    config: OPTConfig, validation: Array, num_rows: int, tuning: FineTuning, prompts_from: str
+) -> Pieces:
+    """Return `fit`, in pieces of some optimiser steps each."""
+    check_count("num_epochs", tuning.num_epochs), check_count("batch_size", tuning.batch_size)
+    check_positive("learning_rate", tuning.learning_rate)
+    steps_per_epoch = num_rows // tuning.batch_size
+    per_piece, rest = divmod(steps_per_epoch, tuning.pieces_per_epoch)
+    if steps_per_epoch < 1 or rest:
+        raise ValueError(
+            f"{num_rows} prompts make {steps_per_epoch} minibatches of {tuning.batch_size}, which must be at least one "
+            f"and divide into {tuning.pieces_per_epoch} piece(s); change `batch_size`."
+        )
+    rate = cosine_by_epoch(tuning.learning_rate, tuning.end_rate, steps_per_epoch, tuning.num_epochs)
+    optimizer, loss = adamw(rate, tuning.weight_decay), language_loss(config)
+    everywhere = jnp.ones((tuning.batch_size, validation.shape[1]), bool)
+
+    def start(key: Key, params: LanguageParams, data: Samples) -> _Fit:
+        weights = params.weights if tuning.start == "previous" else params.base
+        keys = jax.random.split(key, tuning.num_epochs)
+        orders = jax.vmap(lambda k: _pass(k, data.weight, num_rows))(keys)
+        orders = orders[:, : steps_per_epoch * tuning.batch_size].reshape(-1, tuning.batch_size)
+        worst = jnp.asarray(jnp.inf, jnp.float32)
+        return _Fit(key, params, data, weights, optimizer.init(weights), orders, weights, worst, worst)
+
+    def advance(index: Array, carry: _Fit) -> _Fit:
+        def step(carry_step: tuple, number: Array) -> tuple[tuple, Array]:
+            weights, opt_state = carry_step
+            rows = carry.data.x[carry.order[number]]
+            texts = Texts(rows, everywhere, jnp.ones(tuning.batch_size))
+            key = jax.random.fold_in(carry.key, number)
+            grads, told = jax.grad(loss, argnums=1, has_aux=True)(key, weights, texts)
+            updates, opt_state = optimizer.update(grads, opt_state, weights)
+            return (jax.tree.map(jnp.add, weights, updates), opt_state), told["loss"]
+
+        numbers = index * per_piece + jnp.arange(per_piece)
+        (weights, opt_state), losses = jax.lax.scan(step, (carry.weights, carry.opt_state), numbers)
+        carry = carry._replace(weights=weights, opt_state=opt_state, loss=jnp.mean(losses))
+        if tuning.pieces_per_epoch == 1:  # under vmap both branches of a condition would be computed
+            return judge(carry)
+        return jax.lax.cond((index + 1) % tuning.pieces_per_epoch == 0, judge, lambda c: c, carry)
+
+    def judge(carry: _Fit) -> _Fit:
+        """Keep the weights if they are the best so far, or whatever they are."""
+        now = -jnp.mean(token_log_probs(config, carry.weights, validation))
+        better = (now < carry.best_loss) if tuning.keep_best else jnp.asarray(True)
+        # a loss of NaN is never better: the last finite weights stay
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), carry.weights, carry.best)
+        return carry._replace(best=best, best_loss=jnp.where(better, now, carry.best_loss))
+
+    def finish(carry: _Fit) -> tuple[LanguageParams, dict[str, Array]]:
+        before, prompts = carry.params, carry.params.prompts
+        base = before.base
+        if tuning.start == "generation-0":
+            is_first = before.num_fits == 0
+            base = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), carry.best, base)
+        if prompts_from == "previous":
+            prompts = carry.data.x[_spread(carry.data.weight, num_rows, 0.5)]
+        after = LanguageParams(carry.best, base, prompts, before.num_fits + 1)
+        return after, {"loss": carry.loss, "validation_loss": carry.best_loss}
+
+    # compiled here: the host driver calls each piece from Python
+    return Pieces(
+        jax.jit(start), jax.jit(advance), jax.jit(finish), tuning.num_epochs * tuning.pieces_per_epoch
+    )
+
+
+class _Writing(NamedTuple):
+    """Continuations under way."""
+
+    key: Key
+    params: LanguageParams
+    tokens: Int[Array, "num_prompts length"]
+
+
+def _continuation(config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int) -> Pieces:
+    """Return `sample`, a batch of prompts a piece."""
+    size = min(prompt_batch, num_prompts)
+    num_pieces = -(-num_prompts // size)
+
+    def start(key: Key, params: LanguageParams, num_samples: int) -> _Writing:
+        if num_samples != num_prompts:
+            raise ValueError(
+                f"each of the {num_prompts} prompts is continued once, so `num_samples` must be {num_prompts}, got "
+                f"{num_samples}."
+            )
+        return _Writing(key, params, jnp.zeros_like(params.prompts))
+
+    def advance(index: Array, carry: _Writing) -> _Writing:
+        # the last batch overlaps the one before it where the number does not divide
+        first = jnp.minimum(index * size, num_prompts - size)
+        prompts = jax.lax.dynamic_slice_in_dim(carry.params.prompts, first, size)
+        new = decode(jax.random.fold_in(carry.key, index), config, carry.params.weights, prompts)
+        if new.shape != prompts.shape:
+            raise ValueError(
+                f"a block has {prompts.shape[1]} tokens and `decode` writes {new.shape[1]}; set the rules' "
+                "max_new_tokens to the length of a block."
+            )
+        return carry._replace(tokens=jax.lax.dynamic_update_slice_in_dim(carry.tokens, new, first, axis=0))
+
+    def finish(carry: _Writing) -> Samples:
+        return Samples(carry.tokens, jnp.ones(num_prompts))
+
+    return Pieces(start, jax.jit(advance), finish, num_pieces)
+
+
+def _spread(weight: Float[Array, " rows"], num: int, offset: ArrayLike) -> Int[Array, " num"]:
+    """Return `num` rows, each as often as its share of the weight says, to within one."""
+    edges = jnp.cumsum(weight) / jnp.sum(weight) * num
+    places = jnp.searchsorted(edges, jnp.arange(num) + offset, side="right")
+    last = jnp.max(jnp.where(weight > 0, jnp.arange(weight.shape[0]), 0))
+    return jnp.minimum(places, last)
+
+
+def _pass(key: Key, weight: Float[Array, " rows"], num: int) -> Int[Array, " num"]:
+    """Return the rows of one epoch in random order: for equal weights each once."""
+    key_offset, key_order = jax.random.split(key)
+    offset = jax.random.uniform(
+        key_offset, (), minval=0.01, maxval=0.99
+    )  # clear of the edges and their rounding
+    return jax.random.permutation(key_order, _spread(weight, num, offset))
