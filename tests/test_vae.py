@@ -1,5 +1,6 @@
 """The variational autoencoder against its formulas in plain NumPy, and its switches."""
 
+import re
 from functools import lru_cache
 
 import jax
@@ -312,3 +313,32 @@ def test_options_out_of_range_are_refused(options, words):
 def test_rows_of_another_length_are_refused():
     with pytest.raises(ValueError, match=r"needs rows of 16 pixels, got \(25,\); set `num_pixels`"):
         build_chain(_model(), replace(), as_samples(jnp.zeros((5, 25))), num_samples=10)
+
+
+# --- the published net on a CPU
+
+
+def _conv_fits(batch_size, part_size, monkeypatch):
+    """Two chains' fits of one step of the published net, taken abreast, and their arguments."""
+    monkeypatch.setattr(module, "_CONV_PART", part_size)
+    model = module.conv_vae(num_steps=1, batch_size=batch_size, synthetic="fixed")
+    data = as_samples(jax.random.uniform(KEY, (10, 784)))
+    return jax.jit(jax.vmap(lambda key: model.fit(key, model.init(key, data), data))), jax.random.split(KEY)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="accelerators take minibatches whole")
+@pytest.mark.parametrize("batch_size, part_size, held", [(4, 2, 2), (3, 2, 3)])
+def test_convolutions_meet_a_part_of_one_chain_s_minibatch(batch_size, part_size, held, monkeypatch):
+    """Larger arrays would not stay in the cache; a minibatch that cannot be cut is taken whole."""
+    fits, keys = _conv_fits(batch_size, part_size, monkeypatch)
+    text = fits.lower(keys).as_text()
+    assert set(re.findall(r"tensor<([\dx]*)x7x7x1024xf32>", text)) == {str(held)}
+
+
+def test_parts_change_rounding_and_noise_alone(monkeypatch):
+    """One Adam step of 1e-3 moves every weight by as much, whatever the noise: the nets stay within two steps."""
+    (whole, told), (parts, told_parts) = (
+        fits(keys) for fits, keys in (_conv_fits(4, size, monkeypatch) for size in (4, 2))
+    )
+    assert _distance(whole, parts) < 2.1e-3
+    np.testing.assert_allclose(told["loss"], told_parts["loss"], rtol=0.02)  # 545 nats, 1 of them the noise's
