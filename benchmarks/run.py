@@ -1,7 +1,7 @@
 """Run the benchmarks and write RESULTS.md beside this file.
 
     make bench            all
-    make bench ARGS=gmm   some: gaussian, gmm, vae, memory
+    make bench ARGS=gmm   some: gaussian, gmm, vae, opt, opt_memory, memory
 
 A part that is not run keeps its rows from the last run. Peers come from the optional extra `peers`.
 """
@@ -23,11 +23,13 @@ from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa:
 
 HERE = Path(__file__).parent
 _UNIT = "us / chain-generation"  # of curves, where a part has no UNIT of its own
-PARTS = ("gaussian", "gmm", "vae", "memory")
+_COLUMNS = ("generations", "peak memory, MiB")  # of what is measured, where a part has no COLUMNS of its own
+PARTS = ("gaussian", "gmm", "vae", "opt", "opt_memory", "memory")
 _HEAD = """# Benchmarks
 
-Written by `make bench`. Each row times our code and its peer in the same run: medians of at least five warm runs,
-compile time apart. A ratio is the figure to look at; absolute times are the machine's.
+Written by `make bench`. Each row times our code and its peer in the same run: medians of at least five warm runs
+(three where one takes many seconds), compile time apart. A ratio is the figure to look at; absolute times are the
+machine's.
 """
 
 
@@ -50,7 +52,7 @@ def main(chosen: list[str]) -> None:
             if hasattr(module, "curves"):
                 results[name] |= {"curves": module.curves(), "unit": getattr(module, "UNIT", _UNIT)}
             if hasattr(module, "measured"):
-                results[name]["measured"] = module.measured()
+                results[name] |= {"measured": module.measured(), "columns": getattr(module, "COLUMNS", _COLUMNS)}
         store.write_text(json.dumps(results, indent=1) + "\n")
     (HERE / "RESULTS.md").write_text(page(results))
     console.print(f"written: {HERE / 'RESULTS.md'}")
@@ -67,8 +69,11 @@ def page(results: dict) -> str:
             draw(name, found["curves"], found.get("unit", _UNIT))
             parts.append(f"\n![cost against {', '.join(found['curves'])}]({name}.png)\n")
         if "measured" in found:
-            parts.append("| generations | peak memory, MiB |\n|---|---|\n")
-            parts.append("".join(f"| {length:,} | {peak} |\n" for length, peak in found["measured"]))
+            columns = found.get("columns", _COLUMNS)
+            parts.append(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n")
+            for cells in found["measured"]:
+                said = [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]
+                parts.append(f"| {' | '.join(said)} |\n")
     return "".join(parts)
 
 
