@@ -183,8 +183,8 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
     study = find_study(description["study"])
     module, config = study.load(), study.config_from(description["config"])
     dataset = read_netcdf(run.path / "trajectory.nc")
-    present = tuple(int(value) for value in np.atleast_1d(dataset["num_samples"].values))
     if isinstance(config.num_samples, tuple):  # an interrupted run may lack arms
+        present = tuple(int(value) for value in np.atleast_1d(dataset["num_samples"].values))
         config = dataclasses.replace(config, num_samples=present)
     verdicts = judge(module.evidence(config, dataset))
     run.write_json("claims.json", [verdict._asdict() for verdict in verdicts])

@@ -87,7 +87,9 @@ def test_padding_on_the_left_changes_nothing(decode):
         assert np.allclose(plain.scores, other.scores, atol=1e-4)
 
 
-@pytest.mark.parametrize("decode", [greedy, partial(sample, jax.random.key(0)), partial(beam_search, num_beams=3)])
+@pytest.mark.parametrize(
+    "decode", [greedy, partial(sample, jax.random.key(0)), partial(beam_search, num_beams=3)]
+)
 def test_a_text_ends_and_is_filled(decode):
     """A token that is said late is made the end; before `min_new_tokens` none is, after it there is only padding."""
     seen, said = 0, greedy(CONFIG, PARAMS, PROMPTS, rules=Rules(max_new_tokens=8, ends=False)).tokens

@@ -67,7 +67,7 @@ def prompts():
 
 
 def pair(name, folder, dtype):
-    """Our configuration and weights and their model, in `dtype`; the end is a token that about half of the texts say."""
+    """Our configuration and weights and their model, in `dtype`; the end is a token that about half the texts say."""
     config = replace(CONFIGS[name], dtype=dtype, eos_token=2)
     params = random_params(replace(config, dtype="float32"), scale=0.4)
     save_opt(folder, replace(config, dtype="float32"), params)
@@ -76,7 +76,11 @@ def pair(name, folder, dtype):
     tokens, mask = prompts()
     said = np.asarray(greedy(config, params, tokens, mask, Rules(24, ends=False)).tokens)
     texts = [(said == token).any(axis=1).sum() for token in range(BASE.vocab_size)]
-    return replace(config, eos_token=int(np.argmin(np.abs(np.asarray(texts) - NUM_PROMPTS / 2)))), params, model
+    return (
+        replace(config, eos_token=int(np.argmin(np.abs(np.asarray(texts) - NUM_PROMPTS / 2)))),
+        params,
+        model,
+    )
 
 
 def theirs(model, config, rules, **options):
@@ -112,7 +116,9 @@ def test_every_way_to_stop_is_the_reference_s(options, tmp_path, wide):
     config, params, model = pair("projected", tmp_path, "float64")
     tokens, mask = prompts()
     for rules in (Rules(24), Rules(24, 5, 1.2)):
-        ours = jax.jit(partial(beam_search, config, rules=rules, **options))(params, prompts=tokens, mask=mask)
+        ours = jax.jit(partial(beam_search, config, rules=rules, **options))(
+            params, prompts=tokens, mask=mask
+        )
         assert np.array_equal(ours.tokens, theirs(model, config, rules, **options))
 
 

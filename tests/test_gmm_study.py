@@ -77,7 +77,9 @@ def test_the_first_of_the_pair_is_the_chain_that_runs_alone(paired):
 
 def test_stopping_error_is_decided_in_double_precision_alone(paired):
     verdict = _verdicts(_PUBLISHED, paired)["stopping-error-M300"]
-    difference = (paired.log_l2_origin - paired.tight_log_l2_origin).isel(num_samples=0, generation=slice(1, None))
+    difference = (paired.log_l2_origin - paired.tight_log_l2_origin).isel(
+        num_samples=0, generation=slice(1, None)
+    )
     assert verdict.verdict != "not testable" and verdict.label != EXACT
     np.testing.assert_allclose(verdict.estimate, float(difference.mean()))
     single = paired.assign(log_l2_origin=paired.log_l2_origin.astype(np.float32))

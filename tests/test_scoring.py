@@ -81,9 +81,15 @@ def test_a_sliding_window_predicts_each_token_once(stride):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: block_log_loss(CONFIG, PARAMS, np.arange(3), 5), "a text of 3 tokens is shorter than one block"),
+        (
+            lambda: block_log_loss(CONFIG, PARAMS, np.arange(3), 5),
+            "a text of 3 tokens is shorter than one block",
+        ),
         (lambda: sliding_log_loss(CONFIG, PARAMS, np.arange(9), 5, 5), "`stride` must be less than `length`"),
-        (lambda: block_log_loss(CONFIG, PARAMS, np.arange(99), length=40), "longer than the model's 10 positions"),
+        (
+            lambda: block_log_loss(CONFIG, PARAMS, np.arange(99), length=40),
+            "longer than the model's 10 positions",
+        ),
         (lambda: block_log_loss(CONFIG, PARAMS, np.arange(99), length=1), "`length` must be at least 2"),
     ],
 )
@@ -110,8 +116,12 @@ def test_the_chunked_gradient_is_the_gradient(chunk, monkeypatch):
         return weighted_nll(CONFIG, hidden, embedding, targets, weight)
 
     value, gradients = jax.value_and_grad(lambda *a: 3.0 * chunked(*a), argnums=(0, 1))(hidden, embedding)
-    expected, expected_gradients = jax.value_and_grad(lambda *a: 3.0 * plain(*a), argnums=(0, 1))(hidden, embedding)
-    assert np.isclose(value, expected, rtol=1e-5) and np.isclose(chunked(hidden, embedding), expected / 3, rtol=1e-5)
+    expected, expected_gradients = jax.value_and_grad(lambda *a: 3.0 * plain(*a), argnums=(0, 1))(
+        hidden, embedding
+    )
+    assert np.isclose(value, expected, rtol=1e-5) and np.isclose(
+        chunked(hidden, embedding), expected / 3, rtol=1e-5
+    )
     for ours, reference in zip(gradients, expected_gradients):
         assert np.allclose(ours, reference, atol=2e-5)
 

@@ -61,7 +61,9 @@ for place in (replicated, fully_sharded):
 
 
 def test_eight_devices_compute_what_one_does():
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(PROGRAM)], capture_output=True, text=True, timeout=500)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)], capture_output=True, text=True, timeout=500
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "fully_sharded" in done.stdout
 

@@ -147,7 +147,7 @@ def _block_nats(config: OPTConfig, weights: dict, blocks: Array) -> Float[Array,
     return jnp.mean(_all_nats(config, weights, blocks), axis=1)
 
 
-def _all_nats(config: OPTConfig, weights: dict, blocks: Array) -> Float[Array, "blocks length-1"]:
+def _all_nats(config: OPTConfig, weights: dict, blocks: Array) -> Float[Array, "blocks places"]:
     """Return -log p of every token but the first, some blocks at a time."""
     score = lambda block: -token_log_probs(config, weights, block[None])[0]  # noqa: E731
     return jax.lax.map(score, blocks, batch_size=_BATCH)

@@ -187,8 +187,12 @@ def to_tensors(config: OPTConfig, params: Params) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the parameters are not those of this configuration.
     """
+    # half precision, as the published files have, may be written: one type for all
+    half = params["tokens"]["embedding"].dtype == jnp.float16 if "tokens" in params else False
     shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), params)
-    wanted = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), abstract_params(config))
+    wanted = jax.tree.map(
+        lambda leaf: (leaf.shape, "float16" if half else str(leaf.dtype)), abstract_params(config)
+    )
     if shapes != wanted:
         raise ValueError(
             "`params` do not fit `config`: a leaf is missing, superfluous, or of another shape or type; "

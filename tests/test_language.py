@@ -1,0 +1,210 @@
+"""The language model as a Model: what a fit reads and keeps, what is continued, and the chain's laws."""
+
+from dataclasses import replace as changed
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_opt import SMALL, equal, random_params
+
+from collapse_jax import (
+    accumulate,
+    as_samples,
+    build_chain,
+    original,
+    replace,
+    replace_part,
+    run_compiled,
+    run_host,
+)
+from collapse_jax.data import Samples
+from collapse_jax.models.language import FineTuning, _pass, by_beams, by_sampling, language
+from collapse_jax.models.text_metrics import (
+    band_log_probs,
+    diversity_metrics,
+    generated_nats,
+    log_loss_metric,
+)
+from collapse_jax.nn.decode import Rules
+from collapse_jax.nn.scoring import sequence_log_probs, token_log_probs
+
+CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
+PRETRAINED = random_params(CONFIG, scale=0.3)
+RNG = np.random.default_rng(0)
+REAL = RNG.integers(3, 9, (8, 6)).astype(np.int32)  # six of 24 tokens, so that there is something to learn
+VALIDATION = RNG.integers(3, 9, (4, 6)).astype(np.int32)
+RULES = Rules(6, 6)
+TUNING = FineTuning(num_epochs=2, batch_size=4, learning_rate=1e-2)
+
+
+def build(decode=by_sampling(RULES), tuning=TUNING, prompts=REAL, **options):  # noqa: B008
+    return language(CONFIG, PRETRAINED, prompts, VALIDATION, decode, tuning, prompt_batch=3, **options)
+
+
+def chain(regime, **options):
+    return build_chain(build(**options), regime, as_samples(jnp.asarray(REAL)), 8, diversity_metrics(24, 8))
+
+
+def written(chain, num_generations=2, seeds=1, run=run_compiled, **options):
+    """Tokens of every generation of seed 0, and the last state."""
+    segments = list(run(chain, jax.random.key(0), seeds, range(1, num_generations + 1), **options))
+    return np.concatenate([segment.records["texts"][0] for segment in segments]), segments[-1].state()
+
+
+def test_a_fit_learns_and_keeps_the_best_epoch():
+    model = build(tuning=changed_tuning(num_epochs=6))
+    data = as_samples(jnp.asarray(REAL))
+    params, info = model.fit(jax.random.key(0), model.init(jax.random.key(1), data), data)
+    before = -float(token_log_probs(CONFIG, PRETRAINED, VALIDATION).mean())
+    after = -float(token_log_probs(CONFIG, params.weights, VALIDATION).mean())
+    assert after < before - 0.15 and float(info["validation_loss"]) == pytest.approx(after, abs=1e-4)
+    # a rate far too large: the last epoch is worse than the best, which is kept
+    wild = changed_tuning(num_epochs=6, learning_rate=1.0, end_rate=1.0)
+    kept = build(tuning=wild).fit(jax.random.key(0), params, data)[1]["validation_loss"]
+    last = build(tuning=wild._replace(keep_best=False)).fit(jax.random.key(0), params, data)[1][
+        "validation_loss"
+    ]
+    assert float(kept) < float(last)
+
+
+def changed_tuning(**changes):
+    return TUNING._replace(**changes)
+
+
+def test_a_row_of_weight_0_is_never_read():
+    model, key = build(), jax.random.key(0)
+    data = Samples(jnp.asarray(REAL), jnp.asarray([1.0] * 6 + [0.0] * 2))
+    other = Samples(data.x.at[6:].set(23), data.weight)
+    start = model.init(key, data)
+    assert equal(model.fit(key, start, data)[0].weights, model.fit(key, start, other)[0].weights)
+
+
+def test_an_epoch_reads_rows_as_their_weights_say():
+    """Equal weights: each once, in another order each time. Weight 2: twice as often, over 400 epochs to 3 sigma."""
+    orders = np.asarray(
+        jax.vmap(lambda key: _pass(key, jnp.ones(10), 10))(jax.random.split(jax.random.key(0), 5))
+    )
+    assert (
+        all(sorted(order) == list(range(10)) for order in orders)
+        and len({tuple(order) for order in orders}) == 5
+    )
+    weight = jnp.asarray([2.0, 1.0, 0.0, 1.0])
+    reads = jax.vmap(lambda key: _pass(key, weight, 3))(jax.random.split(jax.random.key(1), 400))
+    share = np.bincount(np.asarray(reads).ravel(), minlength=4) / 1200
+    assert share[2] == 0 and np.allclose(share[[0, 1, 3]], [0.5, 0.25, 0.25], atol=0.03)
+
+
+@pytest.mark.parametrize("start", ["pretrained", "generation-0", "previous"])
+def test_where_fine_tuning_starts(start):
+    """With one generation more, `base` is what that name says, and another start gives other weights."""
+    model, key = build(tuning=changed_tuning(start=start)), jax.random.key(0)
+    data = as_samples(jnp.asarray(REAL))
+    first, _ = model.fit(key, model.init(key, data), data)
+    second, _ = model.fit(key, first, data)
+    expected = {"pretrained": PRETRAINED, "generation-0": first.weights}.get(start)
+    if expected is not None:
+        assert equal(second.base, expected)
+    same_as_first = equal(second.weights, first.weights)
+    assert same_as_first == (start == "pretrained")  # the same data, key and start: the same fit
+
+
+def test_prompts_are_the_originals_or_the_blocks_just_read():
+    data = as_samples(jnp.asarray(REAL[::-1].copy()))
+    for prompts_from, expected in (("original", REAL), ("previous", REAL[::-1])):
+        model = build(prompts_from=prompts_from)
+        params, _ = model.fit(jax.random.key(0), model.init(jax.random.key(0), data), data)
+        assert np.array_equal(params.prompts, expected)
+
+
+def test_continuations_are_those_of_the_prompts():
+    """Three at a time, the last batch overlapping: the same as all at once."""
+    model = build(by_beams(RULES, 2))
+    params = model.init(jax.random.key(0), as_samples(jnp.asarray(REAL)))
+    together = by_beams(RULES, 2)(jax.random.key(0), CONFIG, PRETRAINED, jnp.asarray(REAL))
+    assert np.array_equal(model.sample(jax.random.key(1), params, 8).x, together)
+
+
+def test_the_same_seed_writes_the_same_and_no_kept_data_is_setting_a():
+    """One program for each; seed 0 beside another seed is seed 0 alone, because lanes are padded to one width."""
+    a = chain(replace())
+    tokens, _ = written(a, lanes=2)
+    assert np.array_equal(tokens, written(a, seeds=2, lanes=2)[0])
+    kept = [written(chain(replace_part(original(), fraction=part)), lanes=2)[0] for part in (0.0, 0.5)]
+    assert np.array_equal(tokens, kept[0]) and not np.array_equal(tokens, kept[1])
+
+
+def test_accumulating_one_generation_is_learning_both():
+    made = chain(accumulate(1))
+    state, _ = made.init(jax.random.key(0))
+    after, _ = made.step(jax.random.key(1), state)
+    key_fit = jax.random.split(jax.random.key(1), 4)[1]
+    both = as_samples(jnp.asarray(REAL)).merge(state.synthetic)
+    expected, _ = build().fit(key_fit, state.params, both)
+    assert equal(after.params.weights, expected.weights)
+
+
+def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
+    """From the host, one and two pieces an epoch; compiled, the same tokens and a loss that is near."""
+    whole, state = written(chain(replace()), 1, run=run_host)
+    cut, state_cut = written(chain(replace(), tuning=changed_tuning(pieces_per_epoch=2)), 1, run=run_host)
+    assert np.array_equal(whole, cut) and equal(state.params.weights, state_cut.params.weights)
+    compiled, state_compiled = written(chain(replace()), 1, lanes=1)
+    assert np.array_equal(whole[0], compiled[0])
+    losses = [
+        -token_log_probs(CONFIG, jax.tree.map(lambda leaf: leaf[0], one.params.weights), VALIDATION).mean()
+        for one in (state, state_compiled)
+    ]
+    assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-2)
+
+
+def test_metrics_say_what_they_are_called():
+    model = build()
+    data = as_samples(jnp.asarray(REAL))
+    stream = RNG.integers(3, 9, 60)
+    metrics = (
+        log_loss_metric("real", CONFIG, stream, block=6), generated_nats(CONFIG),
+        band_log_probs(CONFIG, VALIDATION, REAL, num_bands=2), *diversity_metrics(24, 2),
+    )  # fmt: skip
+    state, record = build_chain(model, replace(), data, 8, metrics).init(jax.random.key(0))
+    weights, blocks = state.params.weights, np.asarray(state.synthetic.x)
+    assert np.allclose(record["generated_nats"], -sequence_log_probs(CONFIG, weights, blocks) / 5, atol=1e-4)
+    expected = -token_log_probs(CONFIG, weights, stream.reshape(10, 6)).mean()
+    assert float(record["real"][0]) == pytest.approx(float(expected), abs=1e-4)
+    assert int(record["vocabulary"]) == len(np.unique(blocks)) and record["texts"].shape == (2, 6)
+    share = np.bincount(blocks.ravel()) / blocks.size
+    assert float(record["entropy"]) == pytest.approx(
+        -np.sum(share[share > 0] * np.log(share[share > 0])), abs=1e-4
+    )
+    for order, found in zip((2, 3, 4), np.asarray(record["distinct"])):
+        grams = [tuple(row[i : i + order]) for row in blocks.tolist() for i in range(6 - order + 1)]
+        assert found == pytest.approx(len(set(grams)) / len(grams))
+    said = [[tuple(row[i : i + 4]) for i in range(3)] for row in blocks.tolist()]
+    assert float(record["repetition"]) == pytest.approx(np.mean([(3 - len(set(row))) / 2 for row in said]))
+    counts = np.bincount(REAL.ravel(), minlength=24)[VALIDATION[:, 1:]]
+    edge = np.quantile(counts, 0.5)
+    log_probs = np.asarray(token_log_probs(CONFIG, weights, VALIDATION))
+    for band, rare in zip(np.asarray(record["band_log_probs"]), (counts < edge, counts >= edge)):
+        assert band == pytest.approx(log_probs[rare].mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: build(tuning=changed_tuning(start="first")), "`start` has no choice 'first'"),
+        (lambda: build(tuning=changed_tuning(batch_size=9)), "8 prompts make 0 minibatches of 9"),
+        (lambda: build(prompts_from="mine"), "`prompts_from` has no choice"),
+        (
+            lambda: build_chain(build(), replace(), as_samples(jnp.asarray(REAL)), 5),
+            "`num_samples` must be 8, got 5",
+        ),
+        (lambda: build_chain(build(), replace(), as_samples(np.ones((8, 6))), 8), "needs blocks of tokens"),
+        (
+            lambda: chain(replace(), decode=by_beams(Rules(4, 4), 2)),
+            "a block has 6 tokens and `decode` writes 4",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
