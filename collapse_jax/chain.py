@@ -143,14 +143,15 @@ class Chain(NamedTuple):
     Attributes:
         init: key -> (state, record): model 0, fitted to the real data, and what it draws.
         step: (key, state) -> (state, record): one generation. Use each key once.
-        pieces: (key, state) -> generator of `Piece`, returning what `step` returns; for the host driver.
+        pieces: (key, state) -> generator of `Piece`, returning what `step` returns, or what `init` returns where
+            state is None; for the host driver.
         metrics: what the record holds beside the fit's info and `is_finite`.
         max_generations: how many generations the regime has room for; None means any number.
     """
 
     init: Callable[[Key], tuple[State, Record]]
     step: Callable[[Key, State], tuple[State, Record]]
-    pieces: Callable[[Key, State], Generator[Piece, None, tuple[State, Record]]]
+    pieces: Callable[[Key, State | None], Generator[Piece, None, tuple[State, Record]]]
     metrics: tuple[Metric, ...]
     max_generations: int | None
 
@@ -210,19 +211,24 @@ def build_chain(
         record["is_finite"] = _all_finite(snapshot.params)
         return record
 
-    def init(key: Key) -> tuple[State, Record]:
+    def beginning(
+        key: Key, run: Callable[..., Generator[Piece, None, Any]], record_of: Callable[..., Record]
+    ) -> Generator[Piece, None, tuple[State, Record]]:
         key_real, key_init, key_fit, key_sample, key_metrics = jax.random.split(key, 5)
         data = real if isinstance(real, Samples) else real(key_real)
-        params, info = model.fit(key_fit, model.init(key_init, data), data)
-        synthetic = model.sample(key_sample, params, size_of(0))
-        record = measure(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
+        params, info = yield from run("fit", model.fit, key_fit, model.init(key_init, data), data)
+        synthetic = yield from run("sample", model.sample, key_sample, params, size_of(0))
+        record = record_of(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
         if model.frame is not None:
             data = data.follow(model.frame(params))
         regime_state = regime.init(data, synthetic)
         return _strong(State(jnp.asarray(0), params, params, synthetic, regime_state)), record
 
     def generation(
-        key: Key, state: State, run: Callable[..., Generator[Piece, None, Any]]
+        key: Key,
+        state: State,
+        run: Callable[..., Generator[Piece, None, Any]],
+        record_of: Callable[..., Record],
     ) -> Generator[Piece, None, tuple[State, Record]]:
         key_regime, key_fit, key_sample, key_metrics = jax.random.split(key, 4)
         training, regime_state = regime.update(key_regime, state.synthetic, state.regime)
@@ -231,14 +237,21 @@ def build_chain(
             regime_state = follow_frame(regime_state, model.frame(params))
         synthetic = yield from run("sample", model.sample, key_sample, params, size_of(state.generation + 1))
         snapshot = Snapshot(state.generation + 1, params, state.origin, synthetic, training)
-        record = measure(key_metrics, snapshot, info)
+        record = record_of(key_metrics, snapshot, info)
         return _strong(State(snapshot.generation, params, state.origin, synthetic, regime_state)), record
 
-    def step(key: Key, state: State) -> tuple[State, Record]:
-        return exhaust(generation(key, state, _whole))
+    def init(key: Key) -> tuple[State, Record]:
+        return exhaust(beginning(key, _whole, measure))
 
-    def pieces(key: Key, state: State) -> Generator[Piece, None, tuple[State, Record]]:
-        return generation(key, state, _in_pieces)
+    def step(key: Key, state: State) -> tuple[State, Record]:
+        return exhaust(generation(key, state, _whole, measure))
+
+    compiled_measure = jax.jit(measure)  # from the host: else each generation would compile its metrics again
+
+    def pieces(key: Key, state: State | None) -> Generator[Piece, None, tuple[State, Record]]:
+        if state is None:
+            return beginning(key, _in_pieces, compiled_measure)
+        return generation(key, state, _in_pieces, compiled_measure)
 
     _check_carry(init, step)
     _check_schedule(model, init, num_samples)

@@ -121,22 +121,25 @@ def run_host(
     stops = check_stops(chain, stops)
     _check_key(key)
     lane_keys = [jax.random.fold_in(key, seed) for seed in range(num_seeds)]
-    starts = [jax.jit(chain.init)(jax.random.fold_in(lane_key, 0)) for lane_key in lane_keys]
+
+    def run(seed: int, generation: int, state: State | None) -> tuple[State, Record]:
+        pieces = chain.pieces(jax.random.fold_in(lane_keys[seed], generation), state)
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as finished:
+                return finished.value
+            if on_piece is not None:
+                on_piece(seed, piece)
+
+    starts = [run(seed, 0, None) for seed in range(num_seeds)]
     states = [state for state, _ in starts]
     yield _host_segment(0, 0, states, [[record] for _, record in starts])
     for start, stop in zip((0, *stops), stops):
         records: list[list[Record]] = [[] for _ in range(num_seeds)]
-        for seed, lane_key in enumerate(lane_keys):
+        for seed in range(num_seeds):
             for generation in range(start + 1, stop + 1):
-                pieces = chain.pieces(jax.random.fold_in(lane_key, generation), states[seed])
-                while True:
-                    try:
-                        piece = next(pieces)
-                    except StopIteration as finished:
-                        states[seed], record = finished.value
-                        break
-                    if on_piece is not None:
-                        on_piece(seed, piece)
+                states[seed], record = run(seed, generation, states[seed])
                 records[seed].append(record)
         yield _host_segment(start + 1, stop, states, records)
 

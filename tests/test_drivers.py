@@ -250,9 +250,9 @@ def test_pieces_give_what_the_whole_gives():
     once = [(position, NUM_PIECES, "fit") for position in range(1, NUM_PIECES + 1)]
     for seed in range(2):
         seen = [(piece.position, piece.num_pieces, piece.phase) for by, piece in done if by == seed]
-        assert seen == once * 3  # three generations; generation 0 runs whole
-    # segment by segment: generation 1 of both seeds, then generations 2 and 3
-    assert [seed for seed, _ in done] == [0] * 4 + [1] * 4 + [0] * 8 + [1] * 8
+        assert seen == once * 4  # generation 0 and three more
+    # segment by segment: generations 0 and 1 of both seeds, then generations 2 and 3
+    assert [seed for seed, _ in done] == ([0] * 4 + [1] * 4) * 2 + [0] * 8 + [1] * 8
 
 
 def test_pieces_are_at_least_one():

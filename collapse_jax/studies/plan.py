@@ -33,6 +33,7 @@ class Plan(NamedTuple):
         segment_length: generations between two looks from the host.
         lanes: width of a lane block.
         coordinates: labels of dimensions that the records bring with them.
+        on_host: run seed by seed from the host, in pieces: for models too large for several at once.
     """
 
     dim: str | None
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     segment_length: int
     lanes: int
     coordinates: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    on_host: bool = False
 
 
 class Illustration(NamedTuple):

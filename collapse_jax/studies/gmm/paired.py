@@ -45,8 +45,8 @@ def beside_tight(chain: Chain, tight: Chain) -> Chain:
         loose_state, tight_state = state.params
         return together(key, chain.step(key, loose_state), tight.step(key, tight_state))
 
-    def pieces(key: Key, state: State) -> Generator[Piece, None, Any]:
-        return step(key, state)
+    def pieces(key: Key, state: State | None) -> Generator[Piece, None, Any]:
+        return init(key) if state is None else step(key, state)
         yield  # makes this a generator; a step is not cut
 
     named = [described[name]._replace(name=TIGHT + name) for name in _COMPARED if name in described]
