@@ -25,7 +25,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-peers
-	$(VENV)/bin/python -m pytest -m parity $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto -m parity $(ARGS)
 
 bench: $(VENV)/.installed-peers
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)

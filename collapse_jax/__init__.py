@@ -40,9 +40,17 @@ _HOMES = {
     "vae": "models.vae",
     "conv_vae": "models.vae",
     "vae_metrics": "models.vae",
+    "language": "models.language",
+    "FineTuning": "models.language",
+    "by_beams": "models.language",
+    "by_sampling": "models.language",
     "two_gaussians": "datasets.synthetic",
     "single_cloud": "datasets.synthetic",
     "load_mnist": "datasets.mnist",
+    "load_addresses": "datasets.text",
+    "load_wikipedia": "datasets.text",
+    "load_text": "datasets.text",
+    "to_blocks": "datasets.text",
 }
 __all__ = sorted(_HOMES)
 
@@ -52,8 +60,10 @@ if TYPE_CHECKING:
     from collapse_jax.data import Samples, Stream, as_samples
     from collapse_jax.datasets.mnist import load_mnist
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
+    from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
     from collapse_jax.drivers import run_compiled, run_host, segment_stops
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+    from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
     from collapse_jax.regimes import (

@@ -9,6 +9,7 @@ minutes; the result is `collapse_jax/datasets/files/opt_tiny`, in float16.
 """
 
 import time
+from datetime import date
 from pathlib import Path
 
 import jax
@@ -69,6 +70,11 @@ def main(folder: Path) -> None:
     losses = -np.asarray(jax.jit(lambda tokens: token_log_probs(config, params, tokens))(held_out[:512]))
     quarters = [float(part.mean()) for part in np.array_split(losses, 4, axis=1)]
     print("held-out nats a token by quarter of the context:", np.round(quarters, 3))
+    (folder / "README.md").write_text(
+        f"An OPT of {config.num_parameters:,} weights and its byte-level vocabulary of 2,048, both made from the State "
+        f"of the Union addresses of 1850 to 1962 (public domain) by `experiments/pretrain_tiny.py` on {date.today()}. "
+        f"Held-out log-loss by quarter of the context: {', '.join(f'{part:.2f}' for part in quarters)} nats a token.\n"
+    )
 
 
 if __name__ == "__main__":
