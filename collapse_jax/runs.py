@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,12 +28,14 @@ import jax
 import numpy as np
 import xarray as xr
 
+from collapse_jax.chain import Chain
 from collapse_jax.claims import Verdict, judge
-from collapse_jax.drivers import run_compiled, segment_stops
+from collapse_jax.drivers import Segment, run_compiled, run_host, segment_stops
 from collapse_jax.errors import check_count
 from collapse_jax.results import Records, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, find_study
+from collapse_jax.types import Key
 
 _OURS = ("config.json", "trajectory.nc", "claims.json", "report.html", "figures", "records")
 _RECORDED_VERSIONS = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "xarray")
@@ -160,7 +162,7 @@ def execute(
             place = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
             label = f"{study.name} {place}" if len(plan.arms) > 1 else study.name
             on_progress(Progress(label, 0, generations, config.seeds))
-            for segment in run_compiled(arm.chain, root, config.seeds, stops, lanes=plan.lanes):
+            for segment in _segments(plan, arm.chain, root, config.seeds, stops):
                 run.append(index, segment.start, segment.stop, segment.records)
                 on_progress(Progress(label, segment.stop, generations, config.seeds))
     except KeyboardInterrupt:
@@ -171,6 +173,12 @@ def execute(
     run.finish(plan, status, time.monotonic() - begun)
     illustrate(run)
     return status == "finished"
+
+
+def _segments(plan: Plan, chain: Chain, key: Key, num_seeds: int, stops: Sequence[int]) -> Iterator[Segment]:
+    if plan.on_host:
+        return run_host(chain, key, num_seeds, stops)
+    return run_compiled(chain, key, num_seeds, stops, lanes=plan.lanes)
 
 
 def illustrate(run: RunDirectory) -> list[Verdict]:

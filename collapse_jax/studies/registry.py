@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from collapse_jax.errors import nearest
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
+from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 
 
@@ -63,6 +64,7 @@ STUDIES = {
         Study(
             "vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"
         ),
+        Study("opt", "OPT fine-tuned on what OPT wrote", OPT_PRESETS, "collapse_jax.studies.opt.study"),
     )
 }
 
@@ -76,7 +78,7 @@ def find_study(name: str) -> Study:
     >>> find_study("gmn")
     Traceback (most recent call last):
     ...
-    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae.
+    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae, opt.
     """
     if name not in STUDIES:
         raise ValueError(f"there is no study '{name}'; {nearest(name, STUDIES)}")

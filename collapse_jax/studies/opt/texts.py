@@ -1,0 +1,102 @@
+"""What the language-model study reads: a pretrained model, its tokenizer, and real text in blocks."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+import collapse_jax.datasets
+from collapse_jax.datasets.text import Corpus, load_text, load_wikipedia, load_wikitext2, to_blocks
+from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.nn.opt_weights import load_opt
+from collapse_jax.nn.tokenizer import encode, load_tokenizer
+from collapse_jax.studies.opt.config import OPTStudyConfig
+from collapse_jax.types import Params
+
+BLOCK = 64  # tokens, as published
+TINY = Path(collapse_jax.datasets.__file__).parent / "files" / "opt_tiny"
+
+
+class Texts(NamedTuple):
+    """Real text, in blocks of `BLOCK` tokens.
+
+    Attributes:
+        pool: all blocks of the training text.
+        training: the M blocks that generation 0 learns, and whose continuations are asked for.
+        validation: blocks of other documents, measured in every generation.
+        test: blocks of yet others.
+        bytes_per_token: of the validation text.
+    """
+
+    pool: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    bytes_per_token: float
+
+
+@lru_cache(maxsize=2)
+def load_model(source: str | None) -> tuple[OPTConfig, Params, Tokenizer]:
+    """Return a model and its tokenizer.
+
+    Raises:
+        FileNotFoundError: no such folder or hub id.
+        ValueError: a damaged file, or a vocabulary that is not the model's.
+    """
+    place = TINY if source is None else source
+    tokenizer = load_tokenizer(place)
+    config, params = load_opt(place)
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        raise ValueError(
+            f"the tokenizer of '{place}' has {tokenizer.get_vocab_size()} tokens, its model {config.vocab_size}; "
+            "use the tokenizer that the model was trained with."
+        )
+    return config, params, tokenizer
+
+
+def load_texts(config: OPTStudyConfig) -> Texts:
+    """Return the real text of a configuration.
+
+    Raises:
+        ValueError: the text cannot be read, or has fewer blocks than asked for.
+    """
+    _, _, tokenizer = load_model(config.model)
+    corpus = _corpus(config.text)
+    pool, validation, test = (to_blocks(encode(tokenizer, lines), BLOCK) for lines in corpus)
+    if config.num_samples > len(pool):
+        raise ValueError(
+            f"`num_samples` is {config.num_samples}, but the training text has {len(pool)} blocks of {BLOCK} tokens; "
+            "lower it, or give more text."
+        )
+    num_bytes = sum(len(line.encode()) + 1 for line in corpus.validation)
+    return Texts(
+        pool,
+        _spread(pool, config.num_samples),
+        _first(validation, config.num_evaluated),
+        _first(test, config.num_evaluated),
+        num_bytes / (len(validation) * BLOCK),
+    )
+
+
+def _corpus(text: str | None) -> Corpus:
+    if text is None:
+        return load_wikipedia()
+    folder = Path(text).expanduser()
+    is_wikitext = any((folder / f"wiki.train.{ending}").is_file() for ending in ("raw", "tokens"))
+    return load_wikitext2(folder) if is_wikitext else load_text(folder)
+
+
+def _spread(blocks: np.ndarray, num: int) -> np.ndarray:
+    """Return `num` blocks, evenly over the whole text; all for 0."""
+    return blocks[np.linspace(0, len(blocks) - 1, num).round().astype(int)] if num else blocks
+
+
+def _first(blocks: np.ndarray, num: int) -> np.ndarray:
+    """Return `num` evenly spread runs of neighbouring blocks; all for 0 or if there are fewer."""
+    if not num or num >= len(blocks):
+        return blocks
+    run = 4  # neighbours, so that a long block is a passage of the text
+    starts = np.linspace(0, len(blocks) - run, max(num // run, 1)).astype(int)
+    return blocks[(starts[:, None] + np.arange(run)).ravel()]
