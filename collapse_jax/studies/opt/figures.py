@@ -120,7 +120,7 @@ def _texts(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
     names = list(dataset["arm"].values)
     last = dataset.sizes["generation"] - 1
     shown = sorted({0, 1, last // 2, last})
-    figure, axes = new_figure(len(names), len(shown), width=2.6 * len(shown), height=2.5 * len(names))
+    figure, axes = new_figure(len(names), len(shown), width=2.6 * len(shown), height=1.7 * len(names))
     for row, name in zip(axes, names):
         for panel, generation in zip(row, shown):
             tokens = dataset["texts"].sel(arm=name, generation=generation).isel(seed=0).values
