@@ -1,5 +1,6 @@
 """Settings of every test: four CPU devices, one hypothesis profile, and fixtures that change a global setting."""
 
+import gc
 import os
 
 import jaxtyping
@@ -18,6 +19,14 @@ jax.config.update("jax_num_cpu_devices", 4)  # before any backend is used: lanes
 
 settings.register_profile("laws", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("laws")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_one_file():
+    """Drop a file's compiled programs after it: each holds memory maps, and a process may have only 65,530 of them."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

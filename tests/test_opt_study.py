@@ -129,7 +129,7 @@ def test_the_paper_preset_with_its_text_is_the_published_protocol():
         ({"num_samples": 16, "batch_size": 8, "settings": ("C",)}, "`settings` has no choice 'C'"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_anything_is_written(changes, sentence):
+def test_what_cannot_be_run_is_refused_before_anything_is_written(unchecked, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         build(replace(OPTStudyConfig(num_evaluated=16), **changes))
 
