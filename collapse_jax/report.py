@@ -45,6 +45,7 @@ def _view(run: RunDirectory) -> dict[str, Any]:
         **description,
         "title": find_study(description["study"]).title,
         "claims": claims,
+        "remarks": description.get("remarks", ()),
         "tally": {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in _MARKS},
         "figures": figures,
         "seconds": description.get("seconds", math.nan),

@@ -146,12 +146,14 @@ def execute(
     check_free(path, overwrite=overwrite)
     for name in ("generations", "seeds", "lanes"):
         check_count(name, getattr(config, name))
-    plan = study.load().build(config)
+    module = study.load()
+    plan = module.build(config)
     description = {
         "study": study.name,
         "preset": preset,
         "command": command,
         "config": dataclasses.asdict(config),
+        "remarks": module.remarks(config) if hasattr(module, "remarks") else (),
     }
     run = RunDirectory.create(path, description, overwrite=overwrite)
     root, begun, status = jax.random.key(config.seed), time.monotonic(), "finished"

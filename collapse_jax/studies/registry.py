@@ -1,7 +1,8 @@
 """The studies by name, without importing JAX: configurations, presets, and where the work is done.
 
 A study module offers `build(config) -> Plan`, `figures(config, dataset) -> list[Illustration]` and
-`evidence(config, dataset) -> list[Evidence]`. Called by `cli` and `runs`.
+`evidence(config, dataset) -> list[Evidence]`, and may offer `remarks(config) -> tuple[str, ...]`, what a reader of the
+report must know. Called by `cli` and `runs`.
 """
 
 import dataclasses
