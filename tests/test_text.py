@@ -1,5 +1,7 @@
 """Real text: split by document, cut into blocks, and refused in a sentence."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,24 @@ def test_a_text_of_one_s_own(tmp_path):
     for name in "abc":
         (folder / f"{name}.txt").write_text(f"{name}\n")
     assert load_text(folder) == (["c"], ["a"], ["b"])
+
+
+def test_wikitext_out_of_reach_names_the_files_to_bring(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(ValueError, match=r"ConnectionError\); put wiki.train.raw, .* into a folder"):
+        load_wikitext2()
+
+
+def test_wikitext_from_the_hub_is_unpacked_once_fetched(monkeypatch, tmp_path):
+    archive = tmp_path / "wikitext-2-raw-v1.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for part in ("train", "valid", "test"):
+            packed.writestr(f"wikitext-2-raw/wiki.{part}.raw", f" = {part} = \n\n text \n")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(archive))
+    assert load_wikitext2().test == [" = test = ", " text "]
 
 
 def test_wikitext_keeps_its_own_parts(tmp_path):

@@ -6,6 +6,7 @@ only: a text can be checked before JAX starts. Called by the language-model stud
 """
 
 import lzma
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 from collapse_jax.errors import check_count
 
 _EMBEDDED = Path(__file__).parent / "files"
+_WIKITEXT2 = ("ggml-org/ci", "wikitext-2-raw-v1.zip")  # on the hub
 _EVERY = 6  # of six documents one validates and one tests
 
 
@@ -50,16 +52,17 @@ def load_wikipedia() -> Corpus:
     return split_documents(_embedded("wikipedia_sample.txt.xz"))
 
 
-def load_wikitext2(folder: str | Path) -> Corpus:
+def load_wikitext2(folder: str | Path | None = None) -> Corpus:
     """Return wikitext-2 (raw) as published: its own three parts.
 
     Args:
-        folder: holds wiki.train.raw, wiki.valid.raw and wiki.test.raw, or the same names ending in .tokens.
+        folder: holds wiki.train.raw, wiki.valid.raw and wiki.test.raw, or the same names ending in .tokens; default
+            fetched from the hub and kept.
 
     Raises:
-        ValueError: a file is missing, empty or not UTF-8.
+        ValueError: a file is missing, empty or not UTF-8, or the hub is out of reach.
     """
-    home = _folder(folder)
+    home = _fetch_wikitext2() if folder is None else _folder(folder)
     parts = []
     for part in ("train", "valid", "test"):
         found = [path for ending in ("raw", "tokens") if (path := home / f"wiki.{part}.{ending}").is_file()]
@@ -162,6 +165,25 @@ def to_blocks(lines_of_tokens: Iterable[Sequence[int]], length: int) -> np.ndarr
             f"a text of {len(stream)} tokens is shorter than one block of {length}; give more text, or shorter blocks."
         )
     return stream[: num_blocks * length].reshape(num_blocks, length)
+
+
+def _fetch_wikitext2() -> Path:
+    """Return the folder of wikitext-2, unpacked beside the hub's archive."""
+    import huggingface_hub  # slow to import, and local text needs none of it
+
+    try:
+        archive = Path(huggingface_hub.hf_hub_download(*_WIKITEXT2, repo_type="dataset"))
+        home = archive.with_suffix("")
+        with zipfile.ZipFile(archive) as packed:
+            for part in ("train", "valid", "test"):
+                home.mkdir(exist_ok=True)
+                (home / f"wiki.{part}.raw").write_bytes(packed.read(f"wikitext-2-raw/wiki.{part}.raw"))
+    except Exception as error:  # many kinds: no network, a proxy's refusal, a damaged archive
+        raise ValueError(
+            f"wikitext-2 could not be fetched from the hub ({type(error).__name__}); put wiki.train.raw, "
+            "wiki.valid.raw and wiki.test.raw into a folder and give its path, for example --text ./wikitext-2-raw."
+        ) from error
+    return home
 
 
 def _embedded(name: str) -> list[list[str]]:
