@@ -18,15 +18,18 @@ from collapse_jax import (
     run_compiled,
     run_host,
 )
+from collapse_jax.chain import Snapshot
 from collapse_jax.data import Samples
-from collapse_jax.models.language import FineTuning, _pass, by_beams, by_sampling, language
+from collapse_jax.models.language import FineTuning, LanguageParams, _pass, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
     band_log_probs,
+    divergences,
     diversity_metrics,
     generated_nats,
     log_loss_metric,
 )
 from collapse_jax.nn.decode import Rules
+from collapse_jax.nn.opt import hidden_states, logits
 from collapse_jax.nn.scoring import sequence_log_probs, token_log_probs
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
@@ -134,6 +137,24 @@ def test_the_same_seed_writes_the_same_and_no_kept_data_is_setting_a():
     assert np.array_equal(tokens, kept[0]) and not np.array_equal(tokens, kept[1])
 
 
+def test_whole_minibatches_may_be_real():
+    """With share 1 a chain trains on the first prompts alone, from the second fit on: what it wrote changes nothing."""
+    real = changed_tuning(real_batches=1.0)
+    model = build(tuning=real)
+    start = model.init(jax.random.key(1), as_samples(jnp.asarray(REAL)))
+    noise = as_samples(jnp.asarray(RNG.integers(10, 20, REAL.shape).astype(np.int32)))
+
+    def fitted(data, num_fits):
+        params = start._replace(num_fits=jnp.asarray(num_fits))
+        return model.fit(jax.random.key(0), params, data)[0].weights
+
+    learnt = as_samples(jnp.asarray(REAL))
+    assert not equal(fitted(learnt, 0), fitted(noise, 0))
+    assert equal(fitted(learnt, 1), fitted(noise, 1))
+    with pytest.raises(ValueError, match="`real_batches` must"):
+        build(tuning=changed_tuning(real_batches=1.5))
+
+
 def test_accumulating_one_generation_is_learning_both():
     made = chain(accumulate(1))
     state, _ = made.init(jax.random.key(0))
@@ -156,6 +177,27 @@ def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
         for one in (state, state_compiled)
     ]
     assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-2)
+
+
+def test_divergence_is_zero_at_the_truth_and_what_a_sum_over_tokens_says():
+    """By hand: softmax of both models' logits at every place; tolerance of float32 sums."""
+    other = random_params(CONFIG, scale=0.5)
+    blocks = jnp.asarray(VALIDATION)
+    snapshot = Snapshot(
+        jnp.asarray(0), LanguageParams(other, other, blocks, jnp.asarray(1)), None, as_samples(blocks), None
+    )
+    metric = divergences(CONFIG, PRETRAINED, VALIDATION)
+    log_p, log_q = (
+        jax.nn.log_softmax(logits(CONFIG, weights, hidden_states(CONFIG, weights, blocks)))
+        for weights in (PRETRAINED, other)
+    )
+    expected = [float(jnp.sum(jnp.exp(a) * (a - b), -1).mean()) for a, b in ((log_p, log_q), (log_q, log_p))]
+    assert (
+        np.allclose(metric.function(jax.random.key(0), snapshot), expected, rtol=1e-4)
+        and min(expected) > 0.01
+    )
+    same = snapshot._replace(params=snapshot.params._replace(weights=PRETRAINED))
+    assert np.allclose(metric.function(jax.random.key(0), same), 0, atol=1e-6)
 
 
 def test_metrics_say_what_they_are_called():

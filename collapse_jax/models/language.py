@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 
 from collapse_jax.chain import Model, Pieces
 from collapse_jax.data import Samples
-from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.errors import check_choice, check_count, check_fraction, check_positive
 from collapse_jax.nn.beams import beam_search
 from collapse_jax.nn.decode import Rules, sample
 from collapse_jax.nn.opt_config import OPTConfig
@@ -55,6 +55,8 @@ class FineTuning(NamedTuple):
         end_rate: where the cosine ends.
         weight_decay: AdamW's.
         start: of fine-tuning: "pretrained" weights, "generation-0" for all later generations, or "previous".
+        real_batches: share of minibatches that hold original blocks, the first prompts, from the second fit on
+            (the published code's way of keeping data; the published text's is `replace_part(original(), ...)`).
         keep_best: of the weights after each epoch, those of least loss on `validation`.
         pieces_per_epoch: at how many places within an epoch the host driver may stop.
     """
@@ -65,6 +67,7 @@ class FineTuning(NamedTuple):
     end_rate: float = 1e-6
     weight_decay: float = 0.01
     start: str = "generation-0"
+    real_batches: float = 0.0
     keep_best: bool = True
     pieces_per_epoch: int = 1
 
@@ -123,11 +126,10 @@ def language(
     """
     check_choice("start", tuning.start, ("pretrained", "generation-0", "previous"))
     check_choice("prompts_from", prompts_from, ("original", "previous"))
+    check_fraction("real_batches", tuning.real_batches)
     check_count("prompt_batch", prompt_batch)
     first_prompts = jnp.asarray(prompts, jnp.int32)
-    fit = _fine_tuning(
-        config, jnp.asarray(validation, jnp.int32), first_prompts.shape[0], tuning, prompts_from
-    )
+    fit = _fine_tuning(config, jnp.asarray(validation, jnp.int32), first_prompts, tuning, prompts_from)
 
     def init(key: Key, real: Samples) -> LanguageParams:
         if real.x.ndim != 2 or not jnp.issubdtype(real.x.dtype, jnp.integer):
@@ -155,9 +157,10 @@ class _Fit(NamedTuple):
 
 
 def _fine_tuning(
-    config: OPTConfig, validation: Array, num_rows: int, tuning: FineTuning, prompts_from: str
+    config: OPTConfig, validation: Array, original: Array, tuning: FineTuning, prompts_from: str
 ) -> Pieces:
     """Return `fit`, in pieces of some optimiser steps each."""
+    num_rows = original.shape[0]
     check_count("num_epochs", tuning.num_epochs), check_count("batch_size", tuning.batch_size)
     check_positive("learning_rate", tuning.learning_rate)
     steps_per_epoch = num_rows // tuning.batch_size
@@ -183,9 +186,13 @@ def _fine_tuning(
         def step(carry_step: tuple, number: Array) -> tuple[tuple, Array]:
             weights, opt_state = carry_step
             rows = carry.data.x[carry.order[number]]
+            key_loss, key_kept, key_rows = jax.random.split(jax.random.fold_in(carry.key, number), 3)
+            if tuning.real_batches:
+                real = original[jax.random.choice(key_rows, num_rows, (tuning.batch_size,), replace=False)]
+                is_real = jax.random.uniform(key_kept) < tuning.real_batches
+                rows = jnp.where(is_real & (carry.params.num_fits > 0), real, rows)
             texts = Texts(rows, everywhere, jnp.ones(tuning.batch_size))
-            key = jax.random.fold_in(carry.key, number)
-            grads, told = jax.grad(loss, argnums=1, has_aux=True)(key, weights, texts)
+            grads, told = jax.grad(loss, argnums=1, has_aux=True)(key_loss, weights, texts)
             updates, opt_state = optimizer.update(grads, opt_state, weights)
             return (jax.tree.map(jnp.add, weights, updates), opt_state), told["loss"]
 

@@ -11,10 +11,12 @@ from jaxtyping import Float, Int
 
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.errors import check_count
+from collapse_jax.nn.opt import hidden_states, logits
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.scoring import block_log_loss, sliding_log_loss, token_log_probs
-from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.types import Array, ArrayLike, Key, Params
 
+DIRECTIONS = ("from the truth", "of what was written")
 PROTOCOLS = ("blocks of 64", "long blocks", "sliding window")
 _BATCH = 64  # blocks scored at a time
 
@@ -57,6 +59,37 @@ def generated_nats(config: OPTConfig) -> Metric:
         return _block_nats(config, snapshot.origin.weights, snapshot.synthetic.x)
 
     return Metric("generated_nats", ("text",), "nats a token", measure)
+
+
+def divergences(config: OPTConfig, truth: Params, held_out: Int[ArrayLike, "num_blocks length"]) -> Metric:
+    """Return the metric `divergence` from a model that is the truth, nats a token, over all next tokens exactly.
+
+    Its two directions: KL(truth || model g) on text of the truth, and KL(model g || truth) on what model g wrote.
+
+    Args:
+        config: of both models.
+        truth: weights of the true one.
+        held_out: text that it wrote.
+    """
+    blocks = jnp.asarray(held_out)
+
+    def log_p(weights: Params, block: Array) -> Array:
+        hidden = hidden_states(config, weights, block[None])
+        return jax.nn.log_softmax(logits(config, weights, hidden)[0])
+
+    def divergence(one: Params, other: Params, texts: Array) -> Array:
+        def of_block(block: Array) -> Array:
+            log_one = log_p(one, block)
+            return jnp.mean(jnp.sum(jnp.exp(log_one) * (log_one - log_p(other, block)), axis=-1))
+
+        return jnp.mean(jax.lax.map(of_block, texts, batch_size=_BATCH))
+
+    def measure(key: Key, snapshot: Snapshot) -> Array:
+        weights = snapshot.params.weights
+        own = divergence(weights, truth, snapshot.synthetic.x)
+        return jnp.stack([divergence(truth, weights, blocks), own])
+
+    return Metric("divergence", ("direction",), "nats a token", measure)
 
 
 def band_log_probs(
