@@ -32,6 +32,7 @@ _STYLE: Any = {
 
 __all__ = [
     "COLOURS",
+    "Axes",
     "Figure",
     "Film",
     "band",
@@ -76,7 +77,9 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Path:
     return folder / f"{name}.png"
 
 
-def band(axes: Axes, values: xr.DataArray, label: str, colour: str, share: float = 0.9) -> None:
+def band(
+    axes: Axes, values: xr.DataArray, label: str, colour: str, share: float = 0.9, line: str = "-"
+) -> None:
     """Draw the median over seeds as a line and the central `share` of seeds as a band.
 
     Args:
@@ -85,6 +88,7 @@ def band(axes: Axes, values: xr.DataArray, label: str, colour: str, share: float
         label: for the legend.
         colour: line and band.
         share: of seeds inside the band.
+        line: the line's style.
     """
     data = values.transpose("seed", "generation").values.astype(float)
     data = np.where(np.isfinite(data), data, np.nan)
@@ -93,7 +97,7 @@ def band(axes: Axes, values: xr.DataArray, label: str, colour: str, share: float
     low, middle, high = np.nanquantile(data[:, drawn], [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(generation, middle, color=colour, label=label)
+    axes.plot(generation, middle, line, color=colour, label=label)
 
 
 def legend(axes: Axes, **options: Any) -> None:

@@ -9,15 +9,17 @@ import xarray as xr
 
 from collapse_jax.claims import judge
 from collapse_jax.datasets.text import load_addresses, to_blocks
+from collapse_jax.drivers import run_compiled
 from collapse_jax.nn.opt import init_opt
 from collapse_jax.nn.opt_config import opt_config
 from collapse_jax.nn.opt_weights import save_opt
 from collapse_jax.nn.scoring import token_log_probs
 from collapse_jax.nn.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
 from collapse_jax.runs import execute
+from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence, growth, protocol_unmet, share_below
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
-from collapse_jax.studies.opt.study import build, conditions
+from collapse_jax.studies.opt.study import build, remarks
 from collapse_jax.studies.opt.texts import TINY, load_model, load_texts
 from collapse_jax.studies.registry import find_study
 
@@ -47,11 +49,22 @@ def test_text_is_split_by_article_and_spread_over_the_whole():
     assert 2.5 < texts.bytes_per_token < 3.0
 
 
-def test_arms_are_all_combinations_and_the_control():
-    config = OPTStudyConfig(epochs=(5, 10), decodings=("beams", "sample"), control=True)
-    names = [condition.name for condition in conditions(config)]
-    assert names[:4] == ["A5 beams", "B5 beams", "A10 beams", "B10 beams"]
-    assert len(names) == len(set(names)) == 9 and names[-1] == "fresh5 beams"
+def test_arms_are_named_by_setting_epochs_and_way_of_writing():
+    assert parse_arm("A5 beams") == ArmOfTexts("A", 5, "beams")
+    assert parse_arm("fresh10 sample-temperature-0.7-top-p-0.95") == ArmOfTexts(
+        "fresh", 10, "sample", temperature=0.7, top_p=0.95
+    )
+    assert parse_arm("accumulate5 sample-top-k-50-penalty-3").top_k == 50
+    for preset in PRESETS.values():
+        assert [parse_arm(name).epochs > 0 for name in preset.arms]
+
+
+@pytest.mark.parametrize("name", ["C5 beams", "A5", "A0 beams", "A5 beam", "A5 sample-top-p", "A5 beams "])
+def test_a_name_that_is_no_arm_meets_examples(name):
+    with pytest.raises(ValueError, match="'B10 beams-penalty-2'"):
+        parse_arm(name)
+    with pytest.raises(ValueError, match="beams take no option but a penalty"):
+        parse_arm("A5 beams-temperature-2")
 
 
 def record(growths, nats_of_texts, seeds=5, generations=10):
@@ -113,8 +126,12 @@ def test_shares_and_growth_of_one_arm():
 
 
 def test_the_paper_preset_with_its_text_is_the_published_protocol():
-    assert protocol_unmet(PRESETS["paper"]) == "exact protocol only: published are wikitext-2"
-    assert protocol_unmet(replace(PRESETS["paper"], text="somewhere")) == ""
+    assert protocol_unmet(PRESETS["paper"]) == ""
+    assert protocol_unmet(replace(PRESETS["paper"], text="./wikitext-2-raw")) == ""  # a folder of it
+    assert (
+        protocol_unmet(replace(PRESETS["paper"], text=None))
+        == "exact protocol only: published are wikitext-2"
+    )
     assert "batch_size = 128" in protocol_unmet(OPTStudyConfig())
 
 
@@ -123,15 +140,42 @@ def test_the_paper_preset_with_its_text_is_the_published_protocol():
     [
         ({"num_samples": 10**6}, r"the training text has \d+ blocks"),
         ({"text": "/nowhere"}, "/nowhere does not exist"),
-        ({"settings": ()}, "must each name at least one"),
+        ({"arms": ()}, "`arms` must name at least one"),
         ({"kept": 1.5}, "`kept` must lie in"),
         ({"batch_size": 999}, "minibatches of 999"),
-        ({"num_samples": 16, "batch_size": 8, "settings": ("C",)}, "`settings` has no choice 'C'"),
+        ({"arms": ("C5 beams",)}, "`arms` must hold names such as 'A5 beams'"),
+        ({"mixing": "rows"}, "`mixing` has no choice 'rows'"),
+        ({"truth": "nobody"}, "`truth` has no choice 'nobody'"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_written(unchecked, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         build(replace(OPTStudyConfig(num_evaluated=16), **changes))
+
+
+def test_readers_are_told_what_the_stand_in_is_not():
+    told = " ".join(remarks(OPTStudyConfig()))
+    assert "1.07 million weights" in told and "share one pretrained model" in told and "three ways" in told
+    assert "stand-in" not in " ".join(remarks(PRESETS["paper"]))
+    assert "teacher" in remarks(PRESETS["teacher"])[0]
+
+
+def test_a_teacher_s_text_takes_the_place_of_real_text(monkeypatch):
+    """Blocks begin where texts begin; the control stays nearer to the truth than a chain that feeds on itself."""
+    config = OPTStudyConfig(
+        truth="teacher", num_samples=16, num_evaluated=16, generations=2, batch_size=8, learning_rate=3e-3,
+        arms=("A3 sample", "fresh3 sample"),
+    )  # fmt: skip
+    few = load_texts(config)._replace(pool=load_texts(config).pool[:64])
+    monkeypatch.setattr("collapse_jax.studies.opt.study.load_texts", lambda config: few)
+    plan = build(config)
+    found = {}
+    for arm in plan.arms:
+        segments = list(run_compiled(arm.chain, jax.random.key(0), 2, (1, 2), lanes=2))
+        found[arm.value] = np.concatenate([segment.records["divergence"] for segment in segments], axis=1)
+        assert found[arm.value].shape == (2, 3, 2) and np.all(found[arm.value] > 0)
+    control, alone = found["fresh3 sample"][:, 2, 0], found["A3 sample"][:, 2, 0]
+    assert np.all(control < alone)  # by 0.05 nats and more
 
 
 def test_a_vocabulary_of_another_model_is_refused(tmp_path):
@@ -152,7 +196,7 @@ def test_the_path_of_the_paper_s_preset_with_a_model_of_its_shape(tmp_path):
     (tmp_path / "text.txt").write_text("\n\n".join("\n".join(lines[i::4]) for i in range(4)))
     study = replace(
         PRESETS["paper"], model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"), num_samples=4, generations=1,
-        seeds=1, epochs=(1,), batch_size=2, num_evaluated=4, settings=("B",), kept=0.25, num_beams=2,
+        seeds=1, arms=("B1 beams",), batch_size=2, num_evaluated=4, kept=0.25, num_beams=2,
     )  # fmt: skip
     assert build(study).on_host
     seen = []

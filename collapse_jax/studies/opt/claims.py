@@ -12,8 +12,8 @@ from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 _PAPER, _CODE = "Shumailov et al. 2024", "replication of the published code"
 _MIN_SEEDS, _LAST = 5, 9
 _PROTOCOL = (
-    "model", "num_samples", "num_beams", "prompts", "start", "keep_best", "batch_size", "learning_rate", "end_rate",
-    "weight_decay", "kept",
+    "model", "num_samples", "num_beams", "prompts", "start", "mixing", "keep_best", "batch_size", "learning_rate",
+    "end_rate", "weight_decay", "kept",
 )  # fmt: skip
 _POINTS = {  # two readings of "from 20 to 28 perplexity points"
     "by-20-to-28": ("loses 20 to 28 points of 34 (0.46 to 0.60 nats)", (0.46, 0.60)),
@@ -41,7 +41,7 @@ def protocol_unmet(config: OPTStudyConfig) -> str:
         for name in _PROTOCOL
         if getattr(config, name) != getattr(paper, name)
     ]
-    if config.text is None:
+    if config.text is None or config.truth != "text":
         differing.append("wikitext-2")
     return f"exact protocol only: published are {', '.join(differing)}" if differing else ""
 

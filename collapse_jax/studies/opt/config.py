@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Decoding = Literal["beams", "sample", "beams-penalty-2", "beams-penalty-3"]
-
 
 @dataclass(frozen=True)
 class OPTStudyConfig:
@@ -13,31 +11,26 @@ class OPTStudyConfig:
     model: str | None = None
     """Folder or hub id of an OPT; default the tiny one that ships with the package."""
     text: str | None = None
-    """A UTF-8 file, a folder of .txt files, or a folder with wikitext-2 (raw); default embedded Wikipedia articles."""
+    """A UTF-8 file, a folder of .txt files, a folder with wikitext-2 (raw), or `wikitext-2`, fetched from the hub;
+    default embedded Wikipedia articles."""
     num_samples: int = 256
     """M, blocks of text in each generation, spread over the real text; 0 takes all there are."""
     generations: int = 5
     """Generations after generation 0."""
     seeds: int = 2
     """Independent repetitions; all share the pretrained weights."""
-    settings: tuple[Literal["A", "B"], ...] = ("A", "B")
-    """A: no original data after generation 0. B: a random share of it kept in every generation."""
+    arms: tuple[str, ...] = ("A5 beams", "B5 beams")
+    """What is compared: SETTING EPOCHS METHOD. Settings: A, no original data after generation 0; B, a share kept in
+    every generation; accumulate; fresh, the control. Methods: beams, sample, with -penalty-2, -temperature-0.7,
+    -top-p-0.95, -top-k-50. Published: 'A5 beams' and 'B10 beams'."""
     kept: float = 0.1
     """Share of original data in setting B."""
-    epochs: tuple[int, ...] = (5,)
-    """Passes of a fit (published: 5 in setting A, 10 in B); an arm for each."""
-    decodings: tuple[Decoding, ...] = ("beams",)
-    """How text is generated: 5 beams (published), plain sampling, or 5 beams with repetition penalty 2 or 3."""
-    control: bool = False
-    """One more arm that is trained on fresh real text in every generation."""
+    mixing: Literal["example", "batch"] = "example"
+    """Setting B keeps single blocks, or makes whole minibatches of original blocks (published code)."""
+    truth: Literal["text", "teacher"] = "text"
+    """What is real: the text, or what model 0 of a larger run writes, to which the distance is then known exactly."""
     num_beams: int = 5
     """Width of the beam search."""
-    temperature: float = 1.0
-    """Of sampling."""
-    top_k: int = 0
-    """Sample among the k most probable tokens; 0 means all."""
-    top_p: float = 1.0
-    """Sample from the nucleus of this probability; 1 means all."""
     prompts: Literal["original", "previous"] = "original"
     """Prompts are the real blocks in every generation (paper), or the blocks just trained on (published code)."""
     start: Literal["pretrained", "generation-0", "previous"] = "generation-0"
@@ -61,16 +54,29 @@ class OPTStudyConfig:
     """Root of all randomness."""
 
 
+_TWO_BY_TWO = ("A5 beams", "B5 beams", "A10 beams", "B10 beams")
+_PENALTIES = ("A5 beams-penalty-2", "A5 beams-penalty-3")
+
 PRESETS = {
     "smoke": OPTStudyConfig(
-        num_samples=16, generations=1, epochs=(1,), batch_size=8, num_beams=2, num_evaluated=16, settings=("A",)
+        num_samples=16, generations=1, arms=("A1 beams",), batch_size=8, num_beams=2, num_evaluated=16
     ),
     "laptop": OPTStudyConfig(),
     "standard": OPTStudyConfig(
-        num_samples=512, generations=9, seeds=5, epochs=(5, 10), decodings=("beams", "sample"), control=True, lanes=5
+        num_samples=128, generations=9, seeds=5, lanes=5,
+        arms=(*_TWO_BY_TWO, "A5 sample", "B5 sample", "fresh5 beams", *_PENALTIES),
+    ),
+    "teacher": OPTStudyConfig(
+        truth="teacher", num_samples=128, generations=9, seeds=5, lanes=5,
+        arms=("A5 beams", "A5 sample", "B5 sample", "accumulate5 sample", "fresh5 sample"),
     ),
     "paper": OPTStudyConfig(
-        model="facebook/opt-125m", num_samples=0, generations=9, seeds=5, epochs=(5, 10), batch_size=128,
-        learning_rate=2e-5, num_evaluated=0, lanes=1,
+        model="facebook/opt-125m", text="wikitext-2", num_samples=0, generations=9, seeds=5,
+        arms=(*_TWO_BY_TWO, *_PENALTIES), batch_size=128, learning_rate=2e-5, num_evaluated=0, lanes=1,
+    ),
+    "published-code": OPTStudyConfig(
+        model="facebook/opt-125m", text="wikitext-2", num_samples=0, generations=9, seeds=5, prompts="previous",
+        mixing="batch", arms=("A5 beams-penalty-3", "B10 beams-penalty-3"), batch_size=128, learning_rate=2e-5,
+        num_evaluated=0, lanes=1,
     ),
 }  # fmt: skip

@@ -6,12 +6,14 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.nn.tokenizer import decode
-from collapse_jax.plots import COLOURS, band, legend, new_figure
+from collapse_jax.plots import COLOURS, Axes, Figure, band, legend, new_figure
+from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import load_model
 from collapse_jax.studies.plan import Illustration
 
 _SHOWN = (0, 1, 2, 3, 5, 9)  # the generations of the published tail figure
+_LINES = ("-", "--", ":", "-.")
 _CHARACTERS = 260  # of a sample text
 
 
@@ -19,6 +21,7 @@ def figures(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
     return [
         _loss(config, dataset),
+        *([_divergence(dataset)] if "divergence" in dataset else []),
         _tail(config, dataset),
         _words(dataset),
         _bands(dataset),
@@ -32,29 +35,65 @@ def _label(config: OPTStudyConfig, dataset: xr.Dataset) -> str:
 
 
 def _loss(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
-    figure, axes = new_figure(1, 3, width=9.6, height=3.1)
+    figure, axes = new_figure(1, 4, width=11.5, height=3.1)
     for panel, protocol in zip(axes[0], dataset["protocol"].values):
-        for name, colour in zip(dataset["arm"].values, COLOURS):
-            values = xr.ufuncs.exp(dataset["validation"].sel(arm=name, protocol=protocol))
-            band(panel, values, str(name), colour, share=1.0)
-        panel.set(title=f"perplexity, {protocol}", xlabel="generation", yscale="log")
-    zero = float(np.exp(dataset["zero_shot"].isel(arm=0, seed=0, generation=0)))
-    axes[0, 0].axhline(zero, color="#999999", linestyle="--", linewidth=0.9, label="before fine-tuning")
-    legend(axes[0, 0])
+        _draw(panel, dataset, xr.ufuncs.exp(dataset["validation"].sel(protocol=protocol)))
+        panel.set(title=f"perplexity, {protocol}", yscale="log")
+    zero = dataset["zero_shot"].isel(arm=0, seed=0, generation=0)
+    axes[0, 0].axhline(
+        float(np.exp(zero)), color="#999999", linestyle="-.", linewidth=0.9, label="before fine-tuning"
+    )
+    _draw(axes[0, 3], dataset, dataset["validation"].isel(protocol=0) / dataset["bytes_per_token"])
+    axes[0, 3].set(title="nats a byte, blocks of 64")
+    legend(axes[0, 3])
     caption = (
-        f"Perplexity on held-out real text by three protocols. A: no original data; B: {config.kept:.0%} kept; the "
-        f"number is that of epochs. {_label(config, dataset)}. All seeds share one pretrained model."
+        "Perplexity on held-out real text by three protocols, and the log-loss by bytes, which compares vocabularies. "
+        f"A: no original data; B: {config.kept:.0%} kept; the number is that of epochs. {_label(config, dataset)}. The "
+        "grey line is the pretrained model."
     )
     return Illustration("perplexity", caption, figure)
 
 
+def _divergence(dataset: xr.Dataset) -> Illustration:
+    figure, axes = new_figure(1, 2, width=7.6, height=3.1)
+    titles = ("KL(truth || model), on text of the truth", "KL(model || truth), on text of the model")
+    for panel, direction, title in zip(axes[0], dataset["direction"].values, titles):
+        _draw(panel, dataset, dataset["divergence"].sel(direction=direction))
+        panel.set(title=title, yscale="log")
+    axes[0, 0].set_ylabel("nats a token")
+    legend(axes[0, 0])
+    caption = "Distance from the teacher that is the truth, summed exactly over all next tokens."
+    return Illustration("divergence", caption, figure)
+
+
+def _draw(panel: Axes, dataset: xr.Dataset, values: xr.DataArray) -> None:
+    """Draw every arm: its colour is that of its setting and epochs, its line that of its way of writing."""
+    arms = {str(name): parse_arm(str(name)) for name in dataset["arm"].values}
+    settings = list(dict.fromkeys((arm.setting, arm.epochs) for arm in arms.values()))
+    ways = list(dict.fromkeys(arm[2:] for arm in arms.values()))
+    for name, arm in arms.items():
+        colour = COLOURS[settings.index((arm.setting, arm.epochs)) % len(COLOURS)]
+        band(panel, values.sel(arm=name), name, colour, 1.0, _LINES[ways.index(arm[2:]) % len(_LINES)])
+    panel.set_xlabel("generation")
+
+
+def _panels(names: list[str], height: float) -> tuple[Figure, list[Axes]]:
+    """Return a panel for each arm, at most four beside each other."""
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    figure, axes = new_figure(rows, columns, width=max(3.2 * columns, 4.5), height=height * rows)
+    for panel in axes.ravel()[len(names) :]:
+        panel.set_axis_off()
+    return figure, list(axes.ravel()[: len(names)])
+
+
 def _tail(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
     names = list(dataset["arm"].values)
-    figure, axes = new_figure(1, len(names), width=max(3.4 * len(names), 4.5), height=3.2)
+    figure, panels = _panels(names, 3.0)
     shown = [g for g in _SHOWN if g < dataset.sizes["generation"]]
     everything = dataset["generated_nats"].values
     edges = np.linspace(np.nanmin(everything), np.nanmax(everything), 41)
-    for panel, name in zip(axes[0], names):
+    for panel, name in zip(panels, names):
         for rank, generation in enumerate(shown):
             values = dataset["generated_nats"].sel(arm=name, generation=generation).values.ravel()
             share = np.histogram(values[np.isfinite(values)], edges)[0] / max(values.size, 1)
@@ -63,8 +102,8 @@ def _tail(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
                 share, np.exp(edges), color=(shade, 0.25, 1 - shade), label=f"generation {generation}"
             )
         panel.set(xscale="log", title=str(name), xlabel="perplexity under model 0")
-    axes[0, 0].set_ylabel("share of generated texts")
-    legend(axes[0, 0])
+    panels[0].set_ylabel("share of generated texts")
+    legend(panels[0])
     caption = (
         "Each generated text under model 0. Mass to the left is text that model 0 finds probable; a tail to the right "
         f"is text that it would hardly write. {dataset.sizes['text']} texts of each of {dataset.sizes['seed']} seeds."
@@ -81,9 +120,8 @@ def _words(dataset: xr.Dataset) -> Illustration:
         "repeated within a text": dataset["repetition"],
     }
     for panel, (title, values) in zip(axes[0], panels.items()):
-        for name, colour in zip(dataset["arm"].values, COLOURS):
-            band(panel, values.sel(arm=name), str(name), colour, share=1.0)
-        panel.set(title=title, xlabel="generation", ylim=(0, None))
+        _draw(panel, dataset, values)
+        panel.set(title=title, ylim=(0, None))
     legend(axes[0, 0])
     caption = (
         "What is written: vocabulary, entropy, share of different token triples in a generation, and the share \
@@ -94,10 +132,10 @@ of a text's quadruples that it has said before."
 
 def _bands(dataset: xr.Dataset) -> Illustration:
     names = list(dataset["arm"].values)
-    figure, axes = new_figure(1, len(names), width=max(3.2 * len(names), 4.2), height=3.0)
+    figure, panels = _panels(names, 2.9)
     change = dataset["band_log_probs"] - dataset["band_log_probs"].sel(generation=0)
     num_bands = dataset.sizes["band"]
-    for panel, name in zip(axes[0], names):
+    for panel, name in zip(panels, names):
         for index in range(num_bands):
             where = {0: ", rarest", num_bands - 1: ", commonest"}.get(index, "")
             shade = 0.75 * (1 - index / max(num_bands - 1, 1))
@@ -105,8 +143,8 @@ def _bands(dataset: xr.Dataset) -> Illustration:
             panel.plot(dataset["generation"], mean, color=str(shade), label=f"fifth {index + 1}{where}")
         panel.axhline(0, color="#999999", linewidth=0.7)
         panel.set(title=str(name), xlabel="generation")
-    axes[0, 0].set_ylabel("change of log p, nats")
-    legend(axes[0, 0])
+    panels[0].set_ylabel("change of log p, nats")
+    legend(panels[0])
     caption = (
         "Forgetting by frequency: how the log-probability of real held-out tokens has changed since generation \
 0, by how common they are in the real training text."

@@ -1,9 +1,7 @@
-"""The language-model study: build the chains, one for each setting, number of epochs and way of decoding.
+"""The language-model study: build the chains, one for each arm.
 
 Reference: Shumailov et al. (2024), the OPT-125m experiment; `--preset paper` is its protocol.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,61 +11,33 @@ from collapse_jax.data import Samples, as_samples
 from collapse_jax.errors import check_choice, check_count, check_fraction
 from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
+    DIRECTIONS,
     PROTOCOLS,
     band_log_probs,
+    divergences,
     diversity_metrics,
     generated_nats,
     log_loss_metric,
 )
 from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.scoring import block_log_loss
-from collapse_jax.regimes import fresh, original, replace, replace_part
+from collapse_jax.regimes import accumulate, fresh, original, replace, replace_part
+from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.figures import figures
+from collapse_jax.studies.opt.teacher import teach
 from collapse_jax.studies.opt.texts import BLOCK, Texts, load_model, load_texts
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key
 
-__all__ = ["build", "evidence", "figures"]
+__all__ = ["build", "evidence", "figures", "remarks"]
 
 _PROMPT_BATCH = 64
 _NUM_SHOWN = 3
 _LARGE = (
     20_000_000  # weights: from here on one seed fills a machine, and its pieces are worth stopping between
 )
-
-
-class Condition(NamedTuple):
-    """What distinguishes an arm; its name is how the results call it."""
-
-    setting: str
-    epochs: int
-    decoding: str
-
-    @property
-    def name(self) -> str:
-        """For example "A5 beams": setting A, 5 epochs, 5 beams."""
-        return f"{self.setting}{self.epochs} {self.decoding}"
-
-
-def conditions(config: OPTStudyConfig) -> tuple[Condition, ...]:
-    """Return the arms of a configuration, in order.
-
-    Raises:
-        ValueError: there is none.
-    """
-    found = tuple(
-        Condition(setting, epochs, decoding)
-        for decoding in config.decodings
-        for epochs in config.epochs
-        for setting in config.settings
-    )
-    if not found:
-        raise ValueError(
-            "`settings`, `epochs` and `decodings` must each name at least one; for example --epochs 5."
-        )
-    return (*found, Condition("fresh", config.epochs[0], config.decodings[0])) if config.control else found
 
 
 def build(config: OPTStudyConfig) -> Plan:
@@ -77,29 +47,71 @@ def build(config: OPTStudyConfig) -> Plan:
         ValueError: a field out of range, or text or a model that cannot be read.
     """
     check_fraction("kept", config.kept)
+    check_choice("mixing", config.mixing, ("example", "batch"))
+    check_choice("truth", config.truth, ("text", "teacher"))
     check_count("num_samples", config.num_samples, minimum=0)
     check_count("num_evaluated", config.num_evaluated, minimum=0)
-    texts = load_texts(config)
-    metrics = _metrics(config, texts)
-    arms = tuple(
-        Arm(condition.name, _chain(config, condition, texts, metrics)) for condition in conditions(config)
-    )
+    chosen = {name: parse_arm(name) for name in config.arms}
+    if not chosen:
+        raise ValueError("`arms` must name at least one; for example --arms 'A5 beams'.")
+    texts, metrics = _reading(config)
+    arms = tuple(Arm(name, _chain(config, arm, texts, metrics)) for name, arm in chosen.items())
     large = load_model(config.model)[0].num_parameters > _LARGE
-    return Plan("arm", arms, 1, config.lanes, {"protocol": PROTOCOLS}, on_host=large)
+    coordinates = {"protocol": PROTOCOLS, "direction": DIRECTIONS}
+    return Plan("arm", arms, 1, config.lanes, coordinates, on_host=large)
 
 
-def _chain(config: OPTStudyConfig, condition: Condition, texts: Texts, metrics: tuple[Metric, ...]) -> Chain:
+def remarks(config: OPTStudyConfig) -> tuple[str, ...]:
+    """Return what a reader of the report must know about a run."""
+    found = [
+        "All seeds share one pretrained model: intervals are conditional on it.",
+        "Setting A still meets real data in three ways: real prompts, fine-tuning from generation 0's weights, and the "
+        "choice of the best epoch by real validation text.",
+    ]
+    if config.model is None:
+        found.insert(
+            0,
+            "The tiny OPT is a stand-in: 1.07 million weights for OPT-125m's 125 million, pretrained on 1.7 million "
+            "tokens for its 180 billion, fine-tuned on "
+            f"{config.num_samples or 'all'} blocks of text for about 36,000. Signs may carry over; the size and the "
+            "speed of collapse do not.",
+        )
+    if config.truth == "teacher":
+        found.insert(
+            0, "Real is what a teacher writes: model 0 of a larger run. The distance to it is exact."
+        )
+    return tuple(found)
+
+
+def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
+    """Return the real text, or a teacher's, and what is recorded."""
     network, pretrained, _ = load_model(config.model)
-    tuning = FineTuning(
-        condition.epochs, config.batch_size, config.learning_rate, config.end_rate, config.weight_decay,
-        config.start, config.keep_best,
+    texts = load_texts(config)
+    if config.truth == "text":
+        return texts, _metrics(config, texts)
+    teacher = teach(jax.random.key(config.seed), network, pretrained, texts, _tuning(config, 5))
+    divergence = divergences(network, teacher.weights, teacher.texts.validation)
+    return teacher.texts, (*_metrics(config, teacher.texts), divergence)
+
+
+def _tuning(config: OPTStudyConfig, num_epochs: int, real_batches: float = 0.0) -> FineTuning:
+    return FineTuning(
+        num_epochs, config.batch_size, config.learning_rate, config.end_rate, config.weight_decay, config.start,
+        real_batches, config.keep_best,
     )  # fmt: skip
+
+
+def _chain(config: OPTStudyConfig, arm: ArmOfTexts, texts: Texts, metrics: tuple[Metric, ...]) -> Chain:
+    network, pretrained, _ = load_model(config.model)
+    in_batches = arm.setting == "B" and config.mixing == "batch"
     model = language(
-        network, pretrained, texts.training, texts.validation, _decode(config, condition.decoding), tuning,
+        network, pretrained, texts.training, texts.validation, _decode(config, arm),
+        _tuning(config, arm.epochs, config.kept if in_batches else 0.0),
         prompts_from=config.prompts, prompt_batch=_PROMPT_BATCH,
     )  # fmt: skip
     real = as_samples(jnp.asarray(texts.training))
-    return build_chain(model, _regime(config, condition.setting, texts), real, len(texts.training), metrics)
+    regime = replace() if in_batches else _regime(config, arm.setting, texts)
+    return build_chain(model, regime, real, len(texts.training), metrics)
 
 
 def _regime(config: OPTStudyConfig, setting: str, texts: Texts) -> Regime:
@@ -109,19 +121,18 @@ def _regime(config: OPTStudyConfig, setting: str, texts: Texts) -> Regime:
         rows = jax.random.choice(key, len(pool), (num,), replace=num > len(pool))
         return Samples(pool[rows], jnp.ones(num))
 
-    check_choice("settings", setting, ("A", "B", "fresh"))
+    kept = round(config.kept * len(texts.training))
     if setting == "fresh":
         return replace_part(fresh(blocks), fraction=1.0)
-    kept = round(config.kept * len(texts.training))
+    if setting == "accumulate":
+        return accumulate(config.generations)
     return replace_part(original(), count=kept) if setting == "B" and kept else replace()
 
 
-def _decode(config: OPTStudyConfig, decoding: str) -> Decode:
-    check_choice("decodings", decoding, ("beams", "sample", "beams-penalty-2", "beams-penalty-3"))
-    penalty = {"beams-penalty-2": 2.0, "beams-penalty-3": 3.0}.get(decoding, 1.0)
-    rules = Rules(BLOCK, BLOCK, penalty)
-    if decoding == "sample":
-        return by_sampling(rules, temperature=config.temperature, top_k=config.top_k, top_p=config.top_p)
+def _decode(config: OPTStudyConfig, arm: ArmOfTexts) -> Decode:
+    rules = Rules(BLOCK, BLOCK, arm.penalty)
+    if arm.method == "sample":
+        return by_sampling(rules, temperature=arm.temperature, top_k=arm.top_k, top_p=arm.top_p)
     return by_beams(rules, config.num_beams)
 
 
@@ -131,6 +142,7 @@ def _metrics(config: OPTStudyConfig, texts: Texts) -> tuple[Metric, ...]:
     return (
         log_loss_metric("validation", network, texts.validation.ravel(), BLOCK),
         log_loss_metric("test", network, texts.test.ravel(), BLOCK),
+        Metric("bytes_per_token", (), "bytes", lambda key, snapshot: jnp.asarray(texts.bytes_per_token)),
         Metric("zero_shot", (), "nats a token", lambda key, snapshot: zero_shot),
         generated_nats(network),
         band_log_probs(network, texts.validation, texts.pool),

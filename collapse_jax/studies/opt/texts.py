@@ -73,7 +73,7 @@ def load_texts(config: OPTStudyConfig) -> Texts:
     num_bytes = sum(len(line.encode()) + 1 for line in corpus.validation)
     return Texts(
         pool,
-        _spread(pool, config.num_samples),
+        spread(pool, config.num_samples),
         _first(validation, config.num_evaluated),
         _first(test, config.num_evaluated),
         num_bytes / (len(validation) * BLOCK),
@@ -83,12 +83,14 @@ def load_texts(config: OPTStudyConfig) -> Texts:
 def _corpus(text: str | None) -> Corpus:
     if text is None:
         return load_wikipedia()
+    if text == "wikitext-2":
+        return load_wikitext2()
     folder = Path(text).expanduser()
     is_wikitext = any((folder / f"wiki.train.{ending}").is_file() for ending in ("raw", "tokens"))
     return load_wikitext2(folder) if is_wikitext else load_text(folder)
 
 
-def _spread(blocks: np.ndarray, num: int) -> np.ndarray:
+def spread(blocks: np.ndarray, num: int) -> np.ndarray:
     """Return `num` blocks, evenly over the whole text; all for 0."""
     return blocks[np.linspace(0, len(blocks) - 1, num).round().astype(int)] if num else blocks
 
