@@ -32,12 +32,14 @@ class Model(NamedTuple):
             cold start ignores. `info` is a dict of arrays that the record reports.
         sample: (key, params, num_samples) -> data.
         frame: params -> Frame, for models that draw and fit in moving coordinates; None means data units.
+        on_host: fit and sample are Python that JAX cannot trace, params NumPy arrays; for the host driver.
     """
 
     init: Callable[[Key, Any], Params]
     fit: Callable[[Key, Params, Any], tuple[Params, dict[str, Array]]]
     sample: Callable[[Key, Params, int], Any]
     frame: Callable[[Params], Frame] | None = None
+    on_host: bool = False
 
 
 class Regime(NamedTuple):
@@ -147,6 +149,7 @@ class Chain(NamedTuple):
             state is None; for the host driver.
         metrics: what the record holds beside the fit's info and `is_finite`.
         max_generations: how many generations the regime has room for; None means any number.
+        on_host: only the host driver can run it; see `Model`.
     """
 
     init: Callable[[Key], tuple[State, Record]]
@@ -154,6 +157,7 @@ class Chain(NamedTuple):
     pieces: Callable[[Key, State | None], Generator[Piece, None, tuple[State, Record]]]
     metrics: tuple[Metric, ...]
     max_generations: int | None
+    on_host: bool = False
 
 
 def build_chain(
@@ -163,7 +167,7 @@ def build_chain(
     num_samples: Any,
     metrics: Sequence[Metric] = (),
 ) -> Chain:
-    """Return the chain of `model` under `regime`, checked by tracing two generations.
+    """Return the chain of `model` under `regime`, checked by tracing two generations, or on the host as it runs.
 
     Args:
         model: what is fitted and sampled.
@@ -194,6 +198,11 @@ def build_chain(
             f"`real` must be a data set or a function of a key, got {type(real).__name__}; use as_samples(x)."
         )
     _check_metric_names(metrics)
+    if model.on_host and num_sizes is not None:
+        raise ValueError(
+            "a model in Python takes one `num_samples`; give the largest, and the regime schedule(sizes)."
+        )
+    as_array = np.asarray if model.on_host else jnp.asarray
 
     def measure(key: Key, snapshot: Snapshot, info: dict[str, Array]) -> Record:
         if "is_finite" in info:
@@ -207,7 +216,7 @@ def build_chain(
                     f"metric '{metric.name}' has the name of a field of the fit's info; rename it."
                 )
             key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
-            record[metric.name] = jnp.asarray(metric.function(key_metric, snapshot))
+            record[metric.name] = as_array(metric.function(key_metric, snapshot))
         record["is_finite"] = _all_finite(snapshot.params)
         return record
 
@@ -221,8 +230,10 @@ def build_chain(
         record = record_of(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
         if model.frame is not None:
             data = data.follow(model.frame(params))
+        if model.on_host:
+            _check_rows(data, synthetic)
         regime_state = regime.init(data, synthetic)
-        return _strong(State(jnp.asarray(0), params, params, synthetic, regime_state)), record
+        return settle(State(jnp.asarray(0), params, params, synthetic, regime_state)), record
 
     def generation(
         key: Key,
@@ -238,7 +249,10 @@ def build_chain(
         synthetic = yield from run("sample", model.sample, key_sample, params, size_of(state.generation + 1))
         snapshot = Snapshot(state.generation + 1, params, state.origin, synthetic, training)
         record = record_of(key_metrics, snapshot, info)
-        return _strong(State(snapshot.generation, params, state.origin, synthetic, regime_state)), record
+        after = settle(State(snapshot.generation, params, state.origin, synthetic, regime_state))
+        if model.on_host:
+            _check_same(state, after)
+        return after, record
 
     def init(key: Key) -> tuple[State, Record]:
         return exhaust(beginning(key, _whole, measure))
@@ -246,16 +260,19 @@ def build_chain(
     def step(key: Key, state: State) -> tuple[State, Record]:
         return exhaust(generation(key, state, _whole, measure))
 
-    compiled_measure = jax.jit(measure)  # from the host: else each generation would compile its metrics again
+    settle = _strong_beside_params if model.on_host else _strong
+    # compiled for the host driver, too: else each generation would compile its metrics again
+    compiled_measure = measure if model.on_host else jax.jit(measure)
 
     def pieces(key: Key, state: State | None) -> Generator[Piece, None, tuple[State, Record]]:
         if state is None:
             return beginning(key, _in_pieces, compiled_measure)
         return generation(key, state, _in_pieces, compiled_measure)
 
-    _check_carry(init, step)
-    _check_schedule(model, init, num_samples)
-    return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None))
+    if not model.on_host:
+        _check_carry(init, step)
+        _check_schedule(model, init, num_samples)
+    return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None), model.on_host)
 
 
 def exhaust(generator: Generator[Any, None, Any]) -> Any:
@@ -294,9 +311,17 @@ def _strong(tree: PyTree) -> PyTree:
     return jax.tree.map(settle, tree)
 
 
+def _strong_beside_params(state: State) -> State:
+    """Return a host model's state as `_strong` does, with its params as they are: NumPy's, in their own precision."""
+    rest = _strong(state._replace(params=(), origin=()))
+    return rest._replace(params=state.params, origin=state.origin)
+
+
 def _all_finite(params: Params) -> Array:
-    floating = [a for a in jax.tree.leaves(params) if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in floating] or [jnp.asarray(True)]))
+    leaves = [a if isinstance(a, np.ndarray) else jnp.asarray(a) for a in jax.tree.leaves(params)]
+    floating = [a for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
+    finite = [(np if isinstance(a, np.ndarray) else jnp).isfinite(a).all() for a in floating]
+    return jnp.all(jnp.stack([jnp.asarray(flag) for flag in finite] or [jnp.asarray(True)]))
 
 
 def _sizes(num_samples: Any) -> tuple[Callable[[Any], Any], int | None]:
@@ -333,6 +358,11 @@ def _check_carry(init: Callable, step: Callable) -> None:
     key = jax.eval_shape(lambda: jax.random.key(0))
     state, _ = jax.eval_shape(init, key)
     after, _ = jax.eval_shape(step, key, state)
+    _check_same(state, after)
+
+
+def _check_same(state: State, after: State) -> None:
+    """Refuse a state built otherwise than the one before; NumPy params may grow in their first axis, rows kept."""
     before_leaves, before_tree = jax.tree.flatten_with_path(state)
     after_leaves, after_tree = jax.tree.flatten_with_path(after)
     if str(before_tree) != str(after_tree):
@@ -341,8 +371,21 @@ def _check_carry(init: Callable, step: Callable) -> None:
             f"`update` a state, built as `init` built them: {before_tree} became {after_tree}."
         )
     for (path, before), (_, now) in zip(before_leaves, after_leaves):
-        if (before.shape, before.dtype) != (now.shape, now.dtype):
+        fixed = 1 if isinstance(now, np.ndarray) and now.ndim == before.ndim else 0
+        if (before.shape[fixed:], before.dtype) != (now.shape[fixed:], now.dtype):
             raise ValueError(
                 f"state{jax.tree_util.keystr(path)} changes from {before.dtype}{list(before.shape)} to "
                 f"{now.dtype}{list(now.shape)} between generations; keep its shape and type fixed."
+            )
+
+
+def _check_rows(data: Any, synthetic: Any) -> None:
+    """Refuse rows of a host model that are not built as the real ones; JAX's models meet this when traced."""
+    if not (isinstance(data, Samples) and isinstance(synthetic, Samples)):
+        return
+    for (path, real), drawn in zip(jax.tree.leaves_with_path(data.x), jax.tree.leaves(synthetic.x)):
+        if (real.shape[1:], real.dtype) != (drawn.shape[1:], drawn.dtype):
+            raise ValueError(
+                f"`sample` gave rows{jax.tree_util.keystr(path)} of {drawn.dtype}{list(drawn.shape[1:])}, the real "
+                f"data are {real.dtype}{list(real.shape[1:])}; return rows built as those that `fit` receives."
             )

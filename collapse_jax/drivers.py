@@ -80,6 +80,8 @@ def run_compiled(
     Raises:
         ValueError: a number below 1, or more generations than the regime has room for.
     """
+    if chain.on_host:
+        raise TypeError("run_compiled() cannot compile a model in Python; use simulate(chain, ...) or run_host().")
     check_count("num_seeds", num_seeds), check_count("lanes", lanes)
     stops = check_stops(chain, stops)
     _check_key(key)
