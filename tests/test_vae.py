@@ -291,6 +291,17 @@ def test_latent_metrics_read_generated_images_with_the_encoder_of_generation_0()
     assert measure["images"].function(KEY, snapshot).shape == (5, 784)
 
 
+def test_held_out_images_cost_their_negative_elbo_and_its_reconstruction():
+    params, known = _params(), _pictures().x
+    snapshot = Snapshot(jnp.asarray(3), params, _params(1), None, None)
+    measure = {metric.name: metric.function(KEY, snapshot) for metric in module.held_out_metrics(known)}
+    total, parts = loss(KEY, params, known)
+    assert float(measure["held_out_loss"]) == pytest.approx(float(total), rel=1e-5)  # float32
+    reconstruction = float(measure["held_out_reconstruction"])
+    assert reconstruction == pytest.approx(float(parts["reconstruction"]), rel=1e-5)
+    assert float(total) - reconstruction == pytest.approx(float(parts["kl"]), rel=0.01) and parts["kl"] > 0.01
+
+
 @pytest.mark.parametrize(
     "options, words",
     [

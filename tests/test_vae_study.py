@@ -1,6 +1,7 @@
 """The autoencoder study: what its judges record reaches its claims and figures."""
 
 import dataclasses
+import struct
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
 from collapse_jax.runs import RunDirectory, execute
 from collapse_jax.studies.registry import find_study
+from collapse_jax.studies.vae import claims
 from collapse_jax.studies.vae.claims import protocol_unmet
 from collapse_jax.studies.vae.config import PRESETS
 from collapse_jax.studies.vae.digits import held_out_digits, real_digits
@@ -85,13 +87,53 @@ def test_every_claim_is_decided_or_says_why_not(run):
     assert all(item.label == ANALOGUE for item in gathered)
 
 
-def test_the_exact_protocol_is_the_paper_s(tmp_path):
+def _write_mnist(folder, seed=0):
+    """A folder of the four files: 600 training images and 500 others, as dim as their number is small."""
+    rng = np.random.default_rng(seed)
+    for split, num in (("train", 600), ("t10k", 500)):
+        images = rng.integers(0, 256, (num, 28, 28), np.uint8)
+        head = struct.pack(">4I", 2051, num, 28, 28)
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        labels = struct.pack(">2I", 2049, num) + bytes(num)
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(labels)
+
+
+def test_a_folder_gives_model_0_its_training_digits_and_the_test_ones_to_no_model(tmp_path):
+    _write_mnist(tmp_path)
     paper = dataclasses.replace(PRESETS["paper"], data_folder=str(tmp_path))
-    assert protocol_unmet(paper) == ""
-    assert "60,000" in protocol_unmet(PRESETS["paper"]) and "net" in protocol_unmet(
-        dataclasses.replace(paper, net="mlp")
-    )
+    np.testing.assert_array_equal(real_digits(paper).x, load_mnist(tmp_path, "train").images)
+    np.testing.assert_array_equal(held_out_digits(paper), load_mnist(tmp_path, "t10k").images)
+
+
+def test_the_exact_protocol_is_the_paper_s_on_all_digits():
+    paper = dataclasses.replace(PRESETS["paper"], data_folder="mnist")
+    assert protocol_unmet(paper, 60_000) == ""
+    assert "60,000 digits" in protocol_unmet(paper, 10_000)
+    assert "60,000 digits" in protocol_unmet(PRESETS["paper"], 60_000)  # the embedded ones, whatever is said
+    assert "net = conv" in protocol_unmet(dataclasses.replace(paper, net="mlp"), 60_000)
     assert EXACT != ANALOGUE
+
+
+def test_the_published_loss_is_compared_above_the_digits_own_entropy(run, monkeypatch):
+    """As if the run were exact: 1 nat an image above the published loss of model 0, and 1 % above that of model 3."""
+    _, dataset = run
+    monkeypatch.setattr(claims, "protocol_unmet", lambda *_: "")
+    loss = xr.zeros_like(dataset["loss"]) + 98.6328125 + 1.0
+    loss.loc[{"generation": 3}] = 36804 / 256 * 1.01
+    gathered = {item.claim.name: item for item in claims.evidence(CONFIG, dataset.assign(loss=loss))}
+    x = load_mnist().images[:100].astype(float)
+    entropy = -np.sum(x * np.log(np.maximum(x, 1e-9)) + (1 - x) * np.log(np.maximum(1 - x, 1e-9))) / 100
+    expected = np.log((99.6328125 - entropy) / (98.6328125 - entropy))
+    assert 30 < entropy < 60 and gathered["published-loss-0"].label == EXACT
+    np.testing.assert_allclose(gathered["published-loss-0"].values, expected, rtol=1e-4)
+    np.testing.assert_allclose(gathered["published-loss-3"].values, np.log(1.01), rtol=1e-4)
+
+
+def test_held_out_digits_are_scored_in_two_parts(run):
+    """Reconstruction is the loss without the KL, which is not negative; each has its own latent draw."""
+    _, dataset = run
+    kl = dataset["held_out_loss"] - dataset["held_out_reconstruction"]
+    assert 300 < float(dataset["held_out_reconstruction"].min()) and float(abs(kl).max()) < 30
 
 
 def test_held_out_digits_are_not_trained_on():

@@ -203,10 +203,23 @@ def vae_metrics(num_images: int = 1000, num_shown: int = 20, *, side: int = 28) 
     )
 
 
-def held_out_loss(images: Float[ArrayLike, "num pixels"]) -> Metric:
-    """Return the metric `held_out_loss`: the negative ELBO of given real images, nats an image."""
+def held_out_metrics(images: Float[ArrayLike, "num pixels"]) -> tuple[Metric, ...]:
+    """Return what a model makes of given real images, nats an image.
+
+    Args:
+        images: that no model was fitted to, intensities in [0, 1].
+
+    Returns:
+        `held_out_loss`, the negative ELBO, and `held_out_reconstruction`, its first part: without the KL.
+    """
     known = jnp.asarray(images)
-    return Metric("held_out_loss", (), "nats an image", lambda key, s: loss(key, s.params, known)[0])
+
+    def part(name: str) -> Metric:
+        return Metric(
+            f"held_out_{name}", (), "nats an image", lambda key, s: loss(key, s.params, known)[1][name]
+        )
+
+    return part("loss"), part("reconstruction")
 
 
 def _within_unit(real: Samples) -> bool:

@@ -11,7 +11,7 @@ import xarray as xr
 from collapse_jax.chain import build_chain
 from collapse_jax.errors import check_count
 from collapse_jax.judges import JUDGEMENTS, judge_metrics, load_judges
-from collapse_jax.models.vae import conv_vae, held_out_loss, vae, vae_metrics
+from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
 from collapse_jax.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
@@ -44,8 +44,7 @@ def build(config: VAEConfig) -> Plan:
         num_samples=config.num_samples, generations=config.generations,
     )  # fmt: skip
     check_count("num_judged", config.num_judged, minimum=0)
-    metrics = vae_metrics(config.num_measured, _NUM_SHOWN)
-    metrics = (*metrics, held_out_loss(held_out_digits(config)))
+    metrics = (*vae_metrics(config.num_measured, _NUM_SHOWN), *held_out_metrics(held_out_digits(config)))
     if config.num_judged:
         metrics = (*metrics, *judge_metrics(load_judges(), config.num_judged))
     chain = build_chain(model, regime, real, config.num_samples, metrics)
@@ -114,7 +113,6 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         "unanimous share of images": judged("unanimous_share"),
         "posterior entropy, nats": judged("posterior_entropy"),
         "Frechet distance to real digits": judged("frechet_distance"),
-        "negative ELBO, held-out, nats": arm["held_out_loss"],
     }
     for panel, (title, values) in zip(axes.flat, panels.items()):
         band(panel, values, _arm_label(config, arm), COLOURS[0])
@@ -123,10 +121,19 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     axes[0, 0].axhline(float(arm["real_unanimous_share"].isel(seed=0, generation=0)), color="#999999", linestyle="--",
                        linewidth=0.9, label="real digits")  # fmt: skip
     legend(axes[0, 0])
-    for index, name in enumerate(("precision", "recall")):
-        band(axes[1, 1], judged(name), name, COLOURS[index])
-    axes[1, 1].set(title="precision and recall", xlabel="generation", ylim=(0, 1.02))
-    legend(axes[1, 1])
+    pairs = {
+        "held-out digits, nats an image": {
+            "negative ELBO": arm["held_out_loss"],
+            "reconstruction": arm["held_out_reconstruction"],
+        },
+        "precision and recall": {name: judged(name) for name in ("precision", "recall")},
+    }
+    for panel, (title, lines) in zip(axes[1], pairs.items()):
+        for (name, values), colour in zip(lines.items(), COLOURS):
+            band(panel, values, name, colour)
+        panel.set(title=title, xlabel="generation", ylim=(0, None))
+        legend(panel)
+    axes[1, 1].set_ylim(0, 1.02)
     shares = (
         judged([f"class_{digit}" for digit in range(10)]).mean("seed").transpose("judgement", "generation")
     )
@@ -137,7 +144,6 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         linewidth=0,
     )
     axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
-    axes[1, 0].set_xlabel("generation")
     accuracy = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
     return Illustration(
         "judges",
