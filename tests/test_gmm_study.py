@@ -122,6 +122,31 @@ def test_the_exact_law_of_survival_tends_to_the_published_one():
     assert _pair_law(20, 3, 1)[0] == pytest.approx(1 - 2 * 0.5**20, abs=1e-5)
 
 
+def test_lost_variance_is_a_share_of_chains_with_the_mean_beside_it(clusters):
+    """Three of four chains at 1e-4 of the truth, one at 2: most have lost it, and the mean is a half."""
+    config, dataset = clusters
+    kept = np.log(6 * np.where(np.arange(128) % 4 == 0, 2.0, 1e-4))
+    long = dataset.isel(generation=0).expand_dims(generation=np.arange(2001)).transpose("num_samples", "seed", ...)
+    long = long.assign(log_total_variance=long.log_total_variance.copy(data=np.tile(kept[:, None], (1, 1, 2001))))
+    verdict = _verdicts(config, long)["variance-lost-2000-M20"]
+    assert verdict.estimate == pytest.approx(0.75) and verdict.verdict == "holds"
+    assert "the mean over seeds is 0.5 of the truth" in verdict.statement
+    assert "mean over seeds" not in _verdicts(config, dataset)["variance-lost-2000-M20"].statement
+
+
+@pytest.mark.parametrize("size, low, high", [(1000, 2e2, 2e2), (200_000, 1e-4, 2e-2)])
+def test_every_published_distance_has_its_claim(clusters, size, low, high):
+    """At the largest M a sawtooth was published, two ends of it; elsewhere one figure."""
+    config = dataclasses.replace(PRESETS["published-code"], num_samples=(size,))
+    (claim,) = (
+        item.claim
+        for item in evidence(config, clusters[1].assign_coords(num_samples=[size]))
+        if item.claim.name == f"published-l2-M{size}"
+    )
+    np.testing.assert_allclose(claim.region, (np.log10(low) - 0.3, np.log10(high) + 0.3))
+    assert claim.kind == "range"
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [

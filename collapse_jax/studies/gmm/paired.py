@@ -45,7 +45,7 @@ def beside_tight(chain: Chain, tight: Chain) -> Chain:
         loose_state, tight_state = state.params
         return together(key, chain.step(key, loose_state), tight.step(key, tight_state))
 
-    def pieces(key: Key, state: State | None) -> Generator[Piece, None, Any]:
+    def pieces(key: Key, state: State | None, piece: Piece | None = None) -> Generator[Piece, None, Any]:
         return init(key) if state is None else step(key, state)
         yield  # makes this a generator; a step is not cut
 
