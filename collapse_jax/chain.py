@@ -202,7 +202,6 @@ def build_chain(
         raise ValueError(
             "a model in Python takes one `num_samples`; give the largest, and the regime schedule(sizes)."
         )
-    as_array = np.asarray if model.on_host else jnp.asarray
 
     def measure(key: Key, snapshot: Snapshot, info: dict[str, Array]) -> Record:
         if "is_finite" in info:
@@ -216,7 +215,7 @@ def build_chain(
                     f"metric '{metric.name}' has the name of a field of the fit's info; rename it."
                 )
             key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
-            record[metric.name] = as_array(metric.function(key_metric, snapshot))
+            record[metric.name] = jnp.asarray(metric.function(key_metric, snapshot))
         record["is_finite"] = _all_finite(snapshot.params)
         return record
 

@@ -55,6 +55,11 @@ def kept_params(states: dict[int, PyTree]) -> xr.Dataset:
     variables = {}
     for position, (path, _) in enumerate(leaves[generations[0]]):
         name = "params" + jax.tree_util.keystr(path)
+        shapes = {np.shape(leaves[generation][position][1])[1:] for generation in generations}
+        if len(shapes) > 1:  # a model in Python may keep its rows, and their number may grow
+            raise ValueError(
+                f"`keep` names generations whose {name} have the shapes {sorted(shapes)}; keep one generation."
+            )
         values = np.stack([leaves[generation][position][1] for generation in generations], axis=1)
         variables[name] = (
             ("seed", "kept_generation", *(f"{name}_{axis}" for axis in range(values.ndim - 2))),
