@@ -18,6 +18,7 @@ _HOMES = {
     "run_host": "drivers",
     "segment_stops": "drivers",
     "simulate": "simulation",
+    "read_records": "foreign",
     "side_by_side": "abreast",
     "along": "abreast",
     "replace": "regimes",
@@ -44,6 +45,8 @@ _HOMES = {
     "FineTuning": "models.language",
     "by_beams": "models.language",
     "by_sampling": "models.language",
+    "external": "models.external",
+    "repeat_rows": "models.external",
     "two_gaussians": "datasets.synthetic",
     "single_cloud": "datasets.synthetic",
     "load_mnist": "datasets.mnist",
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
     from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
     from collapse_jax.drivers import run_compiled, run_host, segment_stops
+    from collapse_jax.foreign import read_records
+    from collapse_jax.models.external import external, repeat_rows
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
     from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
     from collapse_jax.models.mixture import mixture, mixture_metrics

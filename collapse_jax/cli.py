@@ -48,6 +48,7 @@ commands:
       --num-samples M --generations G --seeds S and every other field;
       collapse-jax run STUDY --help lists them
   report DIR                 draw and judge a run again, and write its report
+  report --records FILE      the same from generations run elsewhere, CSV or JSONL
   verify [--quick]           compare this installation with the exact laws
 
 examples:
@@ -157,15 +158,26 @@ def _run(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    def report(folder: Annotated[Path, tyro.conf.Positional]) -> Path:
-        """Draw and judge a run again, and write its report.
+    def report(
+        folder: Annotated[Path | None, tyro.conf.Positional] = None, records: Path | None = None
+    ) -> tuple[Path | None, Path | None]:
+        """Draw and judge a run again, and write its report; or report on generations that somebody else ran.
 
         Args:
-            folder: the --out of `run` or `reproduce`.
+            folder: the --out of `run` or `reproduce`; with --records where to write, by default FILE-report.
+            records: FILE.csv or FILE.jsonl with `generation`, `seed` if there are several, and a column a metric.
         """
-        return folder
+        return folder, records
 
-    folder = tyro.cli(report, args=arguments, prog="collapse-jax report")
+    folder, records = tyro.cli(report, args=arguments, prog="collapse-jax report")
+    if records is not None:
+        from collapse_jax.foreign import report_records
+
+        page = report_records(records, folder, command=_command_line("report", arguments))
+        console.print(f"report: {page.resolve()}", soft_wrap=True)
+        return 0
+    if folder is None:
+        raise ValueError("report needs the folder of a run, or --records FILE.csv of generations run elsewhere.")
     _prepare_jax()
     from collapse_jax.report import write_report
     from collapse_jax.runs import assemble_if_needed, find_runs, illustrate

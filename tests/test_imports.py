@@ -46,6 +46,7 @@ ALLOWED = {
     ],
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "frame", "errors", "types"],
+    "foreign": ["claims", "plots", "errors", "types"],
     "studies": [
         "abreast", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data",
         "sufficient",
@@ -54,7 +55,7 @@ ALLOWED = {
     "runs": ["studies", "claims", "plots", "results", "drivers", "chain", "sharding", "simulation", "errors", "types"],
     "report": ["runs", "studies", "claims", "results", "plots", "errors", "types"],
     "cli": [
-        "runs", "verify", "report", "studies", "sweep", "sharding", "claims", "results", "theory", "errors", "types",
+        "runs", "verify", "report", "foreign", "studies", "sweep", "sharding", "claims", "results", "theory", "errors", "types",
     ],
 }  # fmt: skip
 

@@ -1,0 +1,200 @@
+"""Records of others: every way a file can be wrong has a sentence with its line; the page says what moved."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from collapse_jax.cli import run_command
+from collapse_jax.foreign import MIN_SEEDS, movements, read_records, report_records
+
+
+def _csv(tmp_path, text, name="mine.csv"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def _rows(values, header="seed,generation,loss"):
+    """CSV of values [num_seeds, num_generations]; NaN as an empty cell."""
+    lines = [
+        f"{seed},{generation},{'' if np.isnan(value) else repr(float(value))}"
+        for seed, row in enumerate(values)
+        for generation, value in enumerate(row)
+    ]
+    return "\n".join([header, *lines]) + "\n"
+
+
+def test_rows_in_any_order_become_a_dataset(tmp_path):
+    text = "loss , generation,seed,fid\n3,20,7,\n1.5,0,7,nan\n\n 2 ,10.0,7,4e-3\n0,0,2,-inf\n"
+    result = read_records(_csv(tmp_path, "\ufeff" + text))
+    assert result.seed.values.tolist() == [2, 7] and result.generation.values.tolist() == [0, 10, 20]
+    np.testing.assert_array_equal(result.loss, [[0, np.nan, np.nan], [1.5, 2, 3]])
+    np.testing.assert_array_equal(result.fid, [[-np.inf, np.nan, np.nan], [np.nan, 0.004, np.nan]])
+    assert result.loss.dims == ("seed", "generation") and result.attrs["source"] == "mine.csv"
+
+
+def test_objects_line_by_line_give_the_same_dataset(tmp_path):
+    """Metrics may be logged now and then, and without seeds there is one."""
+    lines = [
+        '{"generation": 0, "loss": 1}',
+        '{"loss": null, "generation": 1, "fid": NaN}',
+        "",
+        '{"generation": 2, "fid": 3.5}',
+    ]
+    result = read_records(_csv(tmp_path, "\r\n".join(lines), "mine.jsonl"))
+    other = read_records(_csv(tmp_path, "generation,loss,fid\r\n0,1,\r\n1,,\r\n2,,3.5\r\n"))
+    assert result.drop_attrs().identical(other.drop_attrs()) and result.sizes == {"seed": 1, "generation": 3}
+
+
+HEAD = "seed,generation,loss\n0,0,1\n0,1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty; it needs a row"),
+        (" \n\n", "is empty"),
+        (b"generation,loss\n0,\xff\n", r"is not UTF-8 \(byte 18\); save it as UTF-8"),
+        ("generaton,loss\n0,1\n", "has no column 'generation'; did you mean 'generaton'"),
+        ("seed,generation,loss\n", "has no column 'generation'"),
+        ("seed,generation\n0,0\n0,1\n", "has no metric beside seed and generation"),
+        ("generation,loss,loss\n0,1,1\n", "two columns named 'loss'"),
+        ("generation,,loss\n0,1,1\n", "or one without a name"),
+        (HEAD + "0,2,high\n", "line 4 of .*: `loss` is 'high', not a number"),
+        (HEAD + "\n0,2,1;5\n", "line 5 of .*: `loss` is '1;5'"),
+        (HEAD + "0,2\n", "line 4 of .* has 2 cells, the header 3"),
+        (HEAD + "0,1,5\n", "line 4 of .* repeats seed 0, generation 1, of line 3; keep one"),
+        (HEAD + "0,,5\n", "line 4 of .*: `generation` is '', not a whole number"),
+        (HEAD + "0,1.5,5\n", "`generation` is '1.5', not a whole number"),
+        (HEAD + "0,-1,5\n", "`generation` is '-1', not a whole number"),
+        (HEAD + "x,2,5\n", "`seed` is 'x', not a number"),
+        (HEAD + "0,3,5\n", "lacks generation 2; generations must be 0, 1, 2 and so on"),
+        (HEAD + "0,2,5\n1,0,5\n1,2,5\n", "lacks generation 1 of seed 1; a seed may only end early"),
+        (HEAD + "1,1,5\n", "lacks generation 0 of seed 1"),
+        ("generation,loss\n4,1\n", "holds generation 4 alone"),
+        ("generation,loss\n0," + "1" * 200_000 + "\n", "line 2 of .* is not CSV"),
+    ],
+)  # fmt: skip
+def test_what_a_csv_file_may_not_be(tmp_path, text, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        read_records(_csv(tmp_path, text))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"generation": 0, "loss": 1}\n{"generation": 1, "loss": }\n', r"line 2 of .* is not JSON"),
+        ("[0, 1]\n", "line 1 of .* is no object"),
+        ('{"generation": 0, "loss": [1]}\n', r"`loss` is \[1\], not a number"),
+        ('{"generation": 0, "loss": true}\n', "`loss` is True, not a number"),
+        ('{"generation": 0, "loss": 1' + "0" * 400 + "}\n", "not a number"),
+        ('{"generation": 0, "loss": 1}\n{"loss": 1}\n', "line 2 of .*: `generation` is None"),
+        ('{"seed": 1, "generation": 0, "loss": 1}\n{"generation": 1, "loss": 1}\n', "line 2 of .*: `seed` is None"),
+    ],
+)  # fmt: skip
+def test_what_a_jsonl_file_may_not_be(tmp_path, text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read_records(_csv(tmp_path, text, "mine.jsonl"))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_records(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"must be a \.csv or a \.jsonl file"):
+        read_records(_csv(tmp_path, HEAD, "mine.xlsx"))
+
+
+def test_what_moved_and_since_when(tmp_path):
+    """Ten seeds fall by one a generation from generation 3 on, under noise that no sign test sees before."""
+    noise = np.where(np.arange(10) % 2, 0.1, -0.1)[:, None] * np.array([0, 1, -1, 0, 1, 1])
+    falling = noise - np.array([0, 0, 0, 1, 2, 3])
+    (moved,) = movements(read_records(_csv(tmp_path, _rows(falling))))
+    assert (moved.name, moved.moved, moved.since, moved.between) == ("loss", "fell", 3, (0, 5))
+    assert (moved.fallen, moved.risen, moved.num_lost) == (10, 0, 0)
+    assert moved.p == pytest.approx(stats.binomtest(0, 10).pvalue)
+    reference = stats.ttest_1samp(falling[:, -1] - falling[:, 0], 0.0)
+    np.testing.assert_allclose(moved.change[0], (falling[:, -1] - falling[:, 0]).mean())
+    np.testing.assert_allclose(moved.change[1:], reference.confidence_interval(0.95))
+    (rose,) = movements(read_records(_csv(tmp_path, _rows(-falling))))
+    assert rose.moved == "rose" and rose.p == moved.p
+    (still,) = movements(read_records(_csv(tmp_path, _rows(noise))))
+    assert still.moved == "no evidence" and still.since is None and still.p == 1
+
+
+@pytest.mark.parametrize("num_seeds", [1, MIN_SEEDS - 1, MIN_SEEDS])
+def test_few_seeds_decide_nothing(tmp_path, num_seeds):
+    (moved,) = movements(read_records(_csv(tmp_path, _rows(np.tile([2.0, 1.0], (num_seeds, 1))))))
+    assert moved.moved == ("fell" if num_seeds == MIN_SEEDS else "too few seeds")
+    assert np.isfinite(moved.last[1]) == (num_seeds > 1)
+
+
+def test_many_metrics_are_one_family(tmp_path):
+    """Ten seeds have p = 0.002, of forty metrics 0.08."""
+    names = [f"m{index}" for index in range(40)]
+    lines = [f"{seed},{g}," + ",".join([str(-g)] * 40) for seed in range(10) for g in range(2)]
+    path = _csv(tmp_path, "\n".join(["seed,generation," + ",".join(names), *lines]))
+    found = movements(read_records(path))
+    assert [m.moved for m in found] == ["no evidence"] * 40
+    assert found[0].p == pytest.approx(40 * stats.binomtest(0, 10).pvalue)
+
+
+def test_diverged_seeds_are_counted_and_leave_the_others_alone(tmp_path):
+    values = np.tile(np.array([3.0, 2.0, 1.0]), (9, 1))
+    values[1, 2], values[4, 1:] = np.inf, np.nan
+    text = _rows(values)
+    (moved,) = movements(read_records(_csv(tmp_path, text)))
+    assert moved.num_lost == 2 and moved.fallen == 7 and moved.moved == "fell"
+    assert moved.last == (1.0, 1.0, 1.0)
+    page = report_records(_csv(tmp_path, text)).read_text()
+    assert "2 with a value missing or not finite" in page and "Some seeds lack finite values" in page
+
+
+def test_a_metric_that_is_recorded_now_and_then_is_compared_where_it_is(tmp_path):
+    values = np.full((6, 5), np.nan)
+    values[:, 1], values[:, 3] = 1.0, 2.0
+    (moved,) = movements(read_records(_csv(tmp_path, _rows(values))))
+    assert moved.between == (1, 3) and moved.moved == "rose" and moved.since == 3 and moved.num_lost == 0
+    assert "Some seeds lack" not in report_records(_csv(tmp_path, _rows(values))).read_text()
+
+
+def test_the_page_is_whole_and_escapes_what_it_shows(tmp_path):
+    nasty = "<script>alert(1)</script>"
+    lines = [
+        json.dumps({"seed": s, "generation": g, nasty: s + g, "cost $^_{": float("nan")})
+        for s in range(2)
+        for g in range(3)
+    ]
+    path = _csv(tmp_path, "\n".join(lines), "a&b.jsonl")
+    page = report_records(path, command=f"collapse-jax {nasty}")
+    assert page == tmp_path / "a&b-report" / "report.html"
+    text = page.read_text()
+    assert "<script" not in text and text.count("&lt;script&gt;") == 2 and "a&amp;b.jsonl" in text
+    assert text.count("data:image/png;base64,") == 1 and not re.search(r'(src|href)="http|url\(', text)
+    assert {file.name for file in (page.parent / "figures").iterdir()} == {"records.png", "records.svg"}
+    assert report_records(path) == page  # again, over the first
+
+
+def test_folders_that_may_not_be_written_to(tmp_path):
+    path = _csv(tmp_path, HEAD)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a run, whose report this would replace"):
+        report_records(path, tmp_path / "run")
+    with pytest.raises(ValueError, match="cannot be written"):
+        report_records(path, path / "below")
+
+
+def test_the_command_line_writes_the_page_and_says_where(tmp_path, capsys):
+    path, out = _csv(tmp_path, HEAD), tmp_path / "out"
+    assert run_command(["report", "--records", str(path)]) == 0
+    assert str(tmp_path / "mine-report" / "report.html") in capsys.readouterr().out
+    assert run_command(["report", str(out), "--records", str(path)]) == 0
+    assert f"collapse-jax report {out} --records {path}" in (out / "report.html").read_text()
+    assert run_command(["report", "--records", str(tmp_path / "none.csv")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert run_command(["report"]) == 2
+    assert "or --records FILE.csv" in capsys.readouterr().err
