@@ -1,0 +1,97 @@
+"""Files that survive a crash: written whole or not at all, and one writer for each directory.
+
+Called by `checkpoints`, `runs` and `cli`.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there two writers are not told apart
+    fcntl = None  # type: ignore[assignment]
+
+_PART = ".part-"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name, flush it to disk, and give it its name; a kill leaves the old file or the new.
+
+    Args:
+        path: the file.
+        write: writes a file of the name it is given.
+
+    Raises:
+        ValueError: the disk is full, or the directory cannot be written; what was there stays.
+    """
+    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _flush_names(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ValueError(_sentence(path, error)) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writers that were killed left half-written; for the one who holds the directory's lock."""
+    for part in folder.rglob(f"{_PART}*"):
+        part.unlink(missing_ok=True)
+
+
+class Lock:
+    """A directory's one writer; released when the process ends, however it ends.
+
+    Raises:
+        ValueError: another process holds it, or the directory cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / ".lock").open("a")
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise ValueError(
+                f"another process is writing to {folder}; wait for it, or choose another --out."
+            ) from error
+        except OSError as error:
+            raise ValueError(_sentence(folder, error)) from error
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _flush_names(folder: Path) -> None:
+    """Flush a directory's entries, so that a renamed file is found after a power cut; some systems cannot."""
+    try:
+        entry = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(entry)
+    except OSError:
+        pass
+    finally:
+        os.close(entry)
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    remedy = "choose another --out"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space, then go on with collapse-jax resume"
+    return f"{path} cannot be written ({error.strerror or error}); {remedy}."
