@@ -15,7 +15,7 @@ _HOMES = {
     "Pieces": "chain",
     "build_chain": "chain",
     "run_compiled": "drivers",
-    "run_host": "drivers",
+    "run_host": "host",
     "segment_stops": "drivers",
     "simulate": "simulation",
     "read_records": "foreign",
@@ -64,8 +64,9 @@ if TYPE_CHECKING:
     from collapse_jax.datasets.mnist import load_mnist
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
     from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
-    from collapse_jax.drivers import run_compiled, run_host, segment_stops
+    from collapse_jax.drivers import run_compiled, segment_stops
     from collapse_jax.foreign import read_records
+    from collapse_jax.host import run_host
     from collapse_jax.models.external import external, repeat_rows
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
     from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language

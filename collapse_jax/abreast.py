@@ -105,7 +105,7 @@ def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: 
 def _chain(
     init: Callable, step: Callable, metrics: tuple[Metric, ...], dim: str, max_generations: int | None
 ) -> Chain:
-    def pieces(key: Key, state: State | None) -> Generator[Piece, None, Any]:
+    def pieces(key: Key, state: State | None, piece: Piece | None = None) -> Generator[Piece, None, Any]:
         return init(key) if state is None else step(key, state)
         yield  # makes this a generator; the members' steps are not cut
 

@@ -106,12 +106,21 @@ class State(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A point inside a generation at which a host-driven chain may be stopped."""
+    """A point inside a generation at which a host-driven chain may be stopped, and from which it may go on.
+
+    Attributes:
+        phase: "fit" or "sample".
+        position: how many of its pieces are done.
+        num_pieces: how many it has; a function that is not made of `Pieces` is one.
+        carry: what the next piece needs; of a finished phase nothing.
+        done: results of the phases that are finished.
+    """
 
     phase: str
     position: int
     num_pieces: int
     carry: PyTree
+    done: dict[str, PyTree]
 
 
 class Pieces:
@@ -145,8 +154,8 @@ class Chain(NamedTuple):
     Attributes:
         init: key -> (state, record): model 0, fitted to the real data, and what it draws.
         step: (key, state) -> (state, record): one generation. Use each key once.
-        pieces: (key, state) -> generator of `Piece`, returning what `step` returns, or what `init` returns where
-            state is None; for the host driver.
+        pieces: (key, state, piece) -> generator of `Piece`, returning what `step` returns, or what `init` returns
+            where state is None; it goes on after the given piece, where one is given. For the host driver.
         metrics: what the record holds beside the fit's info and `is_finite`.
         max_generations: how many generations the regime has room for; None means any number.
         on_host: only the host driver can run it; see `Model`.
@@ -154,7 +163,7 @@ class Chain(NamedTuple):
 
     init: Callable[[Key], tuple[State, Record]]
     step: Callable[[Key, State], tuple[State, Record]]
-    pieces: Callable[[Key, State | None], Generator[Piece, None, tuple[State, Record]]]
+    pieces: Callable[[Key, State | None, Piece | None], Generator[Piece, None, tuple[State, Record]]]
     metrics: tuple[Metric, ...]
     max_generations: int | None
     on_host: bool = False
@@ -263,10 +272,13 @@ def build_chain(
     # compiled for the host driver, too: else each generation would compile its metrics again
     compiled_measure = measure if model.on_host else jax.jit(measure)
 
-    def pieces(key: Key, state: State | None) -> Generator[Piece, None, tuple[State, Record]]:
+    def pieces(
+        key: Key, state: State | None, piece: Piece | None = None
+    ) -> Generator[Piece, None, tuple[State, Record]]:
+        run = _in_pieces(piece)
         if state is None:
-            return beginning(key, _in_pieces, compiled_measure)
-        return generation(key, state, _in_pieces, compiled_measure)
+            return beginning(key, run, compiled_measure)
+        return generation(key, state, run, compiled_measure)
 
     if not model.on_host:
         _check_carry(init, step)
@@ -288,14 +300,27 @@ def _whole(phase: str, function: Callable, *args: Any) -> Generator[Piece, None,
     yield  # makes this a generator, as `_in_pieces` is
 
 
-def _in_pieces(phase: str, function: Callable, *args: Any) -> Generator[Piece, None, Any]:
-    if not isinstance(function, Pieces):
-        return function(*args)
-    carry = function.start(*args)
-    for index in range(function.num_pieces):
-        carry = function.advance(index, carry)
-        yield Piece(phase, index + 1, function.num_pieces, carry)
-    return function.finish(carry)
+def _in_pieces(last: Piece | None) -> Callable[..., Generator[Piece, None, Any]]:
+    """Return what runs the phases of a generation piece by piece, from the piece after `last` on."""
+    done = {} if last is None else dict(last.done)
+
+    def run(phase: str, function: Callable, *args: Any) -> Generator[Piece, None, Any]:
+        if phase in done:
+            return done[phase]
+        if isinstance(function, Pieces):
+            begun = last is not None and last.phase == phase
+            position, carry = (last.position, last.carry) if begun else (0, function.start(*args))  # type: ignore
+            for index in range(position, function.num_pieces):
+                carry = function.advance(index, carry)
+                if index + 1 < function.num_pieces:
+                    yield Piece(phase, index + 1, function.num_pieces, carry, dict(done))
+            done[phase], num_pieces = function.finish(carry), function.num_pieces
+        else:
+            done[phase], num_pieces = function(*args), 1
+        yield Piece(phase, num_pieces, num_pieces, None, dict(done))
+        return done[phase]
+
+    return run
 
 
 def _strong(tree: PyTree) -> PyTree:

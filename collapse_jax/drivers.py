@@ -1,12 +1,12 @@
-"""Two ways to run chains: compiled, many seeds at once; or from the host, piece by piece.
+"""The compiled driver: many chains at once, segment by segment.
 
-Both are generators that yield a `Segment` at generation 0 and at every stop asked for. Progress bars,
-files and checkpoints belong to whoever consumes them.
+A generator that yields a `Segment` at generation 0 and at every stop asked for. Progress bars, files and checkpoints
+belong to whoever consumes it; `host` runs chains that are too large for it, piece by piece.
 
-The compiled driver runs lanes in blocks of one fixed width, padded, whatever the number of seeds,
-blocks or devices. So the same versions, device kind and thread count give the same bits for any split
-into segments, blocks and devices. A segment is a `fori_loop` of traced length into a buffer of fixed
-length: one program serves every segment. Called by `simulation` and `runs`.
+Lanes run in blocks of one fixed width, padded, whatever the number of seeds, blocks or devices. So the same versions,
+device kind and thread count give the same bits for any split into segments, blocks, devices and processes. A segment
+is a `fori_loop` of traced length into a buffer of fixed length: one program serves every segment. Called by
+`simulation`, `sweep` and `runs`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Bool, UInt
 
-from collapse_jax.chain import Chain, Piece, Record, State
+from collapse_jax.chain import Chain, Record, State
 from collapse_jax.errors import check_count
 from collapse_jax.sharding import LANES, lane_mesh
-from collapse_jax.types import Key, PyTree
+from collapse_jax.types import Array, Key, PyTree
 
 DEFAULT_LANES = 16
+
+ChainOf = Callable[[UInt[Array, ""]], tuple[UInt[Array, ""], Chain]]
+Reduce = Callable[[Record, Bool[Array, " lanes"]], dict[str, Array]]
 
 
 class Segment(NamedTuple):
@@ -35,12 +39,14 @@ class Segment(NamedTuple):
         stop: last generation recorded here; the one `state` belongs to.
         records: NumPy arrays [num_seeds, stop - start + 1, ...].
         state: () -> the chains' states after `stop`, NumPy arrays [num_seeds, ...].
+        last: what was recorded at `stop`, NumPy arrays [num_seeds, ...], where `records` are reduced over seeds.
     """
 
     start: int
     stop: int
     records: dict[str, np.ndarray]
     state: Callable[[], PyTree]
+    last: dict[str, np.ndarray] | None = None
 
 
 def segment_stops(num_generations: int, length: int, keep: Sequence[int] = ()) -> tuple[int, ...]:
@@ -66,6 +72,11 @@ def run_compiled(
     *,
     lanes: int = DEFAULT_LANES,
     devices: Sequence[jax.Device] | None = None,
+    first_seed: int = 0,
+    resume: tuple[int, PyTree] | None = None,
+    record_every: int = 1,
+    chain_of: ChainOf | None = None,
+    reduce: Reduce | None = None,
 ) -> Iterator[Segment]:
     """Yield generation 0 and then a segment for each stop, all seeds together.
 
@@ -75,79 +86,50 @@ def run_compiled(
         num_seeds: number of independent repetitions.
         stops: increasing generation numbers; see `segment_stops`.
         lanes: width of a block. It is part of what fixes the bits; the number of seeds is not.
-        devices: default all; at most one per block is used.
+        devices: default all of this process; at most one per block is used.
+        first_seed: the seeds are first_seed, first_seed + 1, ...; a multiple of `lanes`.
+        resume: a generation and the states after it, as `Segment.state` gives them: go on from there.
+        record_every: record generations 0, k, 2k, ...; every stop is one of them.
+        chain_of: lane -> (seed, chain), for lanes that run different chains of one shape; default each lane runs
+            `chain` with its own number as seed.
+        reduce: (record of all lanes, which of them count) -> what is kept of it: each device reduces its own lanes
+            at every generation, and records are [parts, generations, ...].
 
     Raises:
-        ValueError: a number below 1, or more generations than the regime has room for.
+        ValueError: a number out of range, or more generations than the regime has room for.
     """
     if chain.on_host:
         raise TypeError("run_compiled() cannot compile a model in Python; use simulate(chain, ...) or run_host().")
-    check_count("num_seeds", num_seeds), check_count("lanes", lanes)
-    stops = check_stops(chain, stops)
-    _check_key(key)
+    check_count("num_seeds", num_seeds), check_count("lanes", lanes), check_count("record_every", record_every)
+    begun = 0 if resume is None else resume[0]
+    stops = tuple(stop for stop in check_stops(chain, stops, record_every) if stop > begun)
+    check_key(key)
+    if check_count("first_seed", first_seed, minimum=0) % lanes:
+        raise ValueError(f"`first_seed` must be a multiple of `lanes` {lanes}, got {first_seed}.")
     mesh = lane_mesh(-(-num_seeds // lanes), devices)
     group = lanes * mesh.size  # lanes of one dispatch
-    seeds = [jnp.arange(first, first + group, dtype=jnp.uint32) for first in range(0, num_seeds, group)]
-    begin, advance = _programs(chain, mesh, key.dtype, group, int(max(np.diff((0, *stops)), default=1)))
+    firsts = range(0, num_seeds, group)
+    numbers = [jnp.arange(first, first + group, dtype=jnp.uint32) + first_seed for first in firsts]
+    counts = [jnp.arange(first, first + group) < num_seeds for first in firsts]
+    length = int(max(np.diff((begun, *stops)), default=1)) // record_every
+    programs = _programs(chain_of or _Same(chain), mesh, key.dtype, group, max(length, 1), record_every, reduce)
 
-    states, records = zip(*(begin(key, block) for block in seeds))
-    yield _segment(0, 0, states, [jax.tree.map(lambda a: a[:, None], r) for r in records], num_seeds)
-    for start, stop in zip((0, *stops), stops):
-        length = jnp.asarray(stop - start, jnp.int32)
+    if resume is None:
+        states, records = zip(*(programs.begin(key, *block) for block in zip(numbers, counts)))
+        yield _segment(0, 0, states, records, num_seeds, reduce is not None)
+    else:
+        states = _groups(resume[1], programs.state, len(numbers))
+    for start, stop in zip((begun, *stops), stops):
+        num = (stop - start) // record_every
         # dispatch is asynchronous: every group is under way before the first is read
-        states, buffers = zip(*(advance(key, block, state, length) for block, state in zip(seeds, states)))
-        parts = [jax.tree.map(lambda a, n=stop - start: a[:, :n], buffer) for buffer in buffers]
-        yield _segment(start + 1, stop, states, parts, num_seeds)
+        blocks = zip(numbers, counts, states)
+        steps = [programs.advance(key, *block, jnp.asarray(num, jnp.int32)) for block in blocks]
+        states, records = zip(*steps)
+        yield _segment(start + record_every, stop, states, records, num_seeds, reduce is not None, num)
 
 
-def run_host(
-    chain: Chain,
-    key: Key,
-    num_seeds: int,
-    stops: Sequence[int],
-    *,
-    on_piece: Callable[[int, Piece], None] | None = None,
-) -> Iterator[Segment]:
-    """Yield what `run_compiled` yields, from a Python loop over seeds, generations and pieces.
-
-    For models whose fit is itself hours long. One step equals the compiled driver's to tolerance.
-
-    Args:
-        chain: from `build_chain`; a `fit` or `sample` made of `Pieces` is stopped between them.
-        key: the root key, used as by `run_compiled`.
-        num_seeds: number of independent repetitions.
-        stops: increasing generation numbers.
-        on_piece: called with the seed and the piece just finished.
-    """
-    check_count("num_seeds", num_seeds)
-    stops = check_stops(chain, stops)
-    _check_key(key)
-    lane_keys = [jax.random.fold_in(key, seed) for seed in range(num_seeds)]
-
-    def run(seed: int, generation: int, state: State | None) -> tuple[State, Record]:
-        pieces = chain.pieces(jax.random.fold_in(lane_keys[seed], generation), state)
-        while True:
-            try:
-                piece = next(pieces)
-            except StopIteration as finished:
-                return finished.value
-            if on_piece is not None:
-                on_piece(seed, piece)
-
-    starts = [run(seed, 0, None) for seed in range(num_seeds)]
-    states = [state for state, _ in starts]
-    yield _host_segment(0, 0, states, [[record] for _, record in starts])
-    for start, stop in zip((0, *stops), stops):
-        records: list[list[Record]] = [[] for _ in range(num_seeds)]
-        for seed in range(num_seeds):
-            for generation in range(start + 1, stop + 1):
-                states[seed], record = run(seed, generation, states[seed])
-                records[seed].append(record)
-        yield _host_segment(start + 1, stop, states, records)
-
-
-def check_stops(chain: Chain, stops: Sequence[int]) -> tuple[int, ...]:
-    """Return `stops`, positive, increasing and within the regime's room.
+def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int, ...]:
+    """Return `stops`, positive, increasing, multiples of `every` and within the regime's room.
 
     Raises:
         ValueError: they are not.
@@ -155,6 +137,8 @@ def check_stops(chain: Chain, stops: Sequence[int]) -> tuple[int, ...]:
     stops = tuple(int(stop) for stop in stops)
     if any(later <= earlier for earlier, later in zip((0, *stops), stops)):
         raise ValueError(f"`stops` must be increasing generation numbers from 1 on, got {stops}.")
+    if odd := [stop for stop in stops if stop % every]:
+        raise ValueError(f"`stops` must be multiples of `record_every` {every}, got {odd[0]}; choose others.")
     if stops and chain.max_generations is not None and stops[-1] > chain.max_generations:
         raise ValueError(
             f"{stops[-1]} generations exceed the {chain.max_generations} for which the regime reserved room; "
@@ -163,49 +147,100 @@ def check_stops(chain: Chain, stops: Sequence[int]) -> tuple[int, ...]:
     return stops
 
 
+class _Same(NamedTuple):
+    """Every lane runs the same chain, with its own number as seed."""
+
+    chain: Chain
+
+    def __call__(self, lane: UInt[Array, ""]) -> tuple[UInt[Array, ""], Chain]:
+        return lane, self.chain
+
+
+class _Programs(NamedTuple):
+    """The compiled start and the compiled segment of some chains, and the shapes of their states."""
+
+    begin: Callable[..., tuple[State, tuple]]
+    advance: Callable[..., tuple[State, tuple]]
+    state: PyTree
+
+
 @lru_cache(maxsize=32)
 def _programs(
-    chain: Chain, mesh: jax.sharding.Mesh, key_type: Any, group: int, buffer_length: int
-) -> tuple[Callable, Callable]:
-    """Return the compiled start and the compiled segment of a chain, compiled side by side."""
+    chain_of: ChainOf,
+    mesh: jax.sharding.Mesh,
+    key_type: Any,
+    group: int,
+    buffer_length: int,
+    every: int,
+    reduce: Reduce | None,
+) -> _Programs:
+    """Return the programs of a group of lanes, compiled side by side."""
 
-    def begin(key: Key, seeds: jax.Array) -> tuple[State, Record]:
-        return jax.vmap(lambda seed: chain.init(jax.random.fold_in(jax.random.fold_in(key, seed), 0)))(seeds)
+    def first(key: Key, lane: Array) -> tuple[State, Record]:
+        seed, chain = chain_of(lane)
+        return chain.init(jax.random.fold_in(jax.random.fold_in(key, seed), 0))
 
-    def advance(key: Key, seeds: jax.Array, states: State, length: jax.Array) -> tuple[State, Record]:
-        def lane(seed: jax.Array, state: State) -> tuple[State, Record]:
-            lane_key = jax.random.fold_in(key, seed)
+    def one(key: Key, lane: Array, state: State) -> tuple[State, Record]:
+        seed, chain = chain_of(lane)
+        return chain.step(jax.random.fold_in(jax.random.fold_in(key, seed), state.generation + 1), state)
 
-            def body(index: jax.Array, carry: tuple[State, Record]) -> tuple[State, Record]:
-                state, buffer = carry
-                state, record = chain.step(jax.random.fold_in(lane_key, state.generation + 1), state)
-                return state, jax.tree.map(lambda b, value: b.at[index].set(value), buffer, record)
+    def kept(record: Record, counts: Array) -> tuple[Record, Record]:
+        """Return what is buffered of a generation, and what is kept of the last one."""
+        if reduce is None:
+            return record, {}
+        return jax.tree.map(lambda a: jnp.asarray(a)[None], reduce(record, counts)), record
 
-            shapes = jax.eval_shape(chain.step, key, state)[1]
-            buffer = jax.tree.map(lambda s: jnp.zeros((buffer_length, *s.shape), s.dtype), shapes)
-            return jax.lax.fori_loop(0, length, body, (state, buffer))
+    def begin(key: Key, lanes: Array, counts: Array) -> tuple[State, tuple]:
+        states, record = jax.vmap(first, (None, 0))(key, lanes)
+        buffered, last = kept(record, counts)
+        return states, (jax.tree.map(lambda a: a[None], buffered), last)
 
-        return jax.vmap(lane)(seeds, states)
+    def advance(
+        key: Key, lanes: Array, counts: Array, states: State, length: Array
+    ) -> tuple[State, tuple]:
+        step = jax.vmap(one, (None, 0, 0))
+
+        def body(index: Array, carry: tuple) -> tuple:
+            states, buffer, _ = carry
+            if every > 1:  # of generations that are not recorded no metric is computed: nobody reads it
+                states = jax.lax.fori_loop(0, every - 1, lambda _, now: step(key, lanes, now)[0], states)
+            states, record = step(key, lanes, states)
+            buffered, last = kept(record, counts)
+            return states, jax.tree.map(lambda b, value: b.at[index].set(value), buffer, buffered), last
+
+        shapes = jax.eval_shape(lambda s: kept(step(key, lanes, s)[1], counts), states)
+        buffer = jax.tree.map(lambda s: jnp.zeros((buffer_length, *s.shape), s.dtype), shapes[0])
+        last = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[1])
+        states, *records = jax.lax.fori_loop(0, length, body, (states, buffer, last))
+        return states, tuple(records)
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
+    outputs = (split, (PartitionSpec(None, LANES), split))
 
     def shard(function: Callable, specs: tuple[PartitionSpec, ...]) -> jax.stages.Wrapped:
-        placed = [NamedSharding(mesh, spec) for spec in (*specs, split)]
-        mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-        return jax.jit(mapped, in_shardings=tuple(placed[:-1]), out_shardings=placed[-1])
+        mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=outputs, check_vma=False)
+        inside, outside = jax.tree.map(lambda spec: NamedSharding(mesh, spec), (specs, outputs))
+        return jax.jit(mapped, in_shardings=inside, out_shardings=outside)
 
     key = jax.ShapeDtypeStruct((), key_type)
-    seeds = jax.ShapeDtypeStruct((group,), jnp.uint32)
-    start = shard(begin, (everywhere, split)).lower(key, seeds)
+    lanes, counts = (jax.ShapeDtypeStruct((group,), kind) for kind in (jnp.uint32, jnp.bool))
+    start = shard(begin, (everywhere, split, split)).lower(key, lanes, counts)
     states = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), start.out_info[0])
     length = jax.ShapeDtypeStruct((), jnp.int32)
-    segment = shard(advance, (everywhere, split, split, everywhere)).lower(key, seeds, states, length)
+    segment = shard(advance, (everywhere, split, split, split, everywhere)).lower(
+        key, lanes, counts, states, length
+    )
     with ThreadPoolExecutor(1) as pool:  # XLA compiles without holding the interpreter's lock
         compiling = pool.submit(segment.compile)
-        return start.compile(), compiling.result()
+        return _Programs(start.compile(), compiling.result(), states)
 
 
-def _check_key(key: Key) -> None:
+def check_key(key: Key) -> None:
+    """Refuse what is not one typed key.
+
+    Raises:
+        TypeError: it is an old-style key, a seed, or several keys.
+    """
     if not (
         isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
     ):
@@ -213,21 +248,37 @@ def _check_key(key: Key) -> None:
 
 
 def _segment(
-    start: int, stop: int, states: Sequence[State], records: Sequence[Record], num_seeds: int
-) -> Segment:
-    def join(trees: Sequence[PyTree]) -> PyTree:
-        return jax.tree.map(lambda *parts: np.concatenate([_to_numpy(p) for p in parts])[:num_seeds], *trees)
-
-    return Segment(start, stop, join(records), lambda: join(states))
-
-
-def _host_segment(start: int, stop: int, states: list[State], records: list[list[Record]]) -> Segment:
-    stack = lambda trees: jax.tree.map(lambda *parts: np.stack([_to_numpy(p) for p in parts]), *trees)  # noqa: E731
-    states = list(states)
-    return Segment(start, stop, stack([stack(rows) for rows in records]), lambda: stack(states))
+    start: int, stop: int, states: Sequence[State], records: Sequence[tuple], num_seeds: int, reduced: bool,
+    length: int = 1,
+) -> Segment:  # fmt: skip
+    """Return what some groups of lanes did, as NumPy arrays; the lanes that only fill up a group are left out."""
+    rows = None if reduced else num_seeds
+    by_lane = [jax.tree.map(lambda a: np.swapaxes(to_numpy(a)[:length], 0, 1), part) for part, _ in records]
+    last = _join([part for _, part in records], num_seeds) if reduced else None
+    return Segment(start, stop, _join(by_lane, rows), lambda: _join(states, num_seeds), last)
 
 
-def _to_numpy(array: jax.Array | np.ndarray) -> np.ndarray:
+def _join(trees: Sequence[PyTree], num_rows: int | None) -> PyTree:
+    return jax.tree.map(lambda *parts: np.concatenate([to_numpy(p) for p in parts])[:num_rows], *trees)
+
+
+def _groups(state: PyTree, shapes: PyTree, num_groups: int) -> list[PyTree]:
+    """Return the states of each group of lanes; its last lanes, if nobody's, repeat the first seed's state."""
+
+    def cut(leaf: np.ndarray, shape: jax.ShapeDtypeStruct) -> list[Any]:
+        is_key = jnp.issubdtype(shape.dtype, jax.dtypes.prng_key)
+        size, leaf = shape.shape[0], np.asarray(leaf)
+        filled = np.concatenate([leaf, np.repeat(leaf[:1], num_groups * size - len(leaf), axis=0)])
+        parts = [filled[index * size : (index + 1) * size] for index in range(num_groups)]
+        return [jax.random.wrap_key_data(jnp.asarray(part)) for part in parts] if is_key else parts
+
+    leaves, nesting = jax.tree.flatten(shapes)
+    columns = [cut(leaf, shape) for leaf, shape in zip(jax.tree.leaves(state), leaves, strict=True)]
+    return [jax.tree.unflatten(nesting, row) for row in zip(*columns)]
+
+
+def to_numpy(array: jax.Array | np.ndarray) -> np.ndarray:
+    """Return an array on the host; of typed keys their data."""
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     return np.asarray(array)

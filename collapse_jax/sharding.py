@@ -20,12 +20,12 @@ ROWS = "rows"
 
 
 def lane_mesh(num_blocks: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Return a mesh of at most `num_blocks` of the devices, along the axis `LANES`.
+    """Return a mesh of at most `num_blocks` of the devices, by default those of this process, along the axis `LANES`.
 
     >>> dict(lane_mesh(1).shape)
     {'lanes': 1}
     """
-    chosen = tuple(jax.devices() if devices is None else devices)[:num_blocks]
+    chosen = tuple(jax.local_devices() if devices is None else devices)[:num_blocks]
     return _mesh(chosen, LANES)
 
 

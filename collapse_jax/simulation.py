@@ -8,6 +8,7 @@ import xarray as xr
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import DEFAULT_LANES, Segment, run_compiled, segment_stops
 from collapse_jax.errors import check_count
+from collapse_jax.host import run_host
 from collapse_jax.results import join_records, kept_params, to_dataset
 from collapse_jax.types import Key
 
@@ -26,15 +27,17 @@ def simulate(
 ) -> xr.Dataset:
     """Return what `num_seeds` independent chains recorded over `num_generations` generations.
 
+    Chains are compiled and run many at once; a model in Python (`external`) runs one seed after the other.
+
     Args:
         chain: from `build_chain`.
         key: root key; more seeds, generations or metrics leave every trajectory as it was.
         num_seeds: repetitions.
         num_generations: generations after generation 0.
         keep: generations whose params are kept, as variables `params.<path>`.
-        lanes: how many chains run under one `vmap`; part of what fixes the bits.
+        lanes: how many chains run under one `vmap`; part of what fixes the bits. Not for a model in Python.
         segment_length: generations between two looks from the host.
-        devices: default all.
+        devices: default all. Not for a model in Python.
         on_segment: called after each segment, for progress.
 
     Returns:
@@ -58,7 +61,10 @@ def simulate(
             f"`keep` must name generations from 0 to {num_generations}, got {beyond}; drop those."
         )
     stops = segment_stops(num_generations, segment_length, keep)
-    segments = run_compiled(chain, key, num_seeds, stops, lanes=lanes, devices=devices)
+    if chain.on_host:
+        segments = run_host(chain, key, num_seeds, stops)
+    else:
+        segments = run_compiled(chain, key, num_seeds, stops, lanes=lanes, devices=devices)
     return collect(chain, segments, keep, on_segment)
 
 

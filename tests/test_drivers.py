@@ -1,6 +1,8 @@
 """The drivers' promises: the same bits for any split, one trace a configuration, lanes that do not touch."""
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,8 @@ from collapse_jax import (
     segment_stops,
     two_gaussians,
 )
-from collapse_jax.drivers import _programs
+from collapse_jax.checkpoints import load_tree, save_tree
+from collapse_jax.drivers import _programs, _Same
 from collapse_jax.sharding import lane_mesh
 
 ROOT = jax.random.key(7)
@@ -45,8 +48,9 @@ def _mixture_chain(real=_real, metrics=()):
     return build_chain(model, replace_part(original(), fraction=0.2), real, NUM_ROWS, metrics)
 
 
-def _run(chain, num_seeds=NUM_SEEDS, stops=STOPS, devices=1):
-    return list(run_compiled(chain, ROOT, num_seeds, stops, lanes=LANES, devices=jax.devices()[:devices]))
+def _run(chain, num_seeds=NUM_SEEDS, stops=STOPS, devices=1, **options):
+    chosen = jax.devices()[:devices]
+    return list(run_compiled(chain, ROOT, num_seeds, stops, lanes=LANES, devices=chosen, **options))
 
 
 def _joined(segments):
@@ -121,8 +125,8 @@ def test_a_shorter_run_is_a_prefix(chain, reference):
 
 def test_a_sharded_program_has_no_collective(chain):
     """Seeds have nothing to say to each other, so neither have devices. The programs are the ones run above."""
-    programs = _programs(chain, lane_mesh(4, jax.devices()[:4]), ROOT.dtype, 4 * LANES, 4)
-    for program in programs:
+    programs = _programs(_Same(chain), lane_mesh(4, jax.devices()[:4]), ROOT.dtype, 4 * LANES, 4, 1, None)
+    for program in (programs.begin, programs.advance):
         text = program.as_text()
         assert "num_partitions=4" in text
         for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
@@ -143,14 +147,14 @@ def test_adding_a_metric_changes_no_bit_of_the_rest(reference):
 def test_a_nan_lane_stops_early_and_touches_no_other(chain, reference):
     """One lane's data turn NaN: its EM ends at once instead of at the cap, the rest keep their bits.
 
-    The block is run by the very program of `reference`: another program could round otherwise.
+    The chain goes on from a state, by the very program of `reference`: another program could round otherwise.
     """
-    begin, advance = _programs(chain, lane_mesh(1, jax.devices()[:1]), ROOT.dtype, LANES, 4)
-    lanes, bad = jnp.arange(LANES, dtype=jnp.uint32), 2
-    state, _ = begin(ROOT, lanes)
-    drawn = state.synthetic
-    poisoned = state._replace(synthetic=drawn._replace(x=drawn.x.at[bad].set(jnp.nan)))
-    _, records = advance(ROOT, lanes, poisoned, jnp.asarray(4, jnp.int32))
+    bad, state = 2, _lanes(reference[0].state(), LANES)
+    drawn = np.array(state.synthetic.x)
+    drawn[bad] = np.nan
+    poisoned = state._replace(synthetic=state.synthetic._replace(x=drawn))
+    (segment,) = _run(chain, num_seeds=LANES, stops=(4,), resume=(0, poisoned))
+    records = segment.records
     assert not records["is_finite"][bad].any() and not records["converged"][bad].any()
     assert (records["em_steps"][bad] <= 2).all()
     good = np.delete(np.arange(LANES), bad)
@@ -160,6 +164,59 @@ def test_a_nan_lane_stops_early_and_touches_no_other(chain, reference):
             for tree in (records, reference[1].records)
         )
     )
+
+
+@given(st.sampled_from((0, *STOPS[:-1])), st.integers(1, NUM_SEEDS), st.sampled_from((1, 2)))
+def test_going_on_from_a_state_gives_the_same_bits(chain, reference, generation, num_seeds, devices):
+    """Through a file, on as many devices, with as many seeds as there were or fewer."""
+    state = _lanes(reference[(0, *STOPS).index(generation)].state(), num_seeds)
+    with tempfile.TemporaryDirectory() as folder:
+        save_tree(Path(folder) / "state.npz", state, {})
+        state, _ = load_tree(Path(folder) / "state.npz", jax.eval_shape(chain.init, ROOT)[0])
+    segments = _run(chain, num_seeds, devices=devices, resume=(generation, state))
+    assert [segment.stop for segment in segments] == [stop for stop in STOPS if stop > generation]
+    for segment, whole in zip(segments[::-1], reference[::-1]):
+        _assert_same_bits(segment.records, _lanes(whole.records, num_seeds))
+    _assert_same_bits(segments[-1].state(), _lanes(reference[-1].state(), num_seeds))
+
+
+@pytest.mark.parametrize("first_seed", [4, 8])
+def test_a_part_of_the_seeds_gives_their_bits(chain, reference, first_seed):
+    segments = _run(chain, NUM_SEEDS - first_seed, first_seed=first_seed)
+    _assert_same_bits(
+        _joined(segments), {name: rows[first_seed:] for name, rows in _joined(reference).items()}
+    )
+    with pytest.raises(ValueError, match="`first_seed` must be a multiple of `lanes` 4, got 3"):
+        _run(chain, first_seed=3)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_recording_every_other_generation_leaves_out_the_rest(chain, reference, devices):
+    """Another program, so to rounding, over two generations; the states after four are the same law's, not bits."""
+    segments = _run(chain, stops=(2, 4), record_every=2, devices=devices)
+    assert [(segment.start, segment.stop) for segment in segments] == [(0, 0), (2, 2), (4, 4)]
+    for name, values in _joined(segments).items():
+        assert values.shape[:2] == (NUM_SEEDS, 3)
+        expected = _joined(reference)[name][:, (0, 2)]
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(values[:, :2], expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="`stops` must be multiples of `record_every` 2, got 3"):
+        _run(chain, stops=(2, 3), record_every=2)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_records_are_reduced_where_they_are_made(chain, reference, devices):
+    """Sums over the lanes that count, one for each part, add up to the sums of all records."""
+
+    def total(record, counts):
+        value = record["log_likelihood"]
+        return {"total": jnp.sum(jnp.where(counts, value, 0.0)), "num": jnp.sum(counts)}
+
+    segments = _run(chain, devices=devices, reduce=total)
+    whole = _joined(reference)["log_likelihood"]
+    np.testing.assert_allclose(_joined(segments)["total"].sum(axis=0), whole.sum(axis=0), rtol=1e-4)
+    assert (_joined(segments)["num"].sum(axis=0) == NUM_SEEDS).all()
+    np.testing.assert_allclose(segments[-1].last["log_likelihood"], whole[:, -1], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -239,9 +296,9 @@ def test_pieces_give_what_the_whole_gives():
         for whole in (True, False)
     ]
     done = []
-    whole = list(
-        run_host(chains[0], ROOT, 2, (1, 3), on_piece=lambda seed, piece: pytest.fail("there are no pieces"))
-    )
+    phases = []
+    whole = list(run_host(chains[0], ROOT, 2, (1, 3), on_piece=lambda _, piece: phases.append(piece.phase)))
+    assert phases == ["fit", "sample"] * 8  # a function without pieces is one
     pieces = list(
         run_host(chains[1], ROOT, 2, (1, 3), on_piece=lambda seed, piece: done.append((seed, piece)))
     )
@@ -249,10 +306,37 @@ def test_pieces_give_what_the_whole_gives():
     np.testing.assert_allclose(_joined(pieces)["mean"], _joined(whole)["mean"], rtol=1e-4, atol=1e-5)
     once = [(position, NUM_PIECES, "fit") for position in range(1, NUM_PIECES + 1)]
     for seed in range(2):
-        seen = [(piece.position, piece.num_pieces, piece.phase) for by, piece in done if by == seed]
+        seen = [
+            (piece.position, piece.num_pieces, piece.phase)
+            for by, piece in done
+            if by == seed and piece.phase == "fit"
+        ]
         assert seen == once * 4  # generation 0 and three more
     # segment by segment: generations 0 and 1 of both seeds, then generations 2 and 3
-    assert [seed for seed, _ in done] == ([0] * 4 + [1] * 4) * 2 + [0] * 8 + [1] * 8
+    assert [seed for seed, _ in done] == ([0] * 5 + [1] * 5) * 2 + [0] * 10 + [1] * 10
+
+
+def _through_a_file(tree):
+    with tempfile.TemporaryDirectory() as folder:
+        save_tree(Path(folder) / "state.npz", tree, {})
+        return load_tree(Path(folder) / "state.npz")[0]
+
+
+@pytest.mark.parametrize("generation", [0, 2])
+def test_going_on_from_any_piece_gives_the_same_bits(generation):
+    chain = build_chain(_piecewise(False), replace(), lambda key: standard_normal(key, 12), 12)
+    seen = []
+    whole = list(run_host(chain, ROOT, 1, (1, 2), on_piece=lambda _, piece: seen.append(piece)))
+    num = NUM_PIECES + 1  # of a generation; the last is what was drawn
+    before = None if generation == 0 else (generation - 1, _through_a_file(whole[generation - 1].state()))
+    for piece in seen[generation * num : (generation + 1) * num]:
+        left = list(run_host(chain, ROOT, 1, (1, 2), resume=before, piece=_through_a_file(piece)))
+        assert [segment.stop for segment in left] == list(range(generation, 3))
+        for segment, expected in zip(left, whole[generation:]):
+            _assert_same_bits(segment.records, expected.records)
+            _assert_same_bits(segment.state(), expected.state())
+    with pytest.raises(ValueError, match="`piece` belongs to one seed, got 2"):
+        next(run_host(chain, ROOT, 2, (1,), piece=seen[0]))
 
 
 def test_pieces_are_at_least_one():
