@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from collapse_jax.runs import RunDirectory
+from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import find_study
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")

@@ -1,151 +1,74 @@
-"""The run directory: what a study leaves on disk, and the loop that fills it.
-
-    DIR/config.json      study, preset, every field, versions, device, commit, command, status
-    DIR/records/         one file for each segment while the run goes on
-    DIR/trajectory.nc    all records, assembled when the run ends or is interrupted
-    DIR/claims.json      verdicts
-    DIR/figures/         PNG and SVG, a GIF where a figure moves, captions
-    DIR/report.html      written by `report`
+"""Running a study into a directory: begin, go on, draw and judge. Several processes share a run by shards of its seeds.
 
 Called by `cli`.
 """
 
 import dataclasses
-import json
-import os
-import platform
-import re
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import xarray as xr
 
-from collapse_jax.chain import Chain
+from collapse_jax.advance import Asked, Stopped, Work, advance_arm
 from collapse_jax.claims import Verdict, judge
-from collapse_jax.drivers import Segment, run_compiled, run_host, segment_stops
+from collapse_jax.durable import Lock, remove_parts
 from collapse_jax.errors import check_count
-from collapse_jax.results import Records, join_records, read_netcdf, to_dataset, write_netcdf
+from collapse_jax.processes import Place, agree, all_agree
+from collapse_jax.provenance import differences, provenance
+from collapse_jax.results import read_netcdf
+from collapse_jax.rundir import RunDirectory, check_free, shards_of
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, find_study
-from collapse_jax.types import Key
 
-_OURS = ("config.json", "trajectory.nc", "claims.json", "report.html", "figures", "records")
-_RECORDED_VERSIONS = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "xarray")
+__all__ = ["Progress", "Stopped", "assemble_if_needed", "execute", "illustrate", "resume"]
+
+ALONE = Place()
 
 
 class Progress(NamedTuple):
-    """How far a run has come, for a progress bar."""
+    """How far a run has come, for a progress bar; `notice` is something that whoever watches must know."""
 
     label: str
     generation: int
     num_generations: int
     num_seeds: int
+    notice: str = ""
 
 
-class RunDirectory:
-    """A run on disk; written atomically, file by file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @classmethod
-    def create(cls, path: Path, description: dict[str, Any], *, overwrite: bool) -> "RunDirectory":
-        """Return a new run directory, with `config.json` written.
-
-        Raises:
-            ValueError: `path` cannot be written, or holds a run and `overwrite` is false, or something else.
-        """
-        check_free(path, overwrite=overwrite)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            for name in _OURS:
-                target = path / name
-                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-            (path / "records").mkdir()
-        except OSError as error:
-            raise ValueError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
-        run = cls(path)
-        run.write_json("config.json", {**description, "status": "running", **_provenance()})
-        return run
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What `config.json` says."""
-        return json.loads((self.path / "config.json").read_text())
-
-    def append(self, arm: int, start: int, stop: int, records: Records) -> None:
-        """Write one segment's records durably."""
-        name = f"arm{arm:03d}-{start:08d}-{stop:08d}.npz"
-        _write_atomically(
-            self.path / "records" / name, lambda part: np.savez(part, allow_pickle=False, **records)
-        )
-
-    def segments(self, arm: int) -> list[Records]:
-        """Return an arm's records, segment by segment; each file is whole, or not there."""
-        parts = []
-        for path in sorted((self.path / "records").glob(f"arm{arm:03d}-*.npz")):
-            with np.load(path) as stored:
-                parts.append(dict(stored))
-        return parts
-
-    def finish(self, plan: Plan, status: str, seconds: float) -> xr.Dataset:
-        """Assemble `trajectory.nc` from the segments and return it."""
-        dataset = _assemble(plan, [self.segments(arm) for arm in range(len(plan.arms))])
-        _write_atomically(self.path / "trajectory.nc", lambda part: write_netcdf(dataset, part))
-        shutil.rmtree(self.path / "records")
-        self.write_json("config.json", {**self.description, "status": status, "seconds": round(seconds, 1)})
-        return dataset
-
-    def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file; numbers that JSON lacks become null."""
-        text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
-        _write_atomically(self.path / name, lambda part: part.write_text(text))
-
-
-def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a directory that must not be written to.
-
-    Raises:
-        ValueError: it is a file, holds a run that may not be overwritten, or holds anything else.
-    """
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise ValueError(f"{path} is a file; choose a directory for --out.")
-    held = {entry.name for entry in path.iterdir()}
-    if "config.json" in held and not overwrite:
-        raise ValueError(
-            f"{path} already holds a run; choose another --out, or add --overwrite to replace it."
-        )
-    if held and "config.json" not in held:
-        raise ValueError(
-            f"{path} holds files that are not a run ({sorted(held)[0]}, ...); choose another --out."
-        )
+OnProgress = Callable[[Progress], None]
 
 
 def execute(
-    study: Study, config: Any, path: Path, *, preset: str, command: str, overwrite: bool,
-    on_progress: Callable[[Progress], None],
+    study: Study, config: Any, path: Path, *, preset: str, command: str, overwrite: bool, on_progress: OnProgress,
+    place: Place = ALONE,
 ) -> bool:  # fmt: skip
     """Run a study into a directory, draw it and judge it; return False when it was interrupted.
 
-    Everything is checked before anything is written. Ctrl-C ends the run at the last whole segment and
-    what is there is assembled, drawn and judged.
+    Everything is checked before anything is written. Ctrl-C ends the run at the last whole segment, and
+    what is there is put together, drawn and judged; `resume` goes on with it.
+
+    Args:
+        study: which.
+        config: one of its configurations.
+        path: the run directory.
+        preset: what the configuration began as.
+        command: what was typed.
+        overwrite: replace an earlier run there.
+        on_progress: told how far it has come.
+        place: of this process among those that share the run.
 
     Raises:
         ValueError: bad configuration, bad data, or a directory that must not be written to.
+        Stopped: SIGTERM asked for it.
     """
-    check_free(path, overwrite=overwrite)
     for name in ("generations", "seeds", "lanes"):
         check_count(name, getattr(config, name))
+    if place.leads:
+        check_free(path, overwrite=overwrite)
     module = study.load()
     plan = module.build(config)
     description = {
@@ -154,33 +77,112 @@ def execute(
         "command": command,
         "config": dataclasses.asdict(config),
         "remarks": module.remarks(config) if hasattr(module, "remarks") else (),
+        "shards": shards_of(config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
     }
-    run = RunDirectory.create(path, description, overwrite=overwrite)
-    root, begun, status = jax.random.key(config.seed), time.monotonic(), "finished"
+    with _writing(path, place, lambda: RunDirectory.create(path, description)):
+        return _run(RunDirectory(path), plan, config, study.name, on_progress, place)
+
+
+def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place: Place = ALONE) -> bool:
+    """Go on with a run from its last checkpoints, to the same bits; return False when it was interrupted.
+
+    Args:
+        path: the run directory.
+        on_progress: told how far it has come.
+        despite: go on although versions, device or threads are others: the bits may then differ.
+        place: of this process; their number need not be that of the run's first half.
+
+    Raises:
+        ValueError: no run, one whose configuration was changed, another machine, or another process at work on it.
+        Stopped: SIGTERM asked for it.
+    """
+    run = RunDirectory(path)
+    description = run.description
+    if description["status"] == "finished":
+        on_progress(Progress("", 0, 0, 0, f"{path} is finished already."))
+        return True
+    _check_same(run, despite)
+    study = find_study(description["study"])
+    config = study.config_from(description["config"])
+    plan = study.load().build(config)
+
+    def prepare() -> None:
+        remove_parts(path)
+        run.describe(status="running", resumed=[*description.get("resumed", ()), provenance()["started"]])
+
+    with _writing(path, place, prepare):
+        return _run(run, plan, config, study.name, on_progress, place)
+
+
+def _check_same(run: RunDirectory, despite: bool) -> None:
+    """Refuse to go on with what would not give the same bits."""
+    if not run.is_as_begun():
+        raise ValueError(
+            f"the configuration in {run.path / 'config.json'} was changed after the run began; restore it, or start a "
+            "new run."
+        )
+    found = differences(run.description, provenance())
+    if found and not despite:
+        raise ValueError(
+            f"{run.path} was begun elsewhere ({'; '.join(found)}), so its bits could not be kept; go on there, or add "
+            "--despite-differences to go on here, in the same law."
+        )
+
+
+@contextmanager
+def _writing(path: Path, place: Place, prepare: Callable[[], object]) -> Iterator[None]:
+    """Hold the directory: the leader locks and prepares it, the others wait until it has."""
+    if not place.leads:
+        if not agree(place):
+            raise ValueError(f"process 0 could not prepare {path}; see what it says.")
+        yield
+        return
     try:
-        for index, arm in enumerate(plan.arms):
-            generations = config.generations if arm.generations is None else arm.generations
-            stops = segment_stops(generations, plan.segment_length)
-            place = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
-            label = f"{study.name} {place}" if len(plan.arms) > 1 else study.name
-            on_progress(Progress(label, 0, generations, config.seeds))
-            for segment in _segments(plan, arm.chain, root, config.seeds, stops):
-                run.append(index, segment.start, segment.stop, segment.records)
-                on_progress(Progress(label, segment.stop, generations, config.seeds))
+        lock = Lock(path)
+        prepare()
+    except BaseException:
+        agree(place, ok=False)
+        raise
+    with lock:
+        agree(place)
+        yield
+
+
+def _run(
+    directory: RunDirectory, plan: Plan, config: Any, name: str, on_progress: OnProgress, place: Place
+) -> bool:
+    """Run all arms from where they are, and put the results together."""
+    begun, status = time.monotonic(), "stopped"
+    shards = directory.shards[place.number :: place.num_processes]
+    tell = lambda sentence: on_progress(Progress("", 0, 0, 0, sentence))  # noqa: E731
+    try:
+        with Asked() as asked:
+            work = Work(directory, plan, jax.random.key(config.seed), asked, tell)
+            for index, arm in enumerate(plan.arms):
+                generations = config.generations if arm.generations is None else arm.generations
+                where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
+                label = f"{name} {where}" if len(plan.arms) > 1 else name
+                on_progress(Progress(label, 0, generations, config.seeds))
+                for reached in advance_arm(work, index, arm, shards, generations):
+                    on_progress(Progress(label, reached, generations, config.seeds))
+        status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
-        if not run.segments(0):
-            run.write_json("config.json", {**run.description, "status": status})
+        if not directory.segments(directory.shards[0].label(0)):
             raise
-    run.finish(plan, status, time.monotonic() - begun)
-    illustrate(run)
+    finally:
+        if place.leads:
+            seconds = directory.description["seconds"] + time.monotonic() - begun
+            ended = {} if status == "finished" else {"status": status}  # finished is what `finish` says, at the end
+            directory.describe(seconds=round(seconds, 1), **ended)
+    if not all_agree(place, status == "finished"):
+        status = "interrupted"
+    if place.leads:
+        directory.assemble(plan)
+        illustrate(directory)
+        if status == "finished":
+            directory.close()
     return status == "finished"
-
-
-def _segments(plan: Plan, chain: Chain, key: Key, num_seeds: int, stops: Sequence[int]) -> Iterator[Segment]:
-    if plan.on_host:
-        return run_host(chain, key, num_seeds, stops)
-    return run_compiled(chain, key, num_seeds, stops, lanes=plan.lanes)
 
 
 def illustrate(run: RunDirectory) -> list[Verdict]:
@@ -203,107 +205,14 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
     return verdicts
 
 
-def find_runs(path: Path) -> list[RunDirectory]:
-    """Return the runs in a directory: itself, or those directly below it.
-
-    Raises:
-        ValueError: there is none.
-    """
-    places = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())] if path.is_dir() else []
-    runs = [RunDirectory(place) for place in places if (place / "config.json").is_file()]
-    if not runs:
-        raise ValueError(
-            f"{path} holds no run (no config.json there or one level below); name the --out of a run."
-        )
-    return runs
-
-
 def assemble_if_needed(run: RunDirectory) -> None:
-    """Assemble `trajectory.nc` of a run that was killed, from the segments it left.
+    """Put `trajectory.nc` of a run that has not ended together, from the segments it has left so far.
 
     Raises:
         ValueError: no segment was finished.
     """
-    if (run.path / "trajectory.nc").is_file():
-        return
     description = run.description
+    if description["status"] == "finished":
+        return
     study = find_study(description["study"])
-    if not run.segments(0):
-        raise ValueError(
-            f"{run.path} stopped before its first segment was finished; run it again with --overwrite."
-        )
-    run.finish(study.load().build(study.config_from(description["config"])), "interrupted", 0.0)
-
-
-def _assemble(plan: Plan, segments: list[list[Records]]) -> xr.Dataset:
-    """Return all arms as one Dataset; generations that an arm did not reach are NaN."""
-    found = [
-        (arm.value, to_dataset(join_records(parts), arm.chain.metrics))
-        for arm, parts in zip(plan.arms, segments)
-        if parts
-    ]
-    if plan.dim is None:
-        # each arm's own flag of failure keeps its name beside the others'
-        named = [part.rename({"is_finite": f"{value}_is_finite"}) for value, part in found]
-        dataset = xr.merge(named, join="outer")
-    else:
-        placed = [part.expand_dims({plan.dim: [value]}) for value, part in found]
-        dataset = xr.concat(placed, plan.dim, join="outer", combine_attrs="override")
-    return dataset.assign_coords(
-        {dim: list(labels) for dim, labels in plan.coordinates.items() if dim in dataset.dims}
-    )
-
-
-def _provenance() -> dict[str, Any]:
-    """Return versions, device, commit and date."""
-    return {
-        "versions": {
-            **{name: version(name) for name in _RECORDED_VERSIONS},
-            "python": platform.python_version(),
-        },
-        "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}",
-        "commit": _commit(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _commit() -> str | None:
-    """Return the commit of the source tree this package runs from, or None for an installed one."""
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    tracked = found.returncode == 0 and not re.search(r"site-packages", str(here))
-    return found.stdout.strip() if tracked else None
-
-
-def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, flush it to disk, and give it its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON's own types; a number that is not finite becomes None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+    run.assemble(study.load().build(study.config_from(description["config"])))

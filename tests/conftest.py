@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import jaxtyping
 
@@ -16,6 +17,9 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 4)  # before any backend is used: lanes are spread over 1, 2 and 4
+# many tests build the same chain anew: its program is compiled once for all of them, and for all workers
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 settings.register_profile("laws", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("laws")

@@ -7,7 +7,8 @@ import pytest
 
 from collapse_jax.claims import judge
 from collapse_jax.results import read_netcdf
-from collapse_jax.runs import RunDirectory, execute
+from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs import execute
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import PRESETS
 from collapse_jax.studies.registry import find_study

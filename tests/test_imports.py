@@ -22,8 +22,11 @@ ALLOWED = {
     "abreast": ["chain", "errors", "types"],
     "sharding": ["errors", "types"],
     "drivers": ["chain", "sharding", "errors", "types"],
+    "host": ["chain", "drivers", "errors", "types"],
+    "durable": [],
+    "checkpoints": ["durable", "types"],
     "results": ["chain", "errors", "types"],
-    "simulation": ["chain", "drivers", "results", "errors", "types"],
+    "simulation": ["chain", "drivers", "host", "results", "errors", "types"],
     "regimes": ["chain", "data", "sufficient", "frame", "errors", "types"],
     "metrics": ["chain", "data", "sufficient", "frame", "errors", "types"],
     "theory": ["errors", "types"],
@@ -36,7 +39,7 @@ ALLOWED = {
     "datasets": ["data", "sufficient", "frame", "triangular", "errors", "types"],
     "models": [
         "chain", "data", "sufficient", "metrics", "em", "kmeans", "distances", "nn", "training", "frame",
-        "triangular", "errors", "types",
+        "sharding", "triangular", "errors", "types",
     ],
     "judges": ["nn", "training", "datasets", "chain", "data", "triangular", "errors", "types"],
     "claims": ["errors", "types"],
@@ -50,12 +53,21 @@ ALLOWED = {
     "studies": [
         "abreast", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data",
         "sufficient",
-        "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
+        "sharding", "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
     ],
-    "runs": ["studies", "claims", "plots", "results", "drivers", "chain", "sharding", "simulation", "errors", "types"],
-    "report": ["runs", "studies", "claims", "results", "plots", "errors", "types"],
+    "processes": [],
+    "provenance": [],
+    "rundir": ["studies", "checkpoints", "durable", "provenance", "results", "errors", "types"],
+    "advance": ["rundir", "studies", "checkpoints", "drivers", "host", "chain", "types"],
+    "runs": [
+        "advance", "rundir", "studies", "claims", "results", "durable", "processes", "provenance", "errors", "types",
+    ],
+    "report": ["rundir", "studies", "claims", "results", "plots", "errors", "types"],
+    "screen": [],
+    "jobs": ["runs", "rundir", "report", "screen", "durable", "processes", "provenance", "studies", "errors", "types"],
     "cli": [
-        "runs", "verify", "report", "foreign", "studies", "sweep", "sharding", "claims", "results", "theory", "errors", "types",
+        "jobs", "runs", "rundir", "verify", "report", "screen", "studies", "sweep", "foreign", "claims", "results",
+        "theory", "errors", "types",
     ],
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 
 from collapse_jax.plots import Film, new_figure, save_figure, save_film
 from collapse_jax.report import write_report
-from collapse_jax.runs import RunDirectory
+from collapse_jax.rundir import RunDirectory
 
 _NASTY = "'\"><script>alert(1)</script>"
 _TAGS = re.compile(r"<script")

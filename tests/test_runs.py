@@ -1,14 +1,20 @@
 """Run directories: complete, readable after an interruption, never overwritten unasked."""
 
+import dataclasses
+import errno
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from collapse_jax.durable import Lock
 from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
-from collapse_jax.runs import RunDirectory, assemble_if_needed, execute, find_runs, illustrate
+from collapse_jax.rundir import RunDirectory, find_runs, shards_of
+from collapse_jax.runs import Stopped, assemble_if_needed, execute, illustrate, resume
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.registry import find_study
 
@@ -39,7 +45,7 @@ def finished(tmp_path_factory):
 
 def test_a_finished_run_holds_everything(finished):
     held = {entry.name for entry in finished.iterdir()}
-    assert held == {"config.json", "trajectory.nc", "claims.json", "figures"}
+    assert held == {"config.json", "trajectory.nc", "claims.json", "figures", "checkpoints", ".lock"}
     description = json.loads((finished / "config.json").read_text())
     assert description["status"] == "finished" and description["config"]["num_samples"] == [40]
     assert {"jax", "numpy", "collapse-jax"} <= set(description["versions"])
@@ -87,8 +93,6 @@ def test_foreign_files_are_never_deleted(tmp_path):
 
 
 def test_same_seed_same_bits_other_seed_other_bits(finished, tmp_path):
-    import dataclasses
-
     _execute(tmp_path / "again")
     _execute(tmp_path / "other", config=dataclasses.replace(_CONFIG, seed=1))
     first, again, other = (
@@ -113,8 +117,6 @@ def test_interruption_leaves_a_readable_partial_run(finished, tmp_path):
 
 
 def test_interruption_in_the_second_arm_keeps_both(tmp_path):
-    import dataclasses
-
     def press_ctrl_c(progress):
         if progress.label.endswith("=44") and progress.generation == 50:
             raise KeyboardInterrupt
@@ -126,17 +128,190 @@ def test_interruption_in_the_second_arm_keeps_both(tmp_path):
     assert reached.tolist() == [106, 51]
 
 
-def test_a_killed_run_is_assembled_from_its_segments(finished, tmp_path):
+def test_a_running_or_killed_run_is_assembled_from_its_segments(finished, tmp_path):
     whole = read_netcdf(finished / "trajectory.nc")
-    run = RunDirectory.create(
-        tmp_path / "killed", json.loads((finished / "config.json").read_text()), overwrite=False
-    )
+    run = RunDirectory.create(tmp_path / "killed", json.loads((finished / "config.json").read_text()))
     records = {name: array.isel(num_samples=0).values for name, array in whole.data_vars.items()}
-    run.append(0, 0, 0, {name: values[:, :1] for name, values in records.items()})
-    run.append(0, 1, 50, {name: values[:, 1:51] for name, values in records.items()})
+    label = run.shards[0].label(0)
+    run.append(label, 0, 0, {name: values[:, :1] for name, values in records.items()})
+    run.append(label, 1, 50, {name: values[:, 1:51] for name, values in records.items()})
     assemble_if_needed(run)
     illustrate(run)
     assert read_netcdf(run.path / "trajectory.nc").sizes["generation"] == 51
+    assert len(run.segments(label)) == 2  # they are still there to go on from
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """What is drawn is another test's business."""
+    monkeypatch.setattr("collapse_jax.runs.illustrate", lambda run: [])
+
+
+def _stop_at(generation, stop):
+    def on_progress(progress):
+        if progress.generation == generation:
+            stop()
+
+    return on_progress
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def _interrupted(path, generation=50, **changes):
+    """A run that Ctrl-C ended."""
+    config = dataclasses.replace(_CONFIG, **changes)
+    assert not _execute(path, config=config, on_progress=_stop_at(generation, _interrupt))
+    return path
+
+
+def _go_on(path, **options):
+    notices = []
+    done = resume(path, on_progress=lambda progress: notices.append(progress.notice), **options)
+    return done, " ".join(notices)
+
+
+def _same_ending(path, other):
+    """The same trajectory and the same last state, to the bit."""
+    assert read_netcdf(path / "trajectory.nc").equals(read_netcdf(other / "trajectory.nc"))
+    names = [sorted(file.name for file in (run / "checkpoints").iterdir()) for run in (path, other)]
+    assert names[0] == names[1] and names[0]
+    for name in names[0]:
+        with np.load(path / "checkpoints" / name) as one, np.load(other / "checkpoints" / name) as two:
+            assert sorted(one) == sorted(two)
+            assert all(one[key].tobytes() == two[key].tobytes() for key in one)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path):
+    path = _interrupted(tmp_path / "run")
+    assert _go_on(path)[0]
+    _same_ending(path, finished)
+    description = json.loads((path / "config.json").read_text())
+    assert description["status"] == "finished" and len(description["resumed"]) == 1
+    assert not (path / "records").exists()
+    assert _go_on(path) == (True, f"{path} is finished already.")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_sigterm_stops_at_the_next_checkpoint(finished, tmp_path):
+    def terminate():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        _execute(tmp_path / "run", on_progress=_stop_at(50, terminate))
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "stopped"
+    assert RunDirectory(tmp_path / "run").num_recorded("arm000-seed00000000") == 101
+    assert _go_on(tmp_path / "run")[0]
+    _same_ending(tmp_path / "run", finished)
+
+
+def _damage_checkpoint(path):
+    newest = sorted((path / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+
+
+def _lose_records(path):
+    sorted((path / "records").iterdir())[-1].unlink()
+
+
+def _damage_records(path):
+    newest = sorted((path / "records").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:-30])
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("damage", "notice"),
+    [
+        (_damage_checkpoint, "gen00000050.npz is damaged; going on from the one before it."),
+        (_lose_records, ""),
+        (_damage_records, ""),
+    ],
+)
+def test_a_run_goes_on_from_the_last_good_state(finished, tmp_path, damage, notice):
+    path = _interrupted(tmp_path / "run")
+    damage(path)
+    done, told = _go_on(path)
+    assert done and notice in told
+    _same_ending(path, finished)
+
+
+def _change(path, **changes):
+    description = json.loads((path / "config.json").read_text())
+    for name, value in changes.items():
+        description[name] = {**description[name], **value} if isinstance(value, dict) else value
+    (path / "config.json").write_text(json.dumps(description))
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"config": {"separation": 3.0}}, "the configuration in .* was changed after the run began; restore it"),
+        ({"versions": {"jax": "0.1"}}, "begun elsewhere .jax 0.1, now .*--despite-differences"),
+        ({"threads": 999}, "begun elsewhere .threads 999, now"),
+        ({"device_kind": "TPU v9"}, "begun elsewhere .device_kind TPU v9, now cpu"),
+        ({"x64": True}, "begun elsewhere .x64 True, now False"),
+    ],
+)
+def test_what_would_give_other_bits_is_refused_and_left_alone(tmp_path, changes, sentence):
+    path = _interrupted(tmp_path / "run", generations=60)
+    _change(path, **changes)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(ValueError, match=sentence):
+        _go_on(path)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    if "threads" in changes:
+        assert _go_on(path, despite=True)[0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_second_process_is_refused(tmp_path):
+    path = _interrupted(tmp_path / "run", generations=60)
+    with Lock(path):
+        for begin in (_go_on, lambda path: _execute(path, overwrite=True)):
+            with pytest.raises(ValueError, match="another process is writing to"):
+                begin(path)
+    assert RunDirectory(path).description["status"] == "interrupted"
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        _execute(tmp_path / "file" / "run")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_disk_that_fills_up_ends_the_run_with_a_remedy(finished, tmp_path, monkeypatch):
+    """Whatever was whole before stays whole, and the run goes on when there is room again."""
+    savez, calls = np.savez, []
+
+    def fill_up(file, *args, **options):
+        calls.append(file)
+        if len(calls) == 4:  # records and a state of generation 0, records of 50, and then its state
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        savez(file, *args, **options)
+
+    monkeypatch.setattr(np, "savez", fill_up)
+    with pytest.raises(ValueError, match=r"No space left on device.*; free some space.*collapse-jax resume"):
+        _execute(tmp_path / "run")
+    monkeypatch.undo()
+    assert _go_on(tmp_path / "run")[0]
+    _same_ending(tmp_path / "run", finished)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_shards_are_whole_blocks_and_cover_every_seed(count):
+    for seeds, lanes in ((1, 16), (40, 16), (64, 16), (33, 8)):
+        shards = shards_of(seeds, lanes, count, on_host=False)
+        assert [s for shard in shards for s in range(shard.first_seed, sum(shard))] == list(range(seeds))
+        assert all(shard.first_seed % lanes == 0 for shard in shards)
+        assert len(shards) == min(count, -(-seeds // lanes))
+    assert shards_of(3, 16, count, on_host=True) == [(0, 1), (1, 1), (2, 1)]
 
 
 def test_nothing_is_written_when_the_configuration_is_bad(tmp_path):

@@ -1,0 +1,158 @@
+"""The arms of a run, from their last checkpoints on: records first, then the state, for each segment of each shard.
+
+A run that is killed at any moment so goes on from its last whole segment, or, where a fit is itself long, from its
+last piece, to the same bits. Called by `runs`.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from collapse_jax.chain import Piece
+from collapse_jax.checkpoints import Checkpoint
+from collapse_jax.drivers import Segment, run_compiled, segment_stops
+from collapse_jax.host import run_host
+from collapse_jax.rundir import RunDirectory, Shard
+from collapse_jax.studies.plan import Arm, Plan
+from collapse_jax.types import Key
+
+_SHARE = 20  # writing pieces takes at most one part in twenty of the time
+
+
+class Stopped(BaseException):
+    """The run was asked to stop (SIGTERM) and has: its last checkpoint is on disk."""
+
+
+class Asked:
+    """Within it, SIGTERM asks to stop at the next checkpoint."""
+
+    def __enter__(self) -> "Asked":
+        self.to_stop = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python handles no signals
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, *_: object) -> None:
+        self.to_stop = True
+
+    def check(self) -> None:
+        """Stop here if that was asked for.
+
+        Raises:
+            Stopped: it was.
+        """
+        if self.to_stop:
+            raise Stopped
+
+
+class Work(NamedTuple):
+    """What every part of a running study needs.
+
+    Attributes:
+        directory: where it writes.
+        plan: what it runs.
+        key: the root of all randomness.
+        asked: whether it is to stop.
+        notice: told in a sentence what a reader of the screen must know.
+    """
+
+    directory: RunDirectory
+    plan: Plan
+    key: Key
+    asked: Asked
+    notice: Callable[[str], None]
+
+
+def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], generations: int) -> Iterator[int]:
+    """Run an arm's shards side by side, stop by stop; yield each stop that all of them have reached.
+
+    Args:
+        work: the run.
+        index: the arm's number.
+        arm: what it runs.
+        shards: the seeds that this process runs.
+        generations: after generation 0.
+    """
+    length = 1 if work.plan.on_host else work.plan.segment_length
+    stops = segment_stops(generations, length)
+    walks = [_advance_shard(work, shard.label(index), arm, shard, stops) for shard in shards]
+    reached = [-1] * len(walks)
+    for stop in (0, *stops):
+        for i, walk in enumerate(walks):
+            while reached[i] < stop:
+                reached[i] = next(walk, generations)
+        yield stop
+
+
+def _advance_shard(work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int]) -> Iterator[int]:
+    """Run one shard from its last checkpoint on; yield each generation after which it is on disk."""
+    directory = work.directory
+    for segment in _segments(work, label, arm, shard, stops, _last_state(work, label, arm)):
+        directory.append(label, segment.start, segment.stop, segment.records)
+        directory.checkpoints.save(label, segment.stop, segment.state(), {})
+        directory.checkpoints.drop(f"{label}-piece")
+        work.asked.check()
+        yield segment.stop
+    directory.checkpoints.keep_last(label)
+
+
+def _segments(
+    work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int], last: Checkpoint | None
+) -> Iterator[Segment]:
+    """Return what the plan's driver yields after the last checkpoint."""
+    plan = work.plan
+    resume = None if last is None else (last.generation, last.tree)
+    if not plan.on_host:
+        return run_compiled(
+            arm.chain, work.key, shard.num_seeds, stops, lanes=plan.lanes, first_seed=shard.first_seed, resume=resume
+        )
+    generation = 0 if last is None else last.generation + 1
+    saved, damaged = work.directory.checkpoints.latest(f"{label}-piece")
+    _tell_damaged(work, damaged)
+    within = saved.tree if saved is not None and saved.generation == generation else None
+    keep = _Pieces(work, f"{label}-piece", generation)
+    return run_host(
+        arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_piece=keep
+    )
+
+
+class _Pieces:
+    """Writes the pieces of a generation, but not so often that writing takes a large share of the time."""
+
+    def __init__(self, work: Work, label: str, generation: int) -> None:
+        self.work, self.label, self.generation = work, label, generation
+        self.not_before = time.monotonic()
+
+    def __call__(self, seed: int, piece: Piece) -> None:
+        begun = time.monotonic()
+        if begun >= self.not_before or self.work.asked.to_stop:
+            self.work.directory.checkpoints.save(self.label, self.generation, piece, {})
+            ended = time.monotonic()
+            self.not_before = ended + _SHARE * (ended - begun)
+        self.work.asked.check()
+        if set(piece.done) >= {"fit", "sample"}:  # the last piece of a generation
+            self.generation += 1
+
+
+def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
+    """Return the newest whole checkpoint whose records are all there; None to begin anew."""
+    recorded = work.directory.num_recorded(label) - 1
+    template = None if arm.chain.on_host else jax.eval_shape(arm.chain.init, work.key)[0]
+    found, damaged = work.directory.checkpoints.latest(label, template, at_most=recorded)
+    _tell_damaged(work, damaged)
+    return found
+
+
+def _tell_damaged(work: Work, damaged: Sequence[Path]) -> None:
+    for path in damaged:
+        work.notice(f"{path} is damaged; going on from the one before it.")
