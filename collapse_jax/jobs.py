@@ -1,0 +1,149 @@
+"""What the commands that run studies share: JAX made ready, studies one after the other, one report.
+
+JAX is imported by the functions, not by this file. Called by `cli`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from collapse_jax.screen import Bar, console, print_verdicts
+from collapse_jax.studies.registry import Study
+
+STOPPED = 75  # the system's code for "try again later"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Several processes that share one run, each with lane blocks of its own."""
+
+    distributed: bool = False
+    """Share the run with the other processes of this job, as the cluster's environment (for example Slurm's) says."""
+    coordinator: str | None = None
+    """Where there is no such environment: HOST:PORT of process 0, the same for all."""
+    num_processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """The number of this one, from 0."""
+
+
+def run_all(
+    jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwrite: bool, command: str, cluster: Cluster
+) -> int:
+    """Run studies one after the other; return the exit code.
+
+    Args:
+        jobs: study, configuration, run directory.
+        out: for the report.
+        preset: what the configurations began as.
+        overwrite: replace earlier runs there.
+        command: what was typed.
+        cluster: the processes that share the work.
+
+    Raises:
+        ValueError: bad configuration, bad data, or a directory that must not be written to.
+    """
+    place = prepare_jax(cluster)
+    from collapse_jax.rundir import check_free
+    from collapse_jax.runs import execute
+
+    if place.leads:
+        for _, _, path in jobs:  # all are checked before the first begins
+            check_free(path, overwrite=overwrite)
+        if len(jobs) > 1:
+            _write_jobs(out, [(study.name, preset, path.name, command) for study, _, path in jobs])
+    work = [
+        (path, functools.partial(
+            execute, study, config, path, preset=preset, command=command, overwrite=overwrite, place=place,
+        ))
+        for study, config, path in jobs
+    ]  # fmt: skip
+    return do_jobs(work, out, place)
+
+
+def do_jobs(jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: Any) -> int:
+    """Do jobs one after the other, show progress, write one report; return the exit code.
+
+    Args:
+        jobs: run directory, and what fills it: told `on_progress`, it returns False when it was interrupted.
+        out: for the report.
+        place: of this process.
+    """
+    from collapse_jax.report import write_report
+    from collapse_jax.rundir import RunDirectory
+    from collapse_jax.runs import Stopped
+
+    finished = True
+    try:
+        with Bar() as bar:
+            for _, job in jobs:
+                finished = finished and job(on_progress=bar.update)
+    except Stopped:
+        console.print(f"stopped; the last checkpoint is on disk: go on with collapse-jax resume {out}", soft_wrap=True)
+        return STOPPED
+    if not place.leads:
+        return 0 if finished else 130
+    done = [RunDirectory(path) for path, _ in jobs if (path / "claims.json").is_file()]
+    for run in done:
+        print_verdicts(run.description["study"], _read_verdicts(run.path))
+    page = write_report(done, out / "report.html").resolve()
+    if not finished:
+        console.print(
+            f"[yellow]interrupted[/]: the report shows what was finished; go on with collapse-jax resume {out}",
+            soft_wrap=True,
+        )
+    console.print(f"report: {page}", soft_wrap=True)
+    return 0 if finished else 130
+
+
+def _write_jobs(out: Path, jobs: list[tuple[str, str, str, str]]) -> None:
+    """Note what `reproduce` is to do, for `resume`."""
+    from collapse_jax.durable import write_atomically
+
+    write_atomically(out / "jobs.json", lambda part: part.write_text(json.dumps(jobs)))
+
+
+def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
+    """Return what `reproduce` had to do there: study, preset, run directory, command; nothing without its note."""
+    path = out / "jobs.json"
+    if not path.is_file():
+        return []
+    return [(study, preset, out / folder, command) for study, preset, folder, command in json.loads(path.read_text())]
+
+
+def _read_verdicts(path: Path) -> list[dict[str, Any]]:
+    return json.loads((path / "claims.json").read_text())
+
+
+def prepare_jax(cluster: Cluster | None = None) -> Any:
+    """Give JAX every core as a device and a compilation cache that outlives the process.
+
+    Args:
+        cluster: other processes to meet; None for none.
+
+    Returns:
+        This process's place among them.
+
+    Raises:
+        ValueError: they do not come together.
+    """
+    import jax
+
+    from collapse_jax.processes import Place, join_processes
+    from collapse_jax.provenance import num_threads
+
+    with contextlib.suppress(RuntimeError):  # devices in use already stay as they are
+        jax.config.update("jax_num_cpu_devices", min(num_threads(), 8))
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "collapse_jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    if cluster is None or cluster == Cluster():
+        return Place()
+    place = join_processes(cluster.coordinator, cluster.num_processes, cluster.process_id)
+    console.quiet = not place.leads
+    return place

@@ -1,0 +1,108 @@
+"""What the command line shows: progress bars, tables of claims and laws. Called by `cli`."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+_COLOURS = {"holds": "green", "fails": "red", "inconclusive": "yellow", "not testable": "dim"}
+
+console = Console(stderr=False, highlight=False)
+
+
+class Bar:
+    """A progress bar: generations, chain-generations a second, time left."""
+
+    def __enter__(self) -> "Bar":
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, state: Any) -> None:
+        """Show how far a run has come, or what it has to say."""
+        if state.notice:
+            console.print(f"[yellow]note[/]: {state.notice}", soft_wrap=True)
+            return
+        self._progress.start()
+        if state.label not in self._tasks:
+            self._tasks[state.label] = self._progress.add_task(
+                state.label, total=state.num_generations, speed="compiling"
+            )
+        task = self._tasks[state.label]
+        speed = self._progress.tasks[task].speed  # generations a second, over the last segments
+        shown = (
+            f"{speed * state.num_seeds:,.0f} chain-generations/s"
+            if speed
+            else "compiling"
+            if state.generation == 0
+            else ""
+        )
+        self._progress.update(task, completed=state.generation, speed=shown)
+
+
+def print_verdicts(study: str, verdicts: list[Any]) -> None:
+    """Show what became of a study's claims."""
+    table = Table(
+        "verdict",
+        "claim",
+        "estimate",
+        "interval",
+        "seeds",
+        title=f"claims of {study}",
+        title_justify="left",
+        box=None,
+    )
+    for row in (verdict if isinstance(verdict, dict) else verdict._asdict() for verdict in verdicts):
+        tested = row["verdict"] != "not testable"
+        detail = row["statement"] if tested else f"{row['statement']} [dim]({row['reason']})[/]"
+        low, high = (_shown(bound) for bound in row["interval"])
+        colour = _COLOURS[row["verdict"]]
+        table.add_row(
+            f"[{colour}]{row['verdict']}[/]", detail, _shown(row["estimate"]) if tested else "",
+            f"{low} to {high}" if tested else "", str(row["num_seeds"]) if tested else "",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _shown(value: float | None) -> str:
+    return "inf" if value is None else f"{value:.3g}"
+
+
+def joined(value: int | tuple[int, ...]) -> str:
+    """Return one M or several, with commas.
+
+    >>> joined((100, 1000))
+    '100, 1,000'
+    """
+    return ", ".join(f"{m:,}" for m in (value if isinstance(value, tuple) else (value,)))
+
+
+def law_table(title: str, checks: list[Any]) -> Table:
+    """Return a program's laws as a table; columns have one width in all of them."""
+    table = Table(box=None, title=title, title_justify="left", title_style="bold", expand=True)
+    table.add_column("law", ratio=1)
+    for name, width in (("simulated", 10), ("error", 8), ("predicted", 10), ("z", 6), ("detects", 8)):
+        table.add_column(name, width=width, justify="right", no_wrap=True)
+    for item in checks:
+        colour = "green" if item.holds else "red"
+        table.add_row(
+            f"{item.section}: {item.law}".replace("[", r"\["), f"{item.simulated:.4g}", f"{item.error:.2g}",
+            f"{item.predicted:.4g}", f"[{colour}]{item.z:+.2f}[/]",
+            "exact" if item.error == 0 else f"{item.detects:.2g}",
+        )  # fmt: skip
+    return table
