@@ -25,12 +25,14 @@ from collapse_jax.models.text_metrics import (
     band_log_probs,
     divergences,
     diversity_metrics,
+    forgotten_words,
     generated_nats,
     log_loss_metric,
 )
 from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.opt import hidden_states, logits
 from collapse_jax.nn.scoring import sequence_log_probs, token_log_probs
+from collapse_jax.sharding import model_mesh
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
 PRETRAINED = random_params(CONFIG, scale=0.3)
@@ -168,7 +170,7 @@ def test_accumulating_one_generation_is_learning_both():
 def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
     """From the host, one and two pieces an epoch; compiled, the same tokens and a loss that is near."""
     whole, state = written(chain(replace()), 1, run=run_host)
-    cut, state_cut = written(chain(replace(), tuning=changed_tuning(pieces_per_epoch=2)), 1, run=run_host)
+    cut, state_cut = written(chain(replace(), tuning=changed_tuning(steps_per_piece=1)), 1, run=run_host)
     assert np.array_equal(whole, cut) and equal(state.params.weights, state_cut.params.weights)
     compiled, state_compiled = written(chain(replace()), 1, lanes=1)
     assert np.array_equal(whole[0], compiled[0])
@@ -177,6 +179,41 @@ def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
         for one in (state, state_compiled)
     ]
     assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-2)
+
+
+def test_two_devices_share_the_rows_of_a_batch():
+    """The same tokens, and losses to rounding; weights stay whole on both devices. A batch must divide."""
+    mesh = model_mesh(jax.devices()[:2])
+    options = {"decode": by_beams(RULES, 2), "tuning": changed_tuning(steps_per_piece=1)}
+    alone, state = written(chain(replace(), **options), 1, run=run_host)
+
+    def shared(batch):
+        model = language(
+            CONFIG,
+            PRETRAINED,
+            REAL,
+            VALIDATION,
+            options["decode"],
+            options["tuning"],
+            prompt_batch=batch,
+            mesh=mesh,
+        )
+        return build_chain(model, replace(), as_samples(jnp.asarray(REAL)), 8, diversity_metrics(24, 8))
+
+    together, state_shared = written(shared(4), 1, run=run_host)
+    assert np.array_equal(alone, together)
+    losses = [
+        token_log_probs(CONFIG, jax.tree.map(lambda leaf: leaf[0], one.params.weights), VALIDATION).mean()
+        for one in (state, state_shared)
+    ]
+    assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-2)
+    data = as_samples(jnp.asarray(REAL))
+    model = language(CONFIG, PRETRAINED, REAL, VALIDATION, options["decode"], options["tuning"], mesh=mesh)
+    params, _ = model.fit(jax.random.key(0), model.init(jax.random.key(1), data), data)
+    placed = jax.tree.leaves(params.weights)[0].sharding
+    assert len(placed.device_set) == 2 and placed.is_fully_replicated
+    with pytest.raises(ValueError, match="3 rows do not divide among 2 devices"):
+        shared(3)
 
 
 def test_divergence_is_zero_at_the_truth_and_what_a_sum_over_tokens_says():
@@ -206,7 +243,7 @@ def test_metrics_say_what_they_are_called():
     stream = RNG.integers(3, 9, 60)
     metrics = (
         log_loss_metric("real", CONFIG, stream, block=6), generated_nats(CONFIG),
-        band_log_probs(CONFIG, VALIDATION, REAL, num_bands=2), *diversity_metrics(24, 2),
+        band_log_probs(CONFIG, VALIDATION, REAL, num_bands=2), forgotten_words(REAL), *diversity_metrics(24, 2),
     )  # fmt: skip
     state, record = build_chain(model, replace(), data, 8, metrics).init(jax.random.key(0))
     weights, blocks = state.params.weights, np.asarray(state.synthetic.x)
@@ -214,6 +251,8 @@ def test_metrics_say_what_they_are_called():
     expected = -token_log_probs(CONFIG, weights, stream.reshape(10, 6)).mean()
     assert float(record["real"][0]) == pytest.approx(float(expected), abs=1e-4)
     assert int(record["vocabulary"]) == len(np.unique(blocks)) and record["texts"].shape == (2, 6)
+    known = set(REAL.ravel().tolist())
+    assert float(record["forgotten"]) == pytest.approx(len(known - set(blocks.ravel().tolist())) / len(known))
     share = np.bincount(blocks.ravel()) / blocks.size
     assert float(record["entropy"]) == pytest.approx(
         -np.sum(share[share > 0] * np.log(share[share > 0])), abs=1e-4
@@ -234,7 +273,7 @@ def test_metrics_say_what_they_are_called():
     ("call", "sentence"),
     [
         (lambda: build(tuning=changed_tuning(start="first")), "`start` has no choice 'first'"),
-        (lambda: build(tuning=changed_tuning(batch_size=9)), "8 prompts make 0 minibatches of 9"),
+        (lambda: build(tuning=changed_tuning(batch_size=9)), "8 prompts do not fill one minibatch of 9"),
         (lambda: build(prompts_from="mine"), "`prompts_from` has no choice"),
         (
             lambda: build_chain(build(), replace(), as_samples(jnp.asarray(REAL)), 5),

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from collapse_jax.chain import Model, Pieces
@@ -22,7 +24,8 @@ from collapse_jax.errors import check_choice, check_count, check_fraction, check
 from collapse_jax.nn.beams import beam_search
 from collapse_jax.nn.decode import Rules, sample
 from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.scoring import Texts, language_loss, token_log_probs
+from collapse_jax.nn.scoring import Texts, block_log_loss, language_loss
+from collapse_jax.sharding import by_rows, replicated
 from collapse_jax.training import adamw, cosine_by_epoch
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
@@ -58,7 +61,7 @@ class FineTuning(NamedTuple):
         real_batches: share of minibatches that hold original blocks, the first prompts, from the second fit on
             (the published code's way of keeping data; the published text's is `replace_part(original(), ...)`).
         keep_best: of the weights after each epoch, those of least loss on `validation`.
-        pieces_per_epoch: at how many places within an epoch the host driver may stop.
+        steps_per_piece: optimiser steps after which the host driver may stop; 0: an epoch's.
     """
 
     num_epochs: int = 5
@@ -69,7 +72,7 @@ class FineTuning(NamedTuple):
     start: str = "generation-0"
     real_batches: float = 0.0
     keep_best: bool = True
-    pieces_per_epoch: int = 1
+    steps_per_piece: int = 0
 
 
 def by_beams(rules: Rules, num_beams: int = 5) -> Decode:
@@ -103,6 +106,7 @@ def language(
     *,
     prompts_from: str = "original",
     prompt_batch: int = 64,
+    mesh: Mesh | None = None,
 ) -> Model:
     """Return the model of an OPT that is fine-tuned on blocks of text.
 
@@ -116,20 +120,24 @@ def language(
         prompts_from: "original", the given prompts in every generation (the paper), or "previous", the blocks just
             trained on (the published code).
         prompt_batch: prompts continued at a time.
+        mesh: devices, from `model_mesh`, that each hold the weights and share the rows of every batch; for the host
+            driver. None: the driver's choice.
 
     Returns:
         A model over int32 blocks. Its fit reports `loss`, nats a token, mean over the last epoch, and
         `validation_loss`, of the weights that were kept.
 
     Raises:
-        ValueError: an option out of range, or fewer prompts than a minibatch.
+        ValueError: an option out of range, fewer prompts than a minibatch, or batches that do not divide among
+            the devices.
     """
     check_choice("start", tuning.start, ("pretrained", "generation-0", "previous"))
     check_choice("prompts_from", prompts_from, ("original", "previous"))
     check_fraction("real_batches", tuning.real_batches)
     check_count("prompt_batch", prompt_batch)
     first_prompts = jnp.asarray(prompts, jnp.int32)
-    fit = _fine_tuning(config, jnp.asarray(validation, jnp.int32), first_prompts, tuning, prompts_from)
+    weights = pretrained if mesh is None else replicated(pretrained, mesh)
+    fit = _fine_tuning(config, np.asarray(validation, np.int32), first_prompts, tuning, prompts_from, mesh)
 
     def init(key: Key, real: Samples) -> LanguageParams:
         if real.x.ndim != 2 or not jnp.issubdtype(real.x.dtype, jnp.integer):
@@ -137,9 +145,9 @@ def language(
                 f"a language model needs blocks of tokens, integers [num_blocks, length], got {real.x.dtype} of shape "
                 f"{real.x.shape}; see to_blocks."
             )
-        return LanguageParams(pretrained, pretrained, first_prompts, jnp.asarray(0))
+        return LanguageParams(weights, weights, first_prompts, jnp.asarray(0))
 
-    return Model(init, fit, _continuation(config, decode, first_prompts.shape[0], prompt_batch))
+    return Model(init, fit, _continuation(config, decode, first_prompts.shape[0], prompt_batch, mesh))
 
 
 class _Fit(NamedTuple):
@@ -153,23 +161,25 @@ class _Fit(NamedTuple):
     order: Int[Array, "num_steps batch"]
     best: Params
     best_loss: Float[Array, ""]
-    loss: Float[Array, ""]
+    total: Float[Array, ""]  # of the losses of this epoch so far
 
 
 def _fine_tuning(
-    config: OPTConfig, validation: Array, original: Array, tuning: FineTuning, prompts_from: str
-) -> Pieces:
+    config: OPTConfig, validation: np.ndarray, original: Array, tuning: FineTuning, prompts_from: str,
+    mesh: Mesh | None,
+) -> Pieces:  # fmt: skip
     """Return `fit`, in pieces of some optimiser steps each."""
     num_rows = original.shape[0]
     check_count("num_epochs", tuning.num_epochs), check_count("batch_size", tuning.batch_size)
     check_positive("learning_rate", tuning.learning_rate)
+    check_count("steps_per_piece", tuning.steps_per_piece, minimum=0)
     steps_per_epoch = num_rows // tuning.batch_size
-    per_piece, rest = divmod(steps_per_epoch, tuning.pieces_per_epoch)
-    if steps_per_epoch < 1 or rest:
+    if steps_per_epoch < 1:
         raise ValueError(
-            f"{num_rows} prompts make {steps_per_epoch} minibatches of {tuning.batch_size}, which must be at least one "
-            f"and divide into {tuning.pieces_per_epoch} piece(s); change `batch_size`."
+            f"{num_rows} prompts do not fill one minibatch of {tuning.batch_size}; lower `batch_size`."
         )
+    per_piece = min(tuning.steps_per_piece or steps_per_epoch, steps_per_epoch)
+    pieces_per_epoch = -(-steps_per_epoch // per_piece)
     rate = cosine_by_epoch(tuning.learning_rate, tuning.end_rate, steps_per_epoch, tuning.num_epochs)
     optimizer, loss = adamw(rate, tuning.weight_decay), language_loss(config)
     everywhere = jnp.ones((tuning.batch_size, validation.shape[1]), bool)
@@ -183,29 +193,34 @@ def _fine_tuning(
         return _Fit(key, params, data, weights, optimizer.init(weights), orders, weights, worst, worst)
 
     def advance(index: Array, carry: _Fit) -> _Fit:
-        def step(carry_step: tuple, number: Array) -> tuple[tuple, Array]:
-            weights, opt_state = carry_step
+        def step(number: Array, carry_step: tuple) -> tuple:
+            weights, opt_state, total = carry_step
             rows = carry.data.x[carry.order[number]]
             key_loss, key_kept, key_rows = jax.random.split(jax.random.fold_in(carry.key, number), 3)
             if tuning.real_batches:
                 real = original[jax.random.choice(key_rows, num_rows, (tuning.batch_size,), replace=False)]
                 is_real = jax.random.uniform(key_kept) < tuning.real_batches
                 rows = jnp.where(is_real & (carry.params.num_fits > 0), real, rows)
-            texts = Texts(rows, everywhere, jnp.ones(tuning.batch_size))
+            texts = Texts(_share(rows, mesh), everywhere, jnp.ones(tuning.batch_size))
             grads, told = jax.grad(loss, argnums=1, has_aux=True)(key_loss, weights, texts)
             updates, opt_state = optimizer.update(grads, opt_state, weights)
-            return (jax.tree.map(jnp.add, weights, updates), opt_state), told["loss"]
+            return jax.tree.map(jnp.add, weights, updates), opt_state, total + told["loss"]
 
-        numbers = index * per_piece + jnp.arange(per_piece)
-        (weights, opt_state), losses = jax.lax.scan(step, (carry.weights, carry.opt_state), numbers)
-        carry = carry._replace(weights=weights, opt_state=opt_state, loss=jnp.mean(losses))
-        if tuning.pieces_per_epoch == 1:  # under vmap both branches of a condition would be computed
+        epoch, place = index // pieces_per_epoch, index % pieces_per_epoch
+        first = epoch * steps_per_epoch + place * per_piece
+        num_steps = jnp.minimum(per_piece, steps_per_epoch - place * per_piece)  # the last piece may be short
+        total = jnp.where(place == 0, 0.0, carry.total)
+        weights, opt_state, total = jax.lax.fori_loop(
+            first, first + num_steps, step, (carry.weights, carry.opt_state, total)
+        )
+        carry = carry._replace(weights=weights, opt_state=opt_state, total=total)
+        if pieces_per_epoch == 1:  # under vmap both branches of a condition would be computed
             return judge(carry)
-        return jax.lax.cond((index + 1) % tuning.pieces_per_epoch == 0, judge, lambda c: c, carry)
+        return jax.lax.cond(place == pieces_per_epoch - 1, judge, lambda c: c, carry)
 
     def judge(carry: _Fit) -> _Fit:
         """Keep the weights if they are the best so far, or whatever they are."""
-        now = -jnp.mean(token_log_probs(config, carry.weights, validation))
+        now = block_log_loss(config, carry.weights, validation.ravel(), validation.shape[1], 64).per_token
         better = (now < carry.best_loss) if tuning.keep_best else jnp.asarray(True)
         # a loss of NaN is never better: the last finite weights stay
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), carry.weights, carry.best)
@@ -220,12 +235,10 @@ def _fine_tuning(
         if prompts_from == "previous":
             prompts = carry.data.x[_spread(carry.data.weight, num_rows, 0.5)]
         after = LanguageParams(carry.best, base, prompts, before.num_fits + 1)
-        return after, {"loss": carry.loss, "validation_loss": carry.best_loss}
+        return after, {"loss": carry.total / steps_per_epoch, "validation_loss": carry.best_loss}
 
     # compiled here: the host driver calls each piece from Python
-    return Pieces(
-        jax.jit(start), jax.jit(advance), jax.jit(finish), tuning.num_epochs * tuning.pieces_per_epoch
-    )
+    return Pieces(jax.jit(start), jax.jit(advance), jax.jit(finish), tuning.num_epochs * pieces_per_epoch)
 
 
 class _Writing(NamedTuple):
@@ -236,7 +249,9 @@ class _Writing(NamedTuple):
     tokens: Int[Array, "num_prompts length"]
 
 
-def _continuation(config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int) -> Pieces:
+def _continuation(
+    config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int, mesh: Mesh | None
+) -> Pieces:
     """Return `sample`, a batch of prompts a piece."""
     size = min(prompt_batch, num_prompts)
     num_pieces = -(-num_prompts // size)
@@ -252,7 +267,7 @@ def _continuation(config: OPTConfig, decode: Decode, num_prompts: int, prompt_ba
     def advance(index: Array, carry: _Writing) -> _Writing:
         # the last batch overlaps the one before it where the number does not divide
         first = jnp.minimum(index * size, num_prompts - size)
-        prompts = jax.lax.dynamic_slice_in_dim(carry.params.prompts, first, size)
+        prompts = _share(jax.lax.dynamic_slice_in_dim(carry.params.prompts, first, size), mesh)
         new = decode(jax.random.fold_in(carry.key, index), config, carry.params.weights, prompts)
         if new.shape != prompts.shape:
             raise ValueError(
@@ -265,6 +280,11 @@ def _continuation(config: OPTConfig, decode: Decode, num_prompts: int, prompt_ba
         return Samples(carry.tokens, jnp.ones(num_prompts))
 
     return Pieces(start, jax.jit(advance), finish, num_pieces)
+
+
+def _share(rows: Array, mesh: Mesh | None) -> Array:
+    """Return rows spread over the devices of a mesh, if there is one."""
+    return rows if mesh is None else by_rows(rows, mesh)
 
 
 def _spread(weight: Float[Array, " rows"], num: int, offset: ArrayLike) -> Int[Array, " num"]:
