@@ -142,7 +142,7 @@ def test_the_paper_preset_with_its_text_is_the_published_protocol():
         ({"text": "/nowhere"}, "/nowhere does not exist"),
         ({"arms": ()}, "`arms` must name at least one"),
         ({"kept": 1.5}, "`kept` must lie in"),
-        ({"batch_size": 999}, "minibatches of 999"),
+        ({"batch_size": 999}, "do not fill one minibatch of 999"),
         ({"arms": ("C5 beams",)}, "`arms` must hold names such as 'A5 beams'"),
         ({"mixing": "rows"}, "`mixing` has no choice 'rows'"),
         ({"truth": "nobody"}, "`truth` has no choice 'nobody'"),

@@ -124,6 +124,20 @@ def band_log_probs(
     return Metric("band_log_probs", ("band",), "nats", measure)
 
 
+def forgotten_words(training: Int[ArrayLike, "num_blocks length"]) -> Metric:
+    """Return the metric `forgotten`: the share of the real text's different tokens that a generation never writes.
+
+    Args:
+        training: the blocks that model 0 learnt; as many as a generation writes, so that the shares compare.
+    """
+    known = np.unique(np.asarray(training))
+
+    def measure(key: Key, snapshot: Snapshot) -> Array:
+        return 1 - jnp.mean(jnp.isin(known, snapshot.synthetic.x))
+
+    return Metric("forgotten", (), "1", measure)
+
+
 def diversity_metrics(vocab_size: int, num_shown: int = 4) -> tuple[Metric, ...]:
     """Return what a generation's own words say.
 

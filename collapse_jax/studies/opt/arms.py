@@ -54,11 +54,12 @@ def parse_arm(name: str) -> ArmOfTexts:
     found = _NAME.fullmatch(name)
     if not found:
         raise ValueError(f"`arms` must hold names such as {_EXAMPLES}; got '{name}'.")
-    options = {option.replace("-", "_"): float(value) for option, value in _OPTION.findall(found["options"])}
-    if found["method"] == "beams" and set(options) - {"penalty"}:
+    given = {option: float(value) for option, value in _OPTION.findall(found["options"])}
+    if found["method"] == "beams" and set(given) - {"penalty"}:
         raise ValueError(
             f"'{name}': beams take no option but a penalty; sample with temperature, top-p or top-k."
         )
-    if "top_k" in options:
-        options["top_k"] = int(options["top_k"])
-    return ArmOfTexts(found["setting"], int(found["epochs"]), found["method"], **options)
+    return ArmOfTexts(
+        found["setting"], int(found["epochs"]), found["method"], given.get("penalty", 1.0),
+        given.get("temperature", 1.0), given.get("top-p", 1.0), int(given.get("top-k", 0)),
+    )  # fmt: skip

@@ -24,18 +24,20 @@ _POINTS = {  # two readings of "from 20 to 28 perplexity points"
 def evidence(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Return what the run says about each published claim."""
     arms = {str(name): dataset.sel(arm=name) for name in dataset["arm"].values}
-    label = ANALOGUE if protocol_unmet(config) else EXACT
+    label, label_code = (
+        ANALOGUE if protocol_unmet(config, preset) else EXACT for preset in ("paper", "published-code")
+    )
     return [
         *_learning(config, next(iter(arms.values())), label),
         *_degradation(arms, label),
         *_tails(arms, label),
-        *_penalties(arms, label),
+        *_penalties(arms, label, label_code),
     ]
 
 
-def protocol_unmet(config: OPTStudyConfig) -> str:
-    """Return in what a configuration departs from the published protocol, "" for nothing."""
-    paper = PRESETS["paper"]
+def protocol_unmet(config: OPTStudyConfig, preset: str = "paper") -> str:
+    """Return in what a configuration departs from the protocol of a preset, "" for nothing."""
+    paper = PRESETS[preset]
     differing = [
         f"{name} = {getattr(paper, name)}"
         for name in _PROTOCOL
@@ -122,7 +124,7 @@ def _tails(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
     return [_of(arms, ("A5 beams",), claim, _LAST, measure, label) for claim, measure in measures]
 
 
-def _penalties(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
+def _penalties(arms: dict[str, xr.Dataset], label: str, label_code: str) -> list[Evidence]:
     """Repetition penalties 2 (the paper) and 3 (the code)."""
     doubled = Claim(
         "penalty-doubles", f"Repetition penalty 2 doubles the perplexity of generation {_LAST} (log2 within 0.4 of 1).",
@@ -140,8 +142,8 @@ def _penalties(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
     pair, harsh = ("A5 beams", "A5 beams-penalty-2"), ("A5 beams-penalty-3",)
     return [
         _of(arms, pair, doubled, _LAST, lambda g, a, b: (nats(b, g) - nats(a, g)) / math.log(2), label),
-        _of(arms, harsh, spike, _LAST, lambda g, arm: nats(arm, 2) - late(arm), label),
-        _of(arms, harsh, plateau, _LAST, lambda g, arm: late(arm) - nats(arm, 0), label),
+        _of(arms, harsh, spike, _LAST, lambda g, arm: nats(arm, 2) - late(arm), label_code),
+        _of(arms, harsh, plateau, _LAST, lambda g, arm: late(arm) - nats(arm, 0), label_code),
     ]
 
 

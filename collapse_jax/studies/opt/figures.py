@@ -23,6 +23,7 @@ def figures(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Illustration]:
         _loss(config, dataset),
         *([_divergence(dataset)] if "divergence" in dataset else []),
         _tail(config, dataset),
+        _shares(dataset),
         _words(dataset),
         _bands(dataset),
         _texts(config, dataset),
@@ -111,10 +112,35 @@ def _tail(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
     return Illustration("tails", caption, figure)
 
 
+def _shares(dataset: xr.Dataset) -> Illustration:
+    """Return how many texts lie outside of model 0's own range, generation by generation."""
+    figure, axes = new_figure(1, 4, width=11.5, height=3.0)
+    outside = {
+        "below its 5th percentile": (0.05, lambda values, edge: values <= edge),
+        "above its 99th percentile": (0.99, lambda values, edge: values > edge),
+        "above its largest": (1.0, lambda values, edge: values > edge),
+    }
+    values = dataset["generated_nats"]
+    for panel, (title, (quantile, is_outside)) in zip(axes[0], outside.items()):
+        edge = values.sel(generation=0).quantile(quantile, "text")
+        _draw(panel, dataset, is_outside(values, edge).where(values.notnull()).mean("text"))
+        panel.axhline(quantile if quantile < 0.5 else 1 - quantile, color="#999999", linewidth=0.7)
+        panel.set(title=title, ylim=(0, None))
+    _draw(axes[0, 3], dataset, values.median("text"))
+    axes[0, 3].set(title="median text, nats a token")
+    axes[0, 0].set_ylabel("share of generated texts")
+    legend(axes[0, 3])
+    caption = (
+        "Generated texts under model 0 that lie outside of what model 0 itself wrote, and their median. Grey: what "
+        "generation 0 has by construction."
+    )
+    return Illustration("shares", caption, figure)
+
+
 def _words(dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 4, width=10.0, height=2.8)
     panels = {
-        "different tokens written": dataset["vocabulary"],
+        "share of real vocabulary forgotten": dataset["forgotten"],
         "entropy of tokens, nats": dataset["entropy"],
         "share of different triples": dataset["distinct"].isel(order=1),
         "repeated within a text": dataset["repetition"],
@@ -124,8 +150,9 @@ def _words(dataset: xr.Dataset) -> Illustration:
         panel.set(title=title, ylim=(0, None))
     legend(axes[0, 0])
     caption = (
-        "What is written: vocabulary, entropy, share of different token triples in a generation, and the share \
-of a text's quadruples that it has said before."
+        "What is written: the share of the real training text's tokens that a generation never writes, entropy, the "
+        "share of different token triples in a generation, and the share of a text's quadruples that it has said "
+        "before."
     )
     return Illustration("words", caption, figure)
 
@@ -146,8 +173,8 @@ def _bands(dataset: xr.Dataset) -> Illustration:
     panels[0].set_ylabel("change of log p, nats")
     legend(panels[0])
     caption = (
-        "Forgetting by frequency: how the log-probability of real held-out tokens has changed since generation \
-0, by how common they are in the real training text."
+        "Forgetting by frequency: how the log-probability of real held-out tokens has changed since generation 0, by "
+        "how common they are in the real training text."
     )
     return Illustration("bands", caption, figure)
 
@@ -155,17 +182,24 @@ def _bands(dataset: xr.Dataset) -> Illustration:
 def _texts(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
     """Return what the first prompts were continued by, generation beside generation."""
     tokenizer = load_model(config.model)[2]
-    names = list(dataset["arm"].values)
-    last = dataset.sizes["generation"] - 1
+    names, last = list(dataset["arm"].values), dataset.sizes["generation"] - 1
     shown = sorted({0, 1, last // 2, last})
-    figure, axes = new_figure(len(names), len(shown), width=2.6 * len(shown), height=1.7 * len(names))
+    figure, axes = new_figure(
+        len(names), 1 + len(shown), width=2.6 * (1 + len(shown)), height=1.7 * len(names)
+    )
+
+    def write(panel: Axes, title: str, tokens: np.ndarray) -> None:
+        finite = tokens[np.isfinite(tokens).all(axis=1)].astype(int)
+        written = [" ".join(text.split())[:_CHARACTERS] for text in decode(tokenizer, finite)]
+        lines = ["\n".join(textwrap.wrap(text, 46)[:6]) for text in written]
+        panel.text(0, 0.98, "\n\n".join(lines), fontsize=6.5, va="top", parse_math=False)
+        panel.set_axis_off()
+        panel.set_title(title, loc="left", fontsize=8)
+
     for row, name in zip(axes, names):
-        for panel, generation in zip(row, shown):
-            tokens = dataset["texts"].sel(arm=name, generation=generation).isel(seed=0).values
-            finite = tokens[np.isfinite(tokens).all(axis=1)].astype(int)
-            written = [" ".join(text.split())[:_CHARACTERS] for text in decode(tokenizer, finite)]
-            lines = ["\n".join(textwrap.wrap(text, 46)[:6]) for text in written[:2]]
-            panel.text(0, 0.98, "\n\n".join(lines), fontsize=6.5, va="top", parse_math=False)
-            panel.set_axis_off()
-            panel.set_title(f"{name}, generation {generation}", loc="left", fontsize=8)
-    return Illustration("texts", "Continuations of the same two real prompts (seed 0).", figure)
+        arm = dataset.sel(arm=name).isel(seed=0)
+        write(row[0], "prompts", arm["prompts"].sel(generation=0).values)
+        for panel, generation in zip(row[1:], shown):
+            write(panel, f"{name}, generation {generation}", arm["texts"].sel(generation=generation).values)
+    caption = f"Two real prompts and their continuations, seed 0; prompts are {config.prompts} ones."
+    return Illustration("texts", caption, figure)

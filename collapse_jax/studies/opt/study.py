@@ -16,12 +16,14 @@ from collapse_jax.models.text_metrics import (
     band_log_probs,
     divergences,
     diversity_metrics,
+    forgotten_words,
     generated_nats,
     log_loss_metric,
 )
 from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.scoring import block_log_loss
 from collapse_jax.regimes import accumulate, fresh, original, replace, replace_part
+from collapse_jax.sharding import model_mesh
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import OPTStudyConfig
@@ -34,10 +36,9 @@ from collapse_jax.types import Key
 __all__ = ["build", "evidence", "figures", "remarks"]
 
 _PROMPT_BATCH = 64
-_NUM_SHOWN = 3
-_LARGE = (
-    20_000_000  # weights: from here on one seed fills a machine, and its pieces are worth stopping between
-)
+_NUM_SHOWN = 2
+_LARGE = 20_000_000  # weights
+_STEPS_PER_PIECE = 50  # of a large model: some minutes on a few cores, seconds on an accelerator
 
 
 def build(config: OPTStudyConfig) -> Plan:
@@ -56,9 +57,13 @@ def build(config: OPTStudyConfig) -> Plan:
         raise ValueError("`arms` must name at least one; for example --arms 'A5 beams'.")
     texts, metrics = _reading(config)
     arms = tuple(Arm(name, _chain(config, arm, texts, metrics)) for name, arm in chosen.items())
-    large = load_model(config.model)[0].num_parameters > _LARGE
     coordinates = {"protocol": PROTOCOLS, "direction": DIRECTIONS}
-    return Plan("arm", arms, 1, config.lanes, coordinates, on_host=large)
+    return Plan("arm", arms, 1, config.lanes, coordinates, on_host=_is_large(config))
+
+
+def _is_large(config: OPTStudyConfig) -> bool:
+    """Whether one seed fills a machine, so that it runs from the host, in pieces, on all devices."""
+    return load_model(config.model)[0].num_parameters > _LARGE
 
 
 def remarks(config: OPTStudyConfig) -> tuple[str, ...]:
@@ -97,7 +102,7 @@ def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
 def _tuning(config: OPTStudyConfig, num_epochs: int, real_batches: float = 0.0) -> FineTuning:
     return FineTuning(
         num_epochs, config.batch_size, config.learning_rate, config.end_rate, config.weight_decay, config.start,
-        real_batches, config.keep_best,
+        real_batches, config.keep_best, _STEPS_PER_PIECE if _is_large(config) else 0,
     )  # fmt: skip
 
 
@@ -108,6 +113,7 @@ def _chain(config: OPTStudyConfig, arm: ArmOfTexts, texts: Texts, metrics: tuple
         network, pretrained, texts.training, texts.validation, _decode(config, arm),
         _tuning(config, arm.epochs, config.kept if in_batches else 0.0),
         prompts_from=config.prompts, prompt_batch=_PROMPT_BATCH,
+        mesh=model_mesh() if _is_large(config) and jax.device_count() > 1 else None,
     )  # fmt: skip
     real = as_samples(jnp.asarray(texts.training))
     regime = replace() if in_batches else _regime(config, arm.setting, texts)
@@ -130,7 +136,9 @@ def _regime(config: OPTStudyConfig, setting: str, texts: Texts) -> Regime:
 
 
 def _decode(config: OPTStudyConfig, arm: ArmOfTexts) -> Decode:
-    rules = Rules(BLOCK, BLOCK, arm.penalty)
+    # exactly 64 tokens: published is that a text may not end before; a teacher's ends are words like others, so that
+    # plain sampling draws from the very distribution that is measured
+    rules = Rules(BLOCK, 0 if config.truth == "teacher" else BLOCK, arm.penalty, ends=config.truth == "text")
     if arm.method == "sample":
         return by_sampling(rules, temperature=arm.temperature, top_k=arm.top_k, top_p=arm.top_p)
     return by_beams(rules, config.num_beams)
@@ -146,5 +154,12 @@ def _metrics(config: OPTStudyConfig, texts: Texts) -> tuple[Metric, ...]:
         Metric("zero_shot", (), "nats a token", lambda key, snapshot: zero_shot),
         generated_nats(network),
         band_log_probs(network, texts.validation, texts.pool),
+        forgotten_words(texts.training),
+        Metric(
+            "prompts",
+            ("sample", "place"),
+            "token",
+            lambda key, snapshot: snapshot.params.prompts[:_NUM_SHOWN],
+        ),
         *diversity_metrics(network.vocab_size, _NUM_SHOWN),
     )

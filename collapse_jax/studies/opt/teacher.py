@@ -46,7 +46,7 @@ def teach(key: Key, config: OPTConfig, pretrained: Params, texts: Texts, tuning:
     """
     key_fit, key_text = jax.random.split(key)
     model = language(
-        config, pretrained, texts.pool, texts.validation, by_sampling(Rules(BLOCK, BLOCK)), tuning
+        config, pretrained, texts.pool, texts.validation, by_sampling(Rules(BLOCK, ends=False)), tuning
     )
     real = as_samples(jnp.asarray(texts.pool))
     params, _ = model.fit(key_fit, model.init(key_fit, real), real)
@@ -62,7 +62,7 @@ def teach(key: Key, config: OPTConfig, pretrained: Params, texts: Texts, tuning:
 def _write(key: Key, config: OPTConfig, weights: Params, num: int) -> np.ndarray:
     """Return `num` blocks drawn from a model, each from the beginning of a text on."""
     first = jnp.full((_BATCH, 1), config.bos_token, jnp.int32)
-    rules = Rules(BLOCK - 1, BLOCK - 1)
+    rules = Rules(BLOCK - 1, ends=False)  # `</s>` parts lines, in the middle of a block, too
     draw = jax.jit(lambda key: sample(key, config, weights, first, rules=rules).tokens)
     parts = [
         np.concatenate([first, draw(jax.random.fold_in(key, index))], axis=1)
