@@ -300,14 +300,15 @@ def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> I
     """
     edges = jnp.cumsum(weight)
     points = jax.random.uniform(key, (num,), weight.dtype) * edges[-1]
-    if weight.shape[0] <= 8:
-        indices = jnp.sum(points >= edges[:, None], axis=0)
-    else:
-        indices = jnp.searchsorted(edges, points, side="right")
     # sums are rounded, so a point may land in an empty row: it goes to the live row before, or to the first
     live = weight > 0
     row = jnp.arange(weight.shape[0])
     before = jax.lax.cummax(jnp.where(live, row, jnp.argmax(live)))
+    if weight.shape[0] <= 8:
+        # before[number of edges passed] as a sum over edges: on CPUs a gather would cost many times as much
+        passed = jnp.where(points >= edges[:-1, None], jnp.diff(before)[:, None], 0)
+        return before[0] + jnp.sum(passed, axis=0)
+    indices = jnp.searchsorted(edges, points, side="right")
     return before[jnp.minimum(indices, weight.shape[0] - 1)]
 
 
