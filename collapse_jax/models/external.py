@@ -31,7 +31,8 @@ def external(
     """Return the model of a `fit` and a `sample` written in Python.
 
     Both must take all their randomness from `seed`: the same seed, the same result. They may change the arrays that
-    they receive, which are copies. An exception that they raise ends the run.
+    they receive, which are copies. An exception that they raise ends the run. Metrics, in JAX or in Python, run as they
+    are, uncompiled; for an expensive one in JAX `metric._replace(function=jax.jit(metric.function))` helps.
 
     Args:
         fit: (seed, params, rows, weight) -> params, or -> (params, info). `seed` is an integer in [0, 2^32). `params`
