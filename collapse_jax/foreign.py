@@ -6,6 +6,7 @@ moved, and since when, is. Called by `cli` and users.
 """
 
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -66,7 +67,7 @@ def read_records(path: Path | str) -> xr.Dataset:
     Args:
         path: FILE.csv with a header, or FILE.jsonl with one object a line; UTF-8. Columns: `generation`, whole numbers
             in equal steps; `seed`, whole numbers, may be left out; every other column is a metric. An empty cell, null
-            or nan is a value that is missing. A seed may end before the others: the rest is NaN.
+            or nan is a value that is missing; true and false are 1 and 0. A seed may end early: the rest is NaN.
 
     Raises:
         ValueError: the file cannot be read, or does not hold such records; the sentence names the line.
@@ -256,17 +257,14 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _number(cell: Any, name: str, place: str) -> float:
-    """Return a cell as a number; nothing is NaN."""
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return np.nan
-    try:
-        if isinstance(cell, str | int | float) and not isinstance(cell, bool):
+    """Return a cell as a number; nothing is NaN, a flag 0 or 1."""
+    words = {"": np.nan, "none": np.nan, "true": 1.0, "false": 0.0}
+    if (word := str(cell).strip().lower()) in words:
+        return words[word]
+    with contextlib.suppress(ValueError, OverflowError):
+        if isinstance(cell, str | int | float):
             return float(cell)
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f"{place}: `{name}` is {cell!r}, not a number; leave the cell empty where there is none."
-    )
+    raise ValueError(f"{place}: `{name}` is {cell!r}, not a number; leave the cell empty if there is none.")
 
 
 def _whole(cell: Any, name: str, place: str) -> int:
