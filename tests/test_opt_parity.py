@@ -1,5 +1,6 @@
 """OPT against transformers' PyTorch OPT: logits, gradients, and files both ways, for every switch."""
 
+import json
 from functools import partial
 
 import jax
@@ -130,12 +131,24 @@ def _short_bin(model, folder):
     torch.save(short, folder / "pytorch_model.bin")
 
 
+def _bin_shards(model, folder):
+    """Two .bin files and their index, as large published models have them."""
+    model.config.save_pretrained(folder)
+    state, where = list(model.state_dict().items()), {}
+    for number, part in enumerate((state[::2], state[1::2]), start=1):
+        file = f"pytorch_model-0000{number}-of-00002.bin"
+        torch.save(dict(part), folder / file)
+        where.update({name: file for name, _ in part})
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
+
+
 WRITERS = {
     "safetensors": lambda model, folder: model.save_pretrained(folder),
     "shards": lambda model, folder: model.save_pretrained(folder, max_shard_size="2kB"),
     "bin": _torch_bin,
     "old bin": lambda model, folder: _torch_bin(model, folder, _use_new_zipfile_serialization=False),
     "bin of short names": _short_bin,
+    "bin shards": _bin_shards,
 }
 
 

@@ -1,5 +1,6 @@
 """Log-likelihoods of text against their definition, and the loss whose gradient is made in chunks."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -124,6 +125,19 @@ def test_the_chunked_gradient_is_the_gradient(chunk, monkeypatch):
     )
     for ours, reference in zip(gradients, expected_gradients):
         assert np.allclose(ours, reference, atol=2e-5)
+
+
+def test_logits_of_a_whole_batch_are_nowhere(monkeypatch):
+    """45 rows are predicted; no array of a compiled gradient holds more than the 16 of a chunk for every token."""
+    monkeypatch.setattr(scoring, "CHUNK", 16)
+    config = replace(CONFIG, vocab_size=1009)  # a number that nothing else has
+    params = random_params(config)
+    texts = Texts(jnp.pad(TOKENS, ((0, 0), (0, 2))), jnp.ones((5, 10), bool), jnp.ones(5))
+    gradient = jax.jit(jax.grad(language_loss(config), argnums=1, has_aux=True))
+    text = gradient.lower(jax.random.key(0), params, texts).compile().as_text()
+    shapes = {shape for shape in re.findall(r"f32\[([\d,]*)\]", text) if "1009" in shape.split(",")}
+    rows = {np.prod([int(n) for n in shape.split(",")]) // 1009 for shape in shapes}
+    assert 16 in rows and max(rows) == 16
 
 
 def test_weights_and_masks_of_the_loss():

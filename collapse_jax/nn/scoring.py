@@ -185,8 +185,10 @@ def sliding_log_loss(
 def language_loss(config: OPTConfig) -> Callable[[Key, Params, Texts], tuple[Array, dict[str, Array]]]:
     """Return the loss of `training.train` for an OPT: mean nats a token, each text weighted.
 
-    The loss of a minibatch is sum(weight * nats) over the texts, divided by how many tokens are predicted: where
-    weights average 1 over the batch, its parts may be summed in pieces. Dropout is on where `config` has any.
+    The loss of a minibatch is sum(weight * nats) over the texts, divided by how many tokens are predicted. It is the
+    mean of its parts' losses (`num_parts` of `training.train`) where every part predicts as many tokens: padded texts
+    should be sorted or dealt out by length first. Weights are meant to be 1 on average over the batch. Dropout is on
+    where `config` has any.
 
     Args:
         config: of the model.
