@@ -363,3 +363,10 @@ def test_fractional_weights_without_a_seed_and_weights_of_nothing_are_refused():
         repeat_rows(np.arange(2), np.array([0.5, 1.0]))
     with pytest.raises(ValueError, match=r"add up to 0, less than one point"):
         repeat_rows(np.arange(2), np.zeros(2))
+
+
+def test_rows_stay_double_in_double_precision(x64):
+    chain = _chain(accumulate(2), (VARIANCE, log_total_variance()))
+    result = simulate(chain, KEY, 1, 2)
+    assert result.variance.dtype == result.log_total_variance.dtype == np.float64
+    assert chain.init(KEY)[0].synthetic.x.dtype == np.float64
