@@ -181,6 +181,22 @@ def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
     assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-2)
 
 
+def test_a_chain_that_was_stopped_goes_on_to_the_same_tokens():
+    """After a generation, by both drivers, and in the middle of a fit."""
+    made, key = chain(replace(), tuning=changed_tuning(steps_per_piece=1)), jax.random.key(0)
+    for run, options in ((run_host, {}), (run_compiled, {"lanes": 1})):
+        _, first, second = run(made, key, 1, (1, 2), **options)
+        (again,) = run(made, key, 1, (1, 2), resume=(1, first.state()), **options)
+        assert np.array_equal(second.records["texts"], again.records["texts"])
+        assert equal(second.state().params.weights, again.state().params.weights)
+    seen = []
+    _, first, second = run_host(made, key, 1, (1, 2), on_piece=lambda seed, piece: seen.append(piece))
+    middle = seen[len(seen) * 2 // 3 + 2]  # pieces of three generations, alike: this is the third fit's third
+    assert (middle.phase, middle.position) == ("fit", 3)
+    (again,) = run_host(made, key, 1, (1, 2), resume=(1, first.state()), piece=middle)
+    assert np.array_equal(second.records["texts"], again.records["texts"])
+
+
 def test_two_devices_share_the_rows_of_a_batch():
     """The same tokens, and losses to rounding; weights stay whole on both devices. A batch must divide."""
     mesh = model_mesh(jax.devices()[:2])

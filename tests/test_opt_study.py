@@ -186,6 +186,21 @@ def test_a_vocabulary_of_another_model_is_refused(tmp_path):
         load_model(str(tmp_path))
 
 
+def test_a_model_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(
+        ValueError, match=r"could not be fetched from the hub .* For example --model ./opt-125m"
+    ):
+        load_model("somebody/opt-of-somebody")
+    config = opt_config(
+        "tiny", vocab_size=2048, max_positions=100, num_layers=1, hidden_size=8, num_heads=2, ffn_size=8
+    )
+    save_opt(tmp_path, config, init_opt(jax.random.key(0), config))
+    save_tokenizer(load_tokenizer(TINY), tmp_path)
+    with pytest.raises(ValueError, match="has 100 positions, but a prompt of 64 tokens is continued by 64"):
+        load_model(str(tmp_path))
+
+
 @pytest.mark.slow
 def test_the_path_of_the_paper_s_preset_with_a_model_of_its_shape(tmp_path):
     """Random weights of OPT-125m's layers, a small vocabulary and few blocks: one generation, driven from the host."""

@@ -3,8 +3,11 @@
 Reference: Shumailov et al. (2024), the OPT-125m experiment; `--preset paper` is its protocol.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from collapse_jax.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.data import Samples, as_samples
@@ -113,11 +116,18 @@ def _chain(config: OPTStudyConfig, arm: ArmOfTexts, texts: Texts, metrics: tuple
         network, pretrained, texts.training, texts.validation, _decode(config, arm),
         _tuning(config, arm.epochs, config.kept if in_batches else 0.0),
         prompts_from=config.prompts, prompt_batch=_PROMPT_BATCH,
-        mesh=model_mesh() if _is_large(config) and jax.device_count() > 1 else None,
+        mesh=_mesh(config, len(texts.training)) if _is_large(config) else None,
     )  # fmt: skip
     real = as_samples(jnp.asarray(texts.training))
     regime = replace() if in_batches else _regime(config, arm.setting, texts)
     return build_chain(model, regime, real, len(texts.training), metrics)
+
+
+def _mesh(config: OPTStudyConfig, num_prompts: int) -> Mesh:
+    """Return as many devices of this process as divide a minibatch and a batch of prompts."""
+    devices = jax.local_devices()
+    num = math.gcd(len(devices), config.batch_size, min(_PROMPT_BATCH, num_prompts))
+    return model_mesh(devices[:num])
 
 
 def _regime(config: OPTStudyConfig, setting: str, texts: Texts) -> Regime:

@@ -42,16 +42,26 @@ def load_model(source: str | None) -> tuple[OPTConfig, Params, Tokenizer]:
     """Return a model and its tokenizer.
 
     Raises:
-        FileNotFoundError: no such folder or hub id.
-        ValueError: a damaged file, or a vocabulary that is not the model's.
+        ValueError: no such folder, a hub out of reach, a damaged file, a vocabulary that is not the model's, or too few
+            positions.
     """
     place = TINY if source is None else source
-    tokenizer = load_tokenizer(place)
-    config, params = load_opt(place)
+    try:
+        tokenizer = load_tokenizer(place)
+        config, params = load_opt(place)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{error} For example --model ./opt-125m, a folder that holds the weights, too."
+        ) from error
     if tokenizer.get_vocab_size() > config.vocab_size:
         raise ValueError(
             f"the tokenizer of '{place}' has {tokenizer.get_vocab_size()} tokens, its model {config.vocab_size}; "
             "use the tokenizer that the model was trained with."
+        )
+    if config.max_positions < 2 * BLOCK:
+        raise ValueError(
+            f"'{place}' has {config.max_positions} positions, but a prompt of {BLOCK} tokens is continued by {BLOCK}; "
+            f"choose a model of at least {2 * BLOCK}."
         )
     return config, params, tokenizer
 
