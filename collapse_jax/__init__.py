@@ -18,6 +18,8 @@ _HOMES = {
     "run_host": "host",
     "segment_stops": "drivers",
     "simulate": "simulation",
+    "Summary": "summaries",
+    "sweep": "sweeps",
     "read_records": "foreign",
     "side_by_side": "abreast",
     "along": "abreast",
@@ -87,6 +89,8 @@ if TYPE_CHECKING:
         window,
     )
     from collapse_jax.simulation import simulate
+    from collapse_jax.summaries import Summary
+    from collapse_jax.sweeps import sweep
 
 
 def __getattr__(name: str) -> object:

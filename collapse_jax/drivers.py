@@ -147,6 +147,31 @@ def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int
     return stops
 
 
+def program_bytes(
+    chain: Chain, num_seeds: int, lanes: int, length: int, *, key: Key | None = None, record_every: int = 1,
+    chain_of: ChainOf | None = None, reduce: Reduce | None = None, devices: Sequence[jax.Device] | None = None,
+) -> int:  # fmt: skip
+    """Return how many bytes a block of lanes takes on its device, by the compiled program's own account.
+
+    Args:
+        chain: see `run_compiled`, as the others.
+        num_seeds: see `run_compiled`.
+        lanes: width of the block.
+        length: generations recorded in the longest segment.
+        key: of the type that will be used; default JAX's default.
+        record_every: see `run_compiled`.
+        chain_of: see `run_compiled`.
+        reduce: see `run_compiled`.
+        devices: see `run_compiled`, which then uses the very program that is measured here.
+    """
+    kind = (jax.random.key(0) if key is None else key).dtype
+    mesh = lane_mesh(-(-num_seeds // lanes), devices)
+    group = lanes * mesh.size
+    programs = _programs(chain_of or _Same(chain), mesh, kind, group, length, record_every, reduce)
+    used = programs.advance.memory_analysis()
+    return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
+
+
 class _Same(NamedTuple):
     """Every lane runs the same chain, with its own number as seed."""
 
@@ -160,7 +185,7 @@ class _Programs(NamedTuple):
     """The compiled start and the compiled segment of some chains, and the shapes of their states."""
 
     begin: Callable[..., tuple[State, tuple]]
-    advance: Callable[..., tuple[State, tuple]]
+    advance: Any  # as `begin`; a compiled program, which knows what memory it takes
     state: PyTree
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "legend",
     "mixture_snapshots",
     "new_figure",
+    "phase_diagram",
     "save_figure",
     "save_film",
 ]
@@ -98,6 +99,38 @@ def band(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(generation, middle, line, color=colour, label=label)
+
+
+def phase_diagram(
+    values: xr.DataArray, x: str, y: str, label: str,
+    contour: xr.DataArray | None = None, levels: Sequence[float] = (), on: tuple[Figure, Axes] | None = None,
+) -> Figure:  # fmt: skip
+    """Return a map of one number over two axes, with theory's contour lines over it.
+
+    Args:
+        values: dims (x, y), any order.
+        x: name of the horizontal axis; drawn by logarithm where its values span twentyfold.
+        y: of the vertical one.
+        label: of the colours.
+        contour: what theory says, on the same or a finer grid.
+        levels: where its lines are drawn.
+        on: a figure and its axes; default a new one.
+    """
+    figure, panel = on or (lambda made: (made[0], made[1][0, 0]))(new_figure(1, 1, width=5.2, height=3.8))
+    data = values.transpose(y, x)
+    drawn = panel.pcolormesh(data[x], data[y], data, shading="nearest", cmap="cividis", rasterized=True)
+    figure.colorbar(drawn, ax=panel, label=label)
+    if contour is not None:
+        told = contour.transpose(y, x)
+        lines = panel.contour(told[x], told[y], told, levels=sorted(levels), colors="white", linewidths=1.2)
+        panel.clabel(lines, fontsize=7)
+    for name, scale in ((x, panel.set_xscale), (y, panel.set_yscale)):
+        places = data[name].values.astype(float)
+        if places.min() > 0 and places.max() >= 20 * places.min():
+            scale("log")
+    panel.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    panel.grid(False)
+    return figure
 
 
 def legend(axes: Axes, **options: Any) -> None:

@@ -30,7 +30,8 @@ ALLOWED = {
     "regimes": ["chain", "data", "sufficient", "frame", "errors", "types"],
     "metrics": ["chain", "data", "sufficient", "frame", "errors", "types"],
     "theory": ["errors", "types"],
-    "sweep": ["chain", "drivers", "sharding", "results", "simulation", "errors", "types"],
+    "summaries": ["chain", "drivers", "errors", "types"],
+    "sweeps": ["summaries", "chain", "drivers", "results", "errors", "types"],
     "training": ["sharding", "errors", "types"],
     "em": ["triangular", "data", "errors", "types"],
     "kmeans": ["triangular", "data", "errors", "types"],
@@ -53,7 +54,7 @@ ALLOWED = {
     "studies": [
         "abreast", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots", "chain", "data",
         "sufficient",
-        "sharding", "simulation", "sweep", "results", "drivers", "nn", "training", "errors", "types",
+        "sharding", "simulation", "sweeps", "summaries", "results", "drivers", "nn", "training", "errors", "types",
     ],
     "processes": [],
     "provenance": [],
@@ -66,7 +67,7 @@ ALLOWED = {
     "screen": [],
     "jobs": ["runs", "rundir", "report", "screen", "durable", "processes", "provenance", "studies", "errors", "types"],
     "cli": [
-        "jobs", "runs", "rundir", "verify", "report", "screen", "studies", "sweep", "foreign", "claims", "results",
+        "jobs", "runs", "rundir", "verify", "report", "screen", "studies", "foreign", "claims", "results",
         "theory", "errors", "types",
     ],
 }  # fmt: skip
