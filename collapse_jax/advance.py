@@ -92,18 +92,23 @@ def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], gener
             while reached[i] < stop:
                 reached[i] = next(walk, generations)
         yield stop
+    for walk in walks:
+        next(walk, None)  # it tidies up behind itself
 
 
 def _advance_shard(work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int]) -> Iterator[int]:
     """Run one shard from its last checkpoint on; yield each generation after which it is on disk."""
-    directory = work.directory
-    for segment in _segments(work, label, arm, shard, stops, _last_state(work, label, arm)):
-        directory.append(label, segment.start, segment.stop, segment.records)
+    directory, last = work.directory, _last_state(work, label, arm)
+    before = -1 if last is None else last.generation
+    for segment in _segments(work, label, arm, shard, stops, last):
+        directory.append(label, before + 1, segment.stop, segment.records)
+        before = segment.stop
         directory.checkpoints.save(label, segment.stop, segment.state(), {})
         directory.checkpoints.drop(f"{label}-piece")
         work.asked.check()
         yield segment.stop
     directory.checkpoints.keep_last(label)
+    directory.checkpoints.drop(f"{label}-piece")
 
 
 def _segments(
@@ -114,8 +119,9 @@ def _segments(
     resume = None if last is None else (last.generation, last.tree)
     if not plan.on_host:
         return run_compiled(
-            arm.chain, work.key, shard.num_seeds, stops, lanes=plan.lanes, first_seed=shard.first_seed, resume=resume
-        )
+            arm.chain, work.key, shard.num_seeds, stops, lanes=plan.lanes, first_seed=shard.first_seed, resume=resume,
+            record_every=plan.record_every, chain_of=arm.chain_of,
+        )  # fmt: skip
     generation = 0 if last is None else last.generation + 1
     saved, damaged = work.directory.checkpoints.latest(f"{label}-piece")
     _tell_damaged(work, damaged)
@@ -146,7 +152,7 @@ class _Pieces:
 
 def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
     """Return the newest whole checkpoint whose records are all there; None to begin anew."""
-    recorded = work.directory.num_recorded(label) - 1
+    recorded = work.directory.recorded_until(label)
     template = None if arm.chain.on_host else jax.eval_shape(arm.chain.init, work.key)[0]
     found, damaged = work.directory.checkpoints.latest(label, template, at_most=recorded)
     _tell_damaged(work, damaged)

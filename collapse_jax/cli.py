@@ -1,4 +1,4 @@
-"""The command line: list, reproduce, run, resume, report, verify.
+"""The command line: list, reproduce, run, sweep, resume, report, verify.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
 finished (verify: every law holds), 1 a law fails, 2 bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows
@@ -37,6 +37,9 @@ commands:
       --preset P --out DIR --overwrite
       --num-samples M --generations G --seeds S and every other field;
       collapse-jax run STUDY --help lists them
+  sweep STUDY                run a study over a grid of settings, each with many seeds
+      --axis FIELD=LOW:HIGH:COUNT or FIELD=VALUE,VALUE,...   once for each axis
+      --record-every K and every field, as for run
   resume DIR                 go on with a run or a reproduce that was killed, stopped or interrupted
   report DIR                 draw and judge a run again, and write its report
   report --records FILE      the same from generations run elsewhere, CSV or JSONL
@@ -45,6 +48,7 @@ commands:
 examples:
   collapse-jax reproduce --preset smoke --out /tmp/first-look
   collapse-jax run gmm --num-samples 100 --generations 500 --seeds 32 --out runs/gmm-100
+  collapse-jax sweep gaussian --axis real_fraction=0:1:21 --axis num_samples=10,100,1000 --regime replace-part
   srun collapse-jax run gmm --distributed --seeds 4096 --out runs/gmm-many
 """
 
@@ -57,7 +61,8 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Return the exit code of a command line."""
     commands = {
-        "list": _list, "reproduce": _reproduce, "run": _run, "resume": _resume, "report": _report, "verify": _verify,
+        "list": _list, "reproduce": _reproduce, "run": _run, "sweep": _sweep, "resume": _resume,
+        "report": _report, "verify": _verify,
     }  # fmt: skip
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_HELP)
@@ -152,6 +157,81 @@ def _run(arguments: list[str]) -> int:
     )
     command = _command_line("run", arguments)
     return run_all([(study, configured, out)], out, preset, overwrite, command, chosen.cluster)
+
+
+def _sweep(arguments: list[str]) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        print("usage: collapse-jax sweep STUDY --axis FIELD=VALUES [options]; studies: " + ", ".join(STUDIES))
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    study = find_study(arguments[0])
+    preset, rest = _take_preset(arguments[1:])
+    config = study.preset(preset) if study.cell is None else study.cell
+    options = dataclasses.make_dataclass(
+        "sweep",
+        [
+            ("config", type(config), dataclasses.field(default=config)),
+            ("axis", Annotated[tuple[str, ...], tyro.conf.UseAppendAction], dataclasses.field(default=())),
+            ("record_every", int, dataclasses.field(default=1)),
+            ("out", Path | None, dataclasses.field(default=None)),
+            ("overwrite", bool, dataclasses.field(default=False)),
+            ("cluster", Cluster, dataclasses.field(default=Cluster())),
+        ],
+    )
+    options.__doc__ = (
+        f"{study.title}, over a grid: `--axis FIELD=LOW:HIGH:COUNT` for evenly spaced numbers, or "
+        "`--axis FIELD=VALUE,VALUE,...`, once for each axis; `--record-every K` records generations 0, K, 2K, ...; "
+        "`--out` is the run directory, by default runs/sweep-STUDY."
+    )
+    chosen: Any = tyro.cli(
+        options, args=rest, prog=f"collapse-jax sweep {study.name}", config=(tyro.conf.OmitArgPrefixes,)
+    )
+    axes = dict(parse_axis(text, chosen.config) for text in chosen.axis)
+    if not axes:
+        raise ValueError("a sweep needs an axis; for example --axis num_samples=10,100,1000.")
+    out = chosen.out or Path("runs") / f"sweep-{study.name}"
+    command = _command_line("sweep", arguments)
+    return run_all(
+        [(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster,
+        axes=axes, record_every=chosen.record_every,
+    )  # fmt: skip
+
+
+def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
+    """Return an axis's name and values.
+
+    Raises:
+        ValueError: it cannot be read; the sentence shows how it is written.
+
+    >>> from collapse_jax.studies.gaussian.config import GaussianCell
+    >>> parse_axis("real_fraction=0:1:3", GaussianCell())
+    ('real_fraction', (0.0, 0.5, 1.0))
+    >>> parse_axis("num_samples=10,100", GaussianCell())
+    ('num_samples', (10, 100))
+    """
+    name, _, told = text.partition("=")
+    name = name.strip().replace("-", "_")
+    fields = [field.name for field in dataclasses.fields(config) if field.name not in ("seeds", "lanes")]
+    if name not in fields:
+        raise ValueError(f"--axis: there is no field '{name}' to sweep; {nearest(name, fields)}")
+    now = getattr(config, name)
+    kind = type(now[0] if isinstance(now, tuple) else now)
+    try:
+        if told.count(":") == 2:
+            low, high, count = told.split(":")
+            steps = int(count)
+            if steps < 2:
+                raise ValueError
+            spaced = [float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps)]
+            return name, tuple(dict.fromkeys(round(value) if kind is int else value for value in spaced))
+        values = [part.strip() for part in told.split(",") if part.strip()]
+        if not values or kind not in (int, float, str):
+            raise ValueError
+        return name, tuple(kind(value) for value in values)
+    except ValueError as error:
+        raise ValueError(
+            f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, or --axis "
+            f"{name}=VALUE,VALUE,... of type {kind.__name__}."
+        ) from error
 
 
 def _resume(arguments: list[str]) -> int:

@@ -33,8 +33,9 @@ class Cluster:
 
 
 def run_all(
-    jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwrite: bool, command: str, cluster: Cluster
-) -> int:
+    jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwrite: bool, command: str, cluster: Cluster,
+    *, axes: dict[str, tuple] | None = None, record_every: int = 1,
+) -> int:  # fmt: skip
     """Run studies one after the other; return the exit code.
 
     Args:
@@ -44,6 +45,8 @@ def run_all(
         overwrite: replace earlier runs there.
         command: what was typed.
         cluster: the processes that share the work.
+        axes: to sweep over, around each configuration; None for the studies themselves.
+        record_every: of a sweep, generations 0, k, 2k, ... are recorded.
 
     Raises:
         ValueError: bad configuration, bad data, or a directory that must not be written to.
@@ -51,7 +54,9 @@ def run_all(
     place = prepare_jax(cluster)
     from collapse_jax.rundir import check_free
     from collapse_jax.runs import execute
+    from collapse_jax.studies.swept import Grid
 
+    grid = None if axes is None else Grid(axes, record_every)
     if place.leads:
         for _, _, path in jobs:  # all are checked before the first begins
             check_free(path, overwrite=overwrite)
@@ -60,6 +65,7 @@ def run_all(
     work = [
         (path, functools.partial(
             execute, study, config, path, preset=preset, command=command, overwrite=overwrite, place=place,
+            grid=grid,
         ))
         for study, config, path in jobs
     ]  # fmt: skip

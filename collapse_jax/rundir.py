@@ -14,7 +14,7 @@ Called by `runs` and `report`.
 import json
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,29 +115,30 @@ class RunDirectory:
         return [Shard(*shard) for shard in self.description["shards"]]
 
     def append(self, label: str, start: int, stop: int, records: Records) -> None:
-        """Write one segment's records durably."""
+        """Write one segment's records durably: what was recorded after generation start - 1, up to stop."""
         name = f"{label}-{start:08d}-{stop:08d}.npz"
         write_atomically(self.path / "records" / name, lambda part: _save(part, records))
 
     def segments(self, label: str) -> list[Records]:
         """Return a shard's records, segment by segment, up to the first that is not there or damaged."""
-        parts: list[Records] = []
+        return [records for _, records in self._readable(label)]
+
+    def recorded_until(self, label: str) -> int:
+        """Return the generation up to which a shard's records are there, from generation 0 on; -1 for none."""
+        return max((stop for stop, _ in self._readable(label)), default=-1)
+
+    def _readable(self, label: str) -> Iterator[tuple[int, Records]]:
         reached = -1
         for path in sorted((self.path / "records").glob(f"{label}-*.npz")):
             start, stop = (int(number) for number in path.stem.split("-")[-2:])
             if start != reached + 1:
-                break
+                return
             try:
                 with np.load(path) as stored:
-                    parts.append(dict(stored))
+                    yield stop, dict(stored)
             except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-                break
+                return
             reached = stop
-        return parts
-
-    def num_recorded(self, label: str) -> int:
-        """Return for how many generations a shard's records are there, from generation 0 on."""
-        return sum(next(iter(part.values())).shape[1] for part in self.segments(label))
 
     def assemble(self, plan: Plan) -> None:
         """Put `trajectory.nc` together from the segments.
@@ -224,13 +225,15 @@ def _save(part: Path, records: Records) -> None:
 
 def _assemble(plan: Plan, arms: Sequence[Records | None]) -> xr.Dataset:
     """Return all arms as one Dataset; generations that an arm did not reach are NaN."""
+    if not any(arms):
+        raise ValueError("the run stopped before its first segment was finished; go on with collapse-jax resume.")
+    if plan.gather is not None:
+        return plan.gather(arms)
     found = [
         (arm.value, to_dataset(records, arm.chain.metrics))
         for arm, records in zip(plan.arms, arms)
         if records is not None
     ]
-    if not found:
-        raise ValueError("the run stopped before its first segment was finished; go on with collapse-jax resume.")
     if plan.dim is None:
         # each arm's own flag of failure keeps its name beside the others'
         named = [part.rename({"is_finite": f"{value}_is_finite"}) for value, part in found]

@@ -23,6 +23,7 @@ from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory, check_free, shards_of
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, find_study
+from collapse_jax.studies.swept import Grid, Swept
 
 __all__ = ["Progress", "Stopped", "assemble_if_needed", "execute", "illustrate", "resume"]
 
@@ -44,7 +45,7 @@ OnProgress = Callable[[Progress], None]
 
 def execute(
     study: Study, config: Any, path: Path, *, preset: str, command: str, overwrite: bool, on_progress: OnProgress,
-    place: Place = ALONE,
+    place: Place = ALONE, grid: Grid | None = None,
 ) -> bool:  # fmt: skip
     """Run a study into a directory, draw it and judge it; return False when it was interrupted.
 
@@ -60,16 +61,17 @@ def execute(
         overwrite: replace an earlier run there.
         on_progress: told how far it has come.
         place: of this process among those that share the run.
+        grid: axes to sweep over, around the configuration; None for the study itself.
 
     Raises:
         ValueError: bad configuration, bad data, or a directory that must not be written to.
         Stopped: SIGTERM asked for it.
     """
     for name in ("generations", "seeds", "lanes"):
-        check_count(name, getattr(config, name))
+        check_count(name, getattr(config, name, 1))
     if place.leads:
         check_free(path, overwrite=overwrite)
-    module = study.load()
+    module = _module(study, grid)
     plan = module.build(config)
     description = {
         "study": study.name,
@@ -77,7 +79,8 @@ def execute(
         "command": command,
         "config": dataclasses.asdict(config),
         "remarks": module.remarks(config) if hasattr(module, "remarks") else (),
-        "shards": shards_of(config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
+        "shards": shards_of(plan.num_lanes or config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
+        **({} if grid is None else {"grid": grid._asdict()}),
     }
     with _writing(path, place, lambda: RunDirectory.create(path, description)):
         return _run(RunDirectory(path), plan, config, study.name, on_progress, place)
@@ -102,9 +105,8 @@ def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place:
         on_progress(Progress("", 0, 0, 0, f"{path} is finished already."))
         return True
     _check_same(run, despite)
-    study = find_study(description["study"])
-    config = study.config_from(description["config"])
-    plan = study.load().build(config)
+    study, module, config = _subject(description)
+    plan = module.build(config)
 
     def prepare() -> None:
         remove_parts(path)
@@ -162,9 +164,10 @@ def _run(
                 generations = config.generations if arm.generations is None else arm.generations
                 where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
                 label = f"{name} {where}" if len(plan.arms) > 1 else name
-                on_progress(Progress(label, 0, generations, config.seeds))
+                chains = plan.num_lanes or config.seeds
+                on_progress(Progress(label, 0, generations, chains))
                 for reached in advance_arm(work, index, arm, shards, generations):
-                    on_progress(Progress(label, reached, generations, config.seeds))
+                    on_progress(Progress(label, reached, generations, chains))
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -191,11 +194,9 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
     Raises:
         ValueError: the directory holds no readable run.
     """
-    description = run.description
-    study = find_study(description["study"])
-    module, config = study.load(), study.config_from(description["config"])
+    _, module, config = _subject(run.description)
     dataset = read_netcdf(run.path / "trajectory.nc")
-    if isinstance(config.num_samples, tuple):  # an interrupted run may lack arms
+    if isinstance(config.num_samples, tuple) and "grid" not in run.description:  # an interrupted run may lack arms
         present = tuple(int(value) for value in np.atleast_1d(dataset["num_samples"].values))
         config = dataclasses.replace(config, num_samples=present)
     verdicts = judge(module.evidence(config, dataset))
@@ -214,5 +215,19 @@ def assemble_if_needed(run: RunDirectory) -> None:
     description = run.description
     if description["status"] == "finished":
         return
+    _, module, config = _subject(description)
+    run.assemble(module.build(config))
+
+
+def _module(study: Study, grid: Grid | None) -> Any:
+    """Return what builds, draws and judges: the study's module, or a sweep over it."""
+    return study.load() if grid is None else Swept(study, grid)
+
+
+def _subject(description: dict[str, Any]) -> tuple[Study, Any, Any]:
+    """Return the study that a run is of, what builds it, and its configuration."""
     study = find_study(description["study"])
-    run.assemble(study.load().build(study.config_from(description["config"])))
+    told = description.get("grid")
+    grid = None if told is None else Grid({name: tuple(v) for name, v in told["axes"].items()}, told["record_every"])
+    config = study.config_from(description["config"]) if grid is None else study.cell_from(description["config"])
+    return study, _module(study, grid), config

@@ -5,10 +5,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from collapse_jax import cli, runs
 from collapse_jax.cli import run_command
 from collapse_jax.laws.checks import Check
+from collapse_jax.results import read_netcdf
+from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.verify import Program
 
 
@@ -46,6 +50,56 @@ def test_run_ends_with_verdicts_and_the_path_of_the_report(capsys, tmp_path):
     assert code == 2 and "--overwrite" in err
 
 
+def test_a_sweep_ends_with_a_report_and_goes_on_when_it_was_stopped(capsys, tmp_path, monkeypatch, unchecked):
+    axes = ["--axis", "bias=0.9:1:2", "--axis", "num_samples=10,100,1000", "--draws", "statistics"]
+    command = ["sweep", "gaussian", *axes, "--generations", "40", "--seeds", "4", "--record-every", "2"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    code, out, err = _read([*command, "--out", str(whole)], capsys)
+    assert code == 0, err
+    assert (whole / "report.html").is_file() and (whole / "figures" / "log_total_variance.png").is_file()
+
+    told = runs.advance_arm
+
+    def stop_soon(*args):
+        for reached in told(*args):
+            yield reached
+            if reached >= 20:
+                raise runs.Stopped
+
+    monkeypatch.setattr(runs, "advance_arm", stop_soon)
+    code, out, _ = _read([*command, "--out", str(stopped)], capsys)
+    assert code == 75 and f"collapse-jax resume {stopped}" in out.replace("\n", "")
+    monkeypatch.undo()
+    assert _read(["resume", str(stopped)], capsys)[0] == 0
+    found, expected = (read_netcdf(path / "trajectory.nc") for path in (stopped, whole))
+    sizes = {"bias": 2, "num_samples": 3, "seed": 4, "generation": 21}
+    assert found.equals(expected) and dict(found.log_total_variance.sizes) == sizes
+    assert found.generation.values[-1] == 40 and np.isfinite(found.log_total_variance).all()
+
+
+def test_a_reproduce_that_was_stopped_goes_on_with_the_rest(capsys, tmp_path, monkeypatch, unchecked):
+    """The first study is finished, the second under way, the others not begun: resume does what is left."""
+    chosen = {name: cli.STUDIES[name] for name in ("gaussian", "gmm")}
+    small = GMMConfig(num_samples=(30,), generations=100, seeds=2, lanes=2, held_out=0)
+    monkeypatch.setitem(chosen["gmm"].presets, "smoke", small)
+    monkeypatch.setattr(cli, "STUDIES", chosen)
+    told = runs.advance_arm
+
+    def stop_at_fifty(work, *args):
+        for reached in told(work, *args):
+            yield reached
+            if work.plan.dim == "num_samples" and reached == 50:
+                raise runs.Stopped
+
+    monkeypatch.setattr(runs, "advance_arm", stop_at_fifty)
+    assert _read(["reproduce", "--preset", "smoke", "--out", str(tmp_path / "all")], capsys)[0] == 75
+    monkeypatch.setattr(runs, "advance_arm", told)
+    code, _, err = _read(["resume", str(tmp_path / "all")], capsys)
+    assert code == 0, err
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert "study <b>gaussian</b>" in page and "study <b>gmm</b>" in page and "is stopped" not in page
+
+
 _MISTAKES = {
     "no such command": (["rum"], "did you mean 'run'?"),
     "no such study": (["run", "gmn"], "did you mean 'gmm'?"),
@@ -57,6 +111,12 @@ _MISTAKES = {
     "few points": (["run", "gmm", "--num-samples", "3", "--num-components", "5"], "at least as many points"),
     "fraction above 1": (["run", "gmm", "--regime", "replace-part", "--real-fraction", "1.5"], "must lie in [0, 1]"),
     "fraction without a regime": (["run", "gmm", "--real-fraction", "0.5"], "has no meaning"),
+    "sweep without an axis": (["sweep", "gmm"], "a sweep needs an axis"),
+    "no such axis": (["sweep", "gmm", "--axis", "seperation=1,2"], "did you mean 'separation'?"),
+    "an axis of words": (["sweep", "gaussian", "--axis", "bias=few,many"], "write --axis bias=LOW:HIGH:COUNT"),
+    "an axis of one": (["sweep", "gaussian", "--axis", "bias=0:1:1"], "with two values or more"),
+    "nothing to resume": (["resume", "/nowhere"], "holds no run"),
+    "half a cluster": (["run", "gmm", "--process-id", "1"], "together, or --distributed alone"),
     "no seeds": (["run", "gmm", "--seeds", "0"], "`seeds` must be at least 1"),
     "no generations": (["run", "gmm", "--generations", "-3"], "`generations` must be at least 1"),
     "no lanes": (["run", "gmm", "--lanes", "0"], "`lanes` must be at least 1"),

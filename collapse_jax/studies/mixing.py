@@ -1,6 +1,7 @@
 """The regimes that a study's configuration can name. Called by the studies' build modules."""
 
 from collapse_jax.chain import Regime
+from collapse_jax.errors import is_concrete
 from collapse_jax.regimes import (
     accumulate,
     add,
@@ -12,16 +13,17 @@ from collapse_jax.regimes import (
     weight_real,
     window,
 )
+from collapse_jax.types import ArrayLike
 
 
 def named_regime(
-    name: str, *, real_fraction: float, window_size: int, num_samples: int, generations: int
+    name: str, *, real_fraction: ArrayLike, window_size: int, num_samples: int, generations: int
 ) -> Regime:
     """Return the regime that a configuration names.
 
     Args:
         name: as in the studies' configurations.
-        real_fraction: the share of original data for "replace-part" and "weight-real".
+        real_fraction: the share of original data for "replace-part" and "weight-real"; may be traced.
         window_size: batches for "window".
         num_samples: M, for "accumulate-subsample".
         generations: how many batches accumulating regimes must hold.
@@ -29,7 +31,7 @@ def named_regime(
     Raises:
         ValueError: a share outside [0, 1], an unknown name, or a share given to a regime that has none.
     """
-    if real_fraction != 0 and name not in ("replace-part", "weight-real"):
+    if is_concrete(real_fraction) and real_fraction != 0 and name not in ("replace-part", "weight-real"):
         raise ValueError(
             f"`real_fraction` {real_fraction} has no meaning under regime '{name}'; "
             "use --regime replace-part or weight-real."

@@ -1,12 +1,16 @@
 """What a study module gives to whoever runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import xarray as xr
+
 from collapse_jax.chain import Chain
+from collapse_jax.drivers import ChainOf
 from collapse_jax.plots import Figure, Film, save_figure, save_film
+from collapse_jax.results import Records
 
 
 class Arm(NamedTuple):
@@ -16,11 +20,13 @@ class Arm(NamedTuple):
         value: its place along the study's arm dimension.
         chain: what runs.
         generations: after generation 0; None means the configuration's.
+        chain_of: lane -> (seed, chain), for an arm of many cells; None means every lane runs `chain`.
     """
 
     value: int | str
     chain: Chain
     generations: int | None = None
+    chain_of: ChainOf | None = None
 
 
 class Plan(NamedTuple):
@@ -34,6 +40,10 @@ class Plan(NamedTuple):
         lanes: width of a lane block.
         coordinates: labels of dimensions that the records bring with them.
         on_host: run seed by seed from the host, in pieces: for models too large for several at once.
+        num_lanes: chains of each arm; None means the configuration's seeds.
+        record_every: generations 0, k, 2k, ... are recorded.
+        gather: records of the arms, None for one that has none yet -> the labelled whole, where arms do not simply
+            stand side by side.
     """
 
     dim: str | None
@@ -42,6 +52,9 @@ class Plan(NamedTuple):
     lanes: int
     coordinates: Mapping[str, Sequence[Any]] = MappingProxyType({})
     on_host: bool = False
+    num_lanes: int | None = None
+    record_every: int = 1
+    gather: Callable[[Sequence[Records | None]], xr.Dataset] | None = None
 
 
 class Illustration(NamedTuple):

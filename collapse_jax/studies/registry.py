@@ -12,18 +12,24 @@ from typing import Any, NamedTuple
 
 from collapse_jax.errors import nearest
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
+from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 
 
 class Study(NamedTuple):
-    """A published experiment: name, title, presets (dataclass instances), and the module that runs it."""
+    """A published experiment: name, title, presets (dataclass instances), and the module that runs it.
+
+    `cell` is the configuration of one chain of a sweep, which the module's `cell` builds, where the study itself is
+    more than chains of one kind; None means that a sweep is around a preset.
+    """
 
     name: str
     title: str
     presets: dict[str, Any]
     module_name: str
+    cell: Any = None
 
     def preset(self, name: str) -> Any:
         """Return the configuration of a preset.
@@ -41,10 +47,17 @@ class Study(NamedTuple):
 
     def config_from(self, fields: dict[str, Any]) -> Any:
         """Return a configuration from the fields that a run stored as JSON."""
-        kind = type(next(iter(self.presets.values())))
-        known = {field.name for field in dataclasses.fields(kind)}
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        return kind(**{name: value for name, value in lists.items() if name in known})
+        return _filled(type(next(iter(self.presets.values()))), fields)
+
+    def cell_from(self, fields: dict[str, Any]) -> Any:
+        """Return the configuration that a sweep is around, from the fields that it stored as JSON."""
+        return self.config_from(fields) if self.cell is None else _filled(type(self.cell), fields)
+
+
+def _filled(kind: type, fields: dict[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(kind)}
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return kind(**{name: value for name, value in lists.items() if name in known})
 
 
 STUDIES = {
@@ -55,6 +68,7 @@ STUDIES = {
             "A Gaussian refitted to its own samples",
             GAUSSIAN_PRESETS,
             "collapse_jax.studies.gaussian.study",
+            GaussianCell(),
         ),
         Study(
             "gmm",

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+RegimeName = Literal[
+    "replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real"
+]
+
 
 @dataclass(frozen=True)
 class GaussianConfig:
@@ -22,6 +26,34 @@ class GaussianConfig:
     """Generations of the comparison of regimes; 0 leaves it out."""
     lanes: int = 64
     """Chains under one vmap; part of what fixes the bits."""
+    seed: int = 0
+    """Root of all randomness."""
+
+
+@dataclass(frozen=True)
+class GaussianCell:
+    """One chain of a sweep: a Gaussian in any dimension under any regime."""
+
+    num_samples: int = 100
+    """M, points drawn in each generation."""
+    dim: int = 1
+    """d."""
+    estimator: Literal["unbiased", "mle"] = "mle"
+    """Covariance: scatter / (M - 1), as in the paper's theorem, or scatter / M."""
+    draws: Literal["statistics", "points"] = "points"
+    """Draw mean and scatter from their exact law, at a cost without M, or single points, which all regimes take."""
+    bias: float = 1.0
+    """Draws have this times the model's covariance (sampling bias)."""
+    regime: RegimeName = "replace"
+    """What each generation trains on."""
+    real_fraction: float = 0.0
+    """Share of original data, for the regimes replace-part and weight-real."""
+    window_size: int = 5
+    """Batches kept by the regime window."""
+    generations: int = 1000
+    """Generations after generation 0."""
+    seeds: int = 64
+    """Independent repetitions of each cell."""
     seed: int = 0
     """Root of all randomness."""
 

@@ -12,12 +12,13 @@ from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_tr
 from collapse_jax.regimes import replace
 from collapse_jax.studies.gaussian.claims import evidence
 from collapse_jax.studies.gaussian.comparison import compared_regimes
-from collapse_jax.studies.gaussian.config import GaussianConfig
+from collapse_jax.studies.gaussian.config import GaussianCell, GaussianConfig
 from collapse_jax.studies.gaussian.figures import figures
+from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import ArrayLike
 
-__all__ = ["build", "evidence", "figures"]
+__all__ = ["build", "cell", "evidence", "figures"]
 
 
 def build(config: GaussianConfig) -> Plan:
@@ -43,6 +44,23 @@ def build(config: GaussianConfig) -> Plan:
         arms.append(Arm("regimes", side_by_side(_chains(config), "regime"), config.regime_generations))
         coordinates["regime"] = tuple(compared)
     return Plan(None, tuple(arms), segment_length=500, lanes=config.lanes, coordinates=coordinates)
+
+
+def cell(config: GaussianCell) -> Chain:
+    """Return one chain of a sweep.
+
+    Raises:
+        ValueError: a field out of range.
+        TypeError: a regime that needs single points meets statistics.
+    """
+    truth = gaussian_truth(config.dim)
+    regime = named_regime(
+        config.regime, real_fraction=config.real_fraction, window_size=config.window_size,
+        num_samples=config.num_samples, generations=config.generations,
+    )  # fmt: skip
+    sampler = truth.sampler if config.draws == "points" else truth.moments_sampler
+    model = gaussian(config.dim, estimator=config.estimator, draws=config.draws, bias=config.bias)
+    return build_chain(model, regime, sampler(config.num_samples), config.num_samples, gaussian_metrics())
 
 
 def _chains(config: GaussianConfig) -> dict[str, Chain]:

@@ -1,0 +1,149 @@
+"""A study swept over axes of its configuration: a plan like any other, so it has checkpoints, processes and a report.
+
+Called by `runs`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from collapse_jax.chain import Chain
+from collapse_jax.claims import Evidence
+from collapse_jax.errors import nearest
+from collapse_jax.plots import COLOURS, band, legend, new_figure, phase_diagram
+from collapse_jax.results import Records
+from collapse_jax.studies.plan import Arm, Illustration, Plan
+from collapse_jax.studies.registry import Study
+from collapse_jax.sweeps import MEMORY, Slab, gather, join_parts, lanes_for, longest, slabs, sweep_stops
+
+_SHOWN = 6  # values of an axis that get a line of their own
+
+
+class Grid(NamedTuple):
+    """What is swept.
+
+    Attributes:
+        axes: field of the configuration -> values.
+        record_every: generations 0, k, 2k, ... are recorded.
+    """
+
+    axes: Mapping[str, tuple]
+    record_every: int = 1
+
+
+class Swept:
+    """What a study's module is to a run: it builds, draws and judges."""
+
+    def __init__(self, study: Study, grid: Grid) -> None:
+        self.study, self.grid = study, grid
+
+    def build(self, config: Any) -> Plan:
+        """Return the chains of the grid: an arm for each place on the axes that JAX cannot trace.
+
+        Raises:
+            ValueError: an axis that the configuration does not have, or a value that the study refuses.
+        """
+        known = [field.name for field in dataclasses.fields(config) if field.name not in ("seeds", "lanes")]
+        for name in self.grid.axes:
+            if name not in known:
+                raise ValueError(f"study '{self.study.name}' has no field '{name}' to sweep; {nearest(name, known)}")
+        found = slabs(lambda **cell: self._chain(config, cell), self._axes(config), config.seeds)
+        stops = sweep_stops(config.generations, self.grid.record_every)
+        num_lanes = found[0].num_cells * config.seeds
+        length = longest(stops)
+        options = {"record_every": self.grid.record_every, "chain_of": found[0].chain_of}
+        lanes = lanes_for(found[0], num_lanes, length // self.grid.record_every, MEMORY, **options)
+        arms = tuple(
+            Arm(", ".join(f"{name}={value}" for name, value in slab.place.items()) or "all cells", slab.chain,
+                chain_of=slab.chain_of)
+            for slab in found
+        )  # fmt: skip
+
+        def together(arms: Sequence[Records | None]) -> xr.Dataset:
+            return _joined(found, arms, config.seeds, self.grid.record_every)
+
+        return Plan(
+            None, arms, length, lanes,
+            num_lanes=num_lanes, record_every=self.grid.record_every, gather=together,
+        )  # fmt: skip
+
+    def _axes(self, config: Any) -> dict[str, Sequence[Any]]:
+        """Return the axes, and the study's own arms as one more where it has several that are not swept."""
+        axes: dict[str, Sequence[Any]] = dict(self.grid.axes)
+        if self.study.cell is None:
+            plan = self.study.load().build(_with(config, {name: v[0] for name, v in axes.items()}))
+            if len(plan.arms) > 1 and plan.dim is not None:
+                axes[plan.dim] = [arm.value for arm in plan.arms]
+        return axes
+
+    def _chain(self, config: Any, cell: Mapping[str, Any]) -> Chain:
+        module = self.study.load()
+        fields = {field.name for field in dataclasses.fields(config)}
+        one = _with(config, {name: value for name, value in cell.items() if name in fields})
+        if self.study.cell is not None:
+            return module.cell(one)
+        plan = module.build(one)
+        arms = [arm for arm in plan.arms if cell.get(plan.dim, arm.value) == arm.value]
+        return arms[0].chain
+
+    def evidence(self, config: Any, dataset: xr.Dataset) -> list[Evidence]:
+        """Return nothing: published claims are about a study's own settings."""
+        return []
+
+    def figures(self, config: Any, dataset: xr.Dataset) -> list[Illustration]:
+        """Return a phase diagram for every metric of one number, or lines where a single axis has numbers."""
+        axes = [name for name in dataset.dims if name in self._axes(config)]
+        plain = {"seed", "generation", *axes}
+        names = [n for n, array in dataset.data_vars.items() if set(array.dims) == plain and n != "is_finite"]
+        return [_picture(dataset[name].astype(float), axes) for name in names]
+
+
+def _with(config: Any, cell: Mapping[str, Any]) -> Any:
+    """Return a configuration with a cell's values; a field of several values gets one."""
+    return dataclasses.replace(
+        config,
+        **{name: (value,) if isinstance(getattr(config, name), tuple) else value for name, value in cell.items()},
+    )
+
+
+def _joined(
+    found: Sequence[Slab], arms: Sequence[Records | None], num_seeds: int, record_every: int
+) -> xr.Dataset:
+    parts = [gather(slab, records, num_seeds, record_every) for slab, records in zip(found, arms) if records]
+    return join_parts(parts)
+
+
+def _picture(values: xr.DataArray, axes: Sequence[str]) -> Illustration:
+    """Return a phase diagram over the two longest axes of numbers, or lines over generations."""
+    last = int(values["generation"][-1])
+    numbers = [name for name in axes if np.issubdtype(values[name].dtype, np.number)]
+    wide = sorted(numbers, key=lambda name: -values.sizes[name])[:2]
+    unit = values.attrs.get("units", "1")
+    others = [name for name in axes if name not in wide]
+    if len(wide) == 2 and all(values.sizes[name] > 2 for name in wide):
+        chosen = values.isel(dict.fromkeys(others, 0))
+        figure = phase_diagram(chosen.sel(generation=last).mean("seed"), wide[0], wide[1], f"{values.name}, {unit}")
+        fixed = "".join(f", {name} = {values[name].values[0]}" for name in others)
+        caption = f"{values.name} at generation {last}: mean over {values.sizes['seed']} seeds{fixed}."
+        return Illustration(str(values.name), caption, figure)
+    figure, panels = new_figure(1, 1, width=5.5, height=3.4)
+    stacked = values.stack(cell=list(axes))
+    places = np.unique(np.linspace(0, stacked.sizes["cell"] - 1, _SHOWN).round().astype(int))
+    for colour, place in zip(COLOURS, places):
+        cell = stacked.isel(cell=place)
+        label = ", ".join(f"{name} = {_short(cell[name].item())}" for name in axes)
+        band(panels[0, 0], cell, label, colour)
+    panels[0, 0].set(xlabel="generation", ylabel=f"{values.name}, {unit}")
+    legend(panels[0, 0])
+    caption = (
+        f"{values.name}: median and 90 % of {values.sizes['seed']} seeds, in {len(places)} of "
+        f"{stacked.sizes['cell']} cells."
+    )
+    return Illustration(str(values.name), caption, figure)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
