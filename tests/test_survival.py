@@ -1,0 +1,96 @@
+"""A run that is killed at any moment goes on to the same bits; so does one that several processes or devices share."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collapse_jax.results import read_netcdf
+
+pytestmark = pytest.mark.slow
+_HERE = Path(__file__).parent
+
+
+def _same_ending(path, other):
+    assert read_netcdf(path / "trajectory.nc").equals(read_netcdf(other / "trajectory.nc"))
+    states = [_states(run) for run in (path, other)]
+    assert states[0].keys() == states[1].keys() and states[0]
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=str(name))
+
+
+def _states(path):
+    """Arrays of the last checkpoints by arm, place and seed: however the seeds were cut."""
+    parts = {}
+    for file in sorted((path / "checkpoints").iterdir()):
+        arm, seed, generation = file.stem.split("-")
+        with np.load(file) as stored:
+            for name in stored.files:
+                if name != "about":
+                    parts.setdefault((arm, generation, name), []).append((int(seed[4:]), stored[name]))
+    in_order = {place: sorted(found, key=lambda part: part[0]) for place, found in parts.items()}
+    return {place: np.concatenate([rows for _, rows in found]) for place, found in in_order.items()}
+
+
+@pytest.mark.parametrize("study", ["gmm", "pieces"])
+def test_twenty_kills_change_no_bit(study, tmp_path):
+    """A mixture by the compiled driver, an OPT from the host: SIGKILL at random moments, and on from there."""
+    environment = {**os.environ, "JAX_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, str(_HERE / "survivor.py"), study, str(tmp_path), "20", "7"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    fallen = [tuple(where) for life in told["lives"] for where in life]
+    assert len(fallen) == 20 and len(set(fallen)) >= 8, told  # at many different places
+    for number in range(len(told["lives"])):
+        _same_ending(tmp_path / f"life{number}", tmp_path / "whole")
+
+
+_SHARED = """
+import sys, jax
+from pathlib import Path
+jax.config.update("jax_compilation_cache_dir", sys.argv[6])
+jax.config.update("jax_num_cpu_devices", int(sys.argv[5]))
+from collapse_jax import runs
+from collapse_jax.processes import Place, join_processes
+from collapse_jax.studies.gmm.config import GMMConfig
+from collapse_jax.studies.registry import find_study
+path, count, number, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+place = join_processes(f"127.0.0.1:{port}", count, number) if count > 1 else Place()
+runs.illustrate = lambda run: []
+config = GMMConfig(num_samples=(30,), generations=120, seeds=27, lanes=4, held_out=0)
+runs.execute(find_study("gmm"), config, path, preset="", command="", overwrite=False,
+             on_progress=lambda progress: None, place=place)
+"""
+
+
+def _shared(path, cache, processes=1, devices=1):
+    """Run one study by some processes with some devices each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = [str(path), str(processes)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", _SHARED, *arguments, str(number), str(port), str(devices), str(cache)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for number in range(processes)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * processes, said
+    return path
+
+
+def test_processes_and_devices_give_the_bits_of_one(tmp_path):
+    """27 seeds in 7 blocks: shared by 2 and 4 processes, by 2 and 8 devices, by 2 processes of 2 devices."""
+    alone = _shared(tmp_path / "alone", tmp_path / "cache")
+    for processes, devices in ((2, 1), (4, 1), (1, 2), (1, 8), (2, 2)):
+        path = _shared(tmp_path / f"{processes}-{devices}", tmp_path / "cache", processes, devices)
+        assert len(json.loads((path / "config.json").read_text())["shards"]) == processes
+        _same_ending(path, alone)
