@@ -1,7 +1,7 @@
 """Decoding token by token as transformers' `generate` does, both sides in float64, and its processors one by one.
 
 The reference casts logits and scores to float32 wherever the model is; `wide` lets it keep float64, so that the two
-sides differ by 1e-12, not by 1e-7, and near-ties of 4 x 50 texts of 64 tokens are decided alike.
+sides differ by 1e-12, not by 1e-7, and near-ties of 200 texts of 64 tokens, 50 a configuration, are decided alike.
 """
 
 from dataclasses import replace
@@ -15,9 +15,10 @@ from tiny_opt import SMALL, random_params
 
 from collapse_jax.nn import processors
 from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, greedy
+from collapse_jax.nn.decode import Rules, apply_rules, begin_text, greedy
 from collapse_jax.nn.opt import hidden_states, logits
 from collapse_jax.nn.opt_weights import save_opt
+from collapse_jax.nn.scoring import token_log_probs
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -59,9 +60,9 @@ def wide(x64, monkeypatch):
     monkeypatch.setattr(transformers.generation.utils, "torch", _Wide())
 
 
-def prompts():
-    """Tokens and mask, padded on the left; all lengths from 1 to 12."""
-    rng = np.random.default_rng(5)
+def prompts(name):
+    """Tokens and mask, padded on the left, other ones for each configuration; all lengths from 1 to 12."""
+    rng = np.random.default_rng(list(CONFIGS).index(name))
     mask = np.arange(PROMPT) >= PROMPT - (1 + np.arange(NUM_PROMPTS) % PROMPT)[:, None]
     return np.where(mask, rng.integers(3, BASE.vocab_size, mask.shape), BASE.pad_token), mask
 
@@ -73,7 +74,7 @@ def pair(name, folder, dtype):
     save_opt(folder, replace(config, dtype="float32"), params)
     model = transformers.OPTForCausalLM.from_pretrained(folder).to(getattr(torch, dtype)).eval()
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-    tokens, mask = prompts()
+    tokens, mask = prompts(name)
     said = np.asarray(greedy(config, params, tokens, mask, Rules(24, ends=False)).tokens)
     texts = [(said == token).any(axis=1).sum() for token in range(BASE.vocab_size)]
     return (
@@ -83,9 +84,8 @@ def pair(name, folder, dtype):
     )
 
 
-def theirs(model, config, rules, **options):
+def theirs(model, config, rules, tokens, mask, **options):
     """Their new tokens, filled up with padding."""
-    tokens, mask = prompts()
     with torch.no_grad():
         text = model.generate(
             torch.tensor(tokens), attention_mask=torch.tensor(mask).long(), do_sample=False,
@@ -100,12 +100,12 @@ def theirs(model, config, rules, **options):
 def test_every_token_is_the_reference_s(name, tmp_path, wide):
     """Greedy and beams, penalties 1, 2 and 3 with exactly 64 new tokens, and texts that may end."""
     config, params, model = pair(name, tmp_path, "float64")
-    tokens, mask = prompts()
+    tokens, mask = prompts(name)
     ended = 0
     for rules in SETTINGS:
         for way, options in ((greedy, {}), (beam_search, {"num_beams": 5})):
             ours = jax.jit(partial(way, config, rules=rules, **options))(params, prompts=tokens, mask=mask)
-            expected = theirs(model, config, rules, **options)
+            expected = theirs(model, config, rules, tokens, mask, **options)
             assert np.array_equal(ours.tokens, expected), (way.__name__, rules)
             ended += int(np.sum(np.asarray(ours.lengths) < rules.max_new_tokens))
     assert ended > 5  # else nothing was said about endings
@@ -114,21 +114,22 @@ def test_every_token_is_the_reference_s(name, tmp_path, wide):
 @pytest.mark.parametrize("options", BEAMS, ids=str)
 def test_every_way_to_stop_is_the_reference_s(options, tmp_path, wide):
     config, params, model = pair("projected", tmp_path, "float64")
-    tokens, mask = prompts()
+    tokens, mask = prompts("projected")
     for rules in (Rules(24), Rules(24, 5, 1.2)):
         ours = jax.jit(partial(beam_search, config, rules=rules, **options))(
             params, prompts=tokens, mask=mask
         )
-        assert np.array_equal(ours.tokens, theirs(model, config, rules, **options))
+        assert np.array_equal(ours.tokens, theirs(model, config, rules, tokens, mask, **options))
 
 
-def test_in_float32_the_first_difference_is_a_near_tie(tmp_path, record_property):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_in_float32_the_first_difference_is_a_near_tie(name, tmp_path, record_property):
     """Greedy texts may part where two logits are equal to rounding: the gap there is reported, and small."""
-    config, params, model = pair("projected", tmp_path, "float32")
-    tokens, mask = prompts()
+    config, params, model = pair(name, tmp_path, "float32")
+    tokens, mask = prompts(name)
     rules = Rules(64, 64)
     ours = np.asarray(greedy(config, params, tokens, mask, rules).tokens)
-    expected = theirs(model, config, rules)
+    expected = theirs(model, config, rules, tokens, mask)
     text = np.concatenate([tokens, ours], axis=1)
     full = np.concatenate([mask, np.ones_like(ours, bool)], axis=1)
     scores = np.asarray(logits(config, params, hidden_states(config, params, text, full)))
@@ -140,6 +141,52 @@ def test_in_float32_the_first_difference_is_a_near_tie(tmp_path, record_property
     record_property("texts_that_part", len(gaps))
     record_property("largest_gap", max(gaps, default=0.0))
     assert max(gaps, default=0.0) < 1e-4 and len(gaps) < NUM_PROMPTS / 4
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_in_float32_beams_find_texts_of_one_score(name, tmp_path, record_property):
+    """The reference's text may be another one where two are as likely to rounding: the gap is reported, and small."""
+    config, params, model = pair(name, tmp_path, "float32")
+    tokens, mask = prompts(name)
+    rules = Rules(64, 64)
+    found = jax.jit(partial(beam_search, config, rules=rules, num_beams=5))(params, prompts=tokens, mask=mask)
+    ours, expected = np.asarray(found.tokens), theirs(model, config, rules, tokens, mask, num_beams=5)
+    full = np.concatenate([mask, np.ones_like(ours, bool)], axis=1)
+
+    def score(new):
+        """Log-probability a token, which is what the search compares."""
+        text = np.concatenate([tokens, new], axis=1)
+        return np.asarray(token_log_probs(config, params, text, full))[:, -64:].mean(axis=1)
+
+    parted = (ours != expected).any(axis=1)
+    gaps = np.abs(score(ours) - score(expected))[parted]
+    record_property("texts_that_part", int(parted.sum()))
+    record_property("largest_gap", float(gaps.max(initial=0.0)))
+    np.testing.assert_allclose(score(ours), found.scores, atol=1e-5)
+    assert gaps.max(initial=0.0) < 1e-4 and parted.sum() < NUM_PROMPTS / 4
+
+
+@pytest.mark.parametrize(
+    "settings", [(0.7, 0, 1.0), (0.7, 20, 0.6), (2.5, 9, 0.9), (1.0, 0, 0.5), (1.0, 5, 1.0)], ids=str
+)
+def test_what_is_drawn_from_is_the_reference_s(settings, tmp_path, wide):
+    """Temperature, top-k and top-p together, after a repetition penalty: the processed scores of a first token."""
+    config, params, model = pair("projected", tmp_path, "float64")
+    tokens, mask = (jnp.asarray(part) for part in prompts("projected"))
+    rules = Rules(1, 1, repetition_penalty=1.5)
+    scores = logits(config, params, hidden_states(config, params, tokens, mask)[:, -1])
+    ruled = apply_rules(config, rules, scores, begin_text(config, rules, tokens, mask), jnp.asarray(0))
+    ours = np.asarray(processors.warp(ruled, *settings))
+    told = model.generate(
+        torch.tensor(np.asarray(tokens)), attention_mask=torch.tensor(np.asarray(mask)).long(), do_sample=True,
+        **dict(zip(("temperature", "top_k", "top_p"), settings)), max_new_tokens=1, min_new_tokens=1,
+        repetition_penalty=1.5, eos_token_id=config.eos_token, pad_token_id=config.pad_token,
+        output_scores=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    expected = told.scores[0].numpy()
+    assert np.array_equal(np.isfinite(ours), np.isfinite(expected))
+    assert (np.isfinite(expected).sum(axis=1) < config.vocab_size).all()  # at least the end is forbidden
+    np.testing.assert_allclose(ours, expected, rtol=1e-9)
 
 
 def test_processors_one_by_one():

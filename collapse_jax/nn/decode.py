@@ -20,9 +20,8 @@ from collapse_jax.nn.processors import (
     draw,
     forbid,
     forbid_repeated_ngrams,
-    keep_top_k,
-    keep_top_p,
     penalise_repetition,
+    warp,
 )
 from collapse_jax.types import Array, ArrayLike, Key, Params
 
@@ -132,12 +131,7 @@ def sample(
     check_fraction("top_p", top_p)
 
     def choose(step: Array, scores: Array) -> Array:
-        return draw(jax.random.fold_in(key, step), warp(scores))
-
-    def warp(scores: Array) -> Array:
-        scores = scores / temperature
-        scores = keep_top_k(scores, top_k) if top_k else scores
-        return keep_top_p(scores, top_p) if top_p < 1.0 else scores
+        return draw(jax.random.fold_in(key, step), warp(scores, temperature, top_k, top_p))
 
     return _follow(config, params, prompts, mask, rules, choose)
 

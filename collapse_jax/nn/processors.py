@@ -77,6 +77,22 @@ def keep_top_p(scores: Float[Array, "rows vocab"], p: ArrayLike) -> Float[Array,
     return jnp.where(scores < jnp.take_along_axis(ordered, last, axis=-1), -jnp.inf, scores)
 
 
+def warp(
+    scores: Float[Array, "rows vocab"], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> Float[Array, "rows vocab"]:
+    """Return scores to draw from: over `temperature`, then the k largest, then the nucleus of these.
+
+    Args:
+        scores: logits.
+        temperature: below 1 the probable becomes more so.
+        top_k: 0 means all.
+        top_p: 1 means all.
+    """
+    scores = scores / temperature
+    scores = keep_top_k(scores, top_k) if top_k else scores
+    return keep_top_p(scores, top_p) if top_p < 1.0 else scores
+
+
 def draw(key: Key, scores: Float[Array, "rows vocab"]) -> Int[Array, " rows"]:
     """Return a token for each row, with probability softmax(scores); one uniform number a row.
 
