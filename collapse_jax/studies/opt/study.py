@@ -116,16 +116,18 @@ def _chain(config: OPTStudyConfig, arm: ArmOfTexts, texts: Texts, metrics: tuple
         network, pretrained, texts.training, texts.validation, _decode(config, arm),
         _tuning(config, arm.epochs, config.kept if in_batches else 0.0),
         prompts_from=config.prompts, prompt_batch=_PROMPT_BATCH,
-        mesh=_mesh(config, len(texts.training)) if _is_large(config) else None,
+        mesh=_mesh(config, len(texts.training)),
     )  # fmt: skip
     real = as_samples(jnp.asarray(texts.training))
     regime = replace() if in_batches else _regime(config, arm.setting, texts)
     return build_chain(model, regime, real, len(texts.training), metrics)
 
 
-def _mesh(config: OPTStudyConfig, num_prompts: int) -> Mesh:
-    """Return as many devices of this process as divide a minibatch and a batch of prompts."""
+def _mesh(config: OPTStudyConfig, num_prompts: int) -> Mesh | None:
+    """Return as many devices of this process as divide a minibatch and a batch of prompts, if one seed fills them."""
     devices = jax.local_devices()
+    if not _is_large(config) or devices[0].platform == "cpu":  # a machine's CPU devices share its cores
+        return None
     num = math.gcd(len(devices), config.batch_size, min(_PROMPT_BATCH, num_prompts))
     return model_mesh(devices[:num])
 
