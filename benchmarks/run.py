@@ -1,7 +1,7 @@
 """Run the benchmarks and write RESULTS.md beside this file.
 
     make bench            all
-    make bench ARGS=gmm   some: gaussian, gmm, vae, opt, opt_memory, memory
+    make bench ARGS=gmm   some: gaussian, gmm, vae, opt, opt_memory, memory, million
 
 A part that is not run keeps its rows from the last run. Peers come from the optional extra `peers`.
 """
@@ -24,7 +24,7 @@ from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa:
 HERE = Path(__file__).parent
 _UNIT = "us / chain-generation"  # of curves, where a part has no UNIT of its own
 _COLUMNS = ("generations", "peak memory, MiB")  # of what is measured, where a part has no COLUMNS of its own
-PARTS = ("gaussian", "gmm", "vae", "opt", "opt_memory", "memory")
+PARTS = ("gaussian", "gmm", "vae", "opt", "opt_memory", "memory", "million")
 _HEAD = """# Benchmarks
 
 Written by `make bench`. Each row times our code and its peer in the same run: medians of at least five warm runs

@@ -1,4 +1,4 @@
-"""The command line: list, reproduce, run, sweep, resume, report, verify.
+"""The command line: list, reproduce, run, sweep, resume, report, verify, bench.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
 finished (verify: every law holds), 1 a law fails, 2 bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows
@@ -17,9 +17,10 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
+from collapse_jax.axes import parse_axis
 from collapse_jax.errors import nearest
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
-from collapse_jax.screen import console, joined, law_table, print_verdicts
+from collapse_jax.screen import console, joined, law_table, print_verdicts, speed_table
 from collapse_jax.studies.registry import STUDIES, find_study
 
 _HELP = """\
@@ -44,6 +45,7 @@ commands:
   report DIR                 draw and judge a run again, and write its report
   report --records FILE      the same from generations run elsewhere, CSV or JSONL
   verify [--quick]           compare this installation with the exact laws
+  bench [--quick]            how fast this installation is, on whatever device it finds
 
 examples:
   collapse-jax reproduce --preset smoke --out /tmp/first-look
@@ -62,7 +64,7 @@ def run_command(arguments: list[str]) -> int:
     """Return the exit code of a command line."""
     commands = {
         "list": _list, "reproduce": _reproduce, "run": _run, "sweep": _sweep, "resume": _resume,
-        "report": _report, "verify": _verify,
+        "report": _report, "verify": _verify, "bench": _bench,
     }  # fmt: skip
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_HELP)
@@ -196,44 +198,6 @@ def _sweep(arguments: list[str]) -> int:
     )  # fmt: skip
 
 
-def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
-    """Return an axis's name and values.
-
-    Raises:
-        ValueError: it cannot be read; the sentence shows how it is written.
-
-    >>> from collapse_jax.studies.gaussian.config import GaussianCell
-    >>> parse_axis("real_fraction=0:1:3", GaussianCell())
-    ('real_fraction', (0.0, 0.5, 1.0))
-    >>> parse_axis("num_samples=10,100", GaussianCell())
-    ('num_samples', (10, 100))
-    """
-    name, _, told = text.partition("=")
-    name = name.strip().replace("-", "_")
-    fields = [field.name for field in dataclasses.fields(config) if field.name not in ("seeds", "lanes")]
-    if name not in fields:
-        raise ValueError(f"--axis: there is no field '{name}' to sweep; {nearest(name, fields)}")
-    now = getattr(config, name)
-    kind = type(now[0] if isinstance(now, tuple) else now)
-    try:
-        if told.count(":") == 2:
-            low, high, count = told.split(":")
-            steps = int(count)
-            if steps < 2:
-                raise ValueError
-            spaced = [float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps)]
-            return name, tuple(dict.fromkeys(round(value) if kind is int else value for value in spaced))
-        values = [part.strip() for part in told.split(",") if part.strip()]
-        if not values or kind not in (int, float, str):
-            raise ValueError
-        return name, tuple(kind(value) for value in values)
-    except ValueError as error:
-        raise ValueError(
-            f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, or --axis "
-            f"{name}=VALUE,VALUE,... of type {kind.__name__}."
-        ) from error
-
-
 def _resume(arguments: list[str]) -> int:
     def resume(
         folder: Annotated[Path, tyro.conf.Positional], cluster: Cluster, despite_differences: bool = False
@@ -336,6 +300,39 @@ def _verify(arguments: list[str]) -> int:
         f"{time.monotonic() - begun:.0f} s"
     )
     return 1 if failed else 0
+
+
+def _bench(arguments: list[str]) -> int:
+    def bench(quick: bool = False) -> bool:
+        """Time the laboratory's work on this device: chains, images and tokens a second, compile time, memory.
+
+        Args:
+            quick: smaller pieces of fewer kinds, under a minute.
+        """
+        return quick
+
+    quick = tyro.cli(bench, args=arguments, prog="collapse-jax bench")
+    prepare_jax()
+    import jax
+
+    from collapse_jax.provenance import provenance
+    from collapse_jax.speed import all_work, matmul_gflops, measure, peak_mib
+
+    jax.config.update("jax_compilation_cache_dir", None)  # compiling is timed, too
+    told, found = provenance(), []
+    with console.status("building ...") as status:
+        top = matmul_gflops(1024 if quick else 4096)
+        for work in all_work(quick=quick):
+            status.update(work.name)
+            found.append(measure(work, repeats=3 if quick else 5))
+    console.print(speed_table(found))
+    versions = ", ".join(f"{name} {told['versions'][name]}" for name in ("collapse-jax", "jax", "jaxlib", "python"))
+    console.print(
+        f"{told['device']}, {told['threads']} threads, {top:,.0f} GFLOP/s in float32 matrix products, peak memory "
+        f"{peak_mib():,.0f} MiB; {versions}; {told['started'][:10]}",
+        soft_wrap=True,
+    )
+    return 0
 
 
 def _take_preset(arguments: list[str]) -> tuple[str, list[str]]:

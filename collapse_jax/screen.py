@@ -106,3 +106,16 @@ def law_table(title: str, checks: list[Any]) -> Table:
             "exact" if item.error == 0 else f"{item.detects:.2g}",
         )  # fmt: skip
     return table
+
+
+def speed_table(found: list[Any]) -> Table:
+    """Return what was timed as a table."""
+    table = Table(box=None)
+    table.add_column("work")
+    for name in ("a second", "unit", "compile, s", "MiB"):
+        table.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
+    for item in found:
+        table.add_row(
+            item.name, f"{item.rate:,.0f}", item.unit, f"{item.compile_seconds:.1f}", f"{item.program_mib:,.1f}"
+        )
+    return table

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from collapse_jax import cli, runs
+from collapse_jax import cli, runs, speed
 from collapse_jax.cli import run_command
 from collapse_jax.laws.checks import Check
 from collapse_jax.results import read_netcdf
@@ -98,6 +98,18 @@ def test_a_reproduce_that_was_stopped_goes_on_with_the_rest(capsys, tmp_path, mo
     assert code == 0, err
     page = (tmp_path / "all" / "report.html").read_text()
     assert "study <b>gaussian</b>" in page and "study <b>gmm</b>" in page and "is stopped" not in page
+
+
+def test_bench_times_every_kind_of_work(capsys, monkeypatch):
+    """One warm run of each; a rate that is not positive, or a program without memory, would show."""
+    monkeypatch.setattr(cli.console, "width", 200)
+    measured = []
+    told = speed.measure
+    monkeypatch.setattr(speed, "measure", lambda work, repeats: measured.append(told(work, 1)) or measured[-1])
+    code, out, _ = _read(["bench", "--quick"], capsys)
+    assert code == 0 and {item.unit for item in measured} == {"chain-generations", "images", "tokens"}
+    assert all(item.rate > 0 and item.program_mib > 0 for item in measured) and len(measured) == 7
+    assert all(item.name in out for item in measured) and "GFLOP/s" in out and "peak memory" in out
 
 
 _MISTAKES = {

@@ -48,6 +48,9 @@ ALLOWED = {
         "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
         "errors", "types",
     ],
+    "speed": [
+        "models", "regimes", "datasets", "nn", "training", "drivers", "chain", "data", "errors", "types",
+    ],
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "frame", "errors", "types"],
     "foreign": ["claims", "plots", "errors", "types"],
@@ -65,10 +68,11 @@ ALLOWED = {
     ],
     "report": ["rundir", "studies", "claims", "results", "plots", "errors", "types"],
     "screen": [],
+    "axes": ["errors"],
     "jobs": ["runs", "rundir", "report", "screen", "durable", "processes", "provenance", "studies", "errors", "types"],
     "cli": [
-        "jobs", "runs", "rundir", "verify", "report", "screen", "studies", "foreign", "claims", "results",
-        "theory", "errors", "types",
+        "jobs", "axes", "runs", "rundir", "verify", "speed", "provenance", "report", "screen", "studies", "foreign",
+        "errors", "types",
     ],
 }  # fmt: skip
 

@@ -1,0 +1,44 @@
+"""Axes of a sweep as they are typed; no JAX here. Called by `cli`."""
+
+import dataclasses
+from typing import Any
+
+from collapse_jax.errors import nearest
+
+
+def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
+    """Return an axis's name and values.
+
+    Raises:
+        ValueError: it cannot be read; the sentence shows how it is written.
+
+    >>> from collapse_jax.studies.gaussian.config import GaussianCell
+    >>> parse_axis("real_fraction=0:1:3", GaussianCell())
+    ('real_fraction', (0.0, 0.5, 1.0))
+    >>> parse_axis("num_samples=10,100", GaussianCell())
+    ('num_samples', (10, 100))
+    """
+    name, _, told = text.partition("=")
+    name = name.strip().replace("-", "_")
+    fields = [field.name for field in dataclasses.fields(config) if field.name not in ("seeds", "lanes")]
+    if name not in fields:
+        raise ValueError(f"--axis: there is no field '{name}' to sweep; {nearest(name, fields)}")
+    now = getattr(config, name)
+    kind = type(now[0] if isinstance(now, tuple) else now)
+    try:
+        if told.count(":") == 2:
+            low, high, count = told.split(":")
+            steps = int(count)
+            if steps < 2:
+                raise ValueError
+            spaced = [float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps)]
+            return name, tuple(dict.fromkeys(round(value) if kind is int else value for value in spaced))
+        values = [part.strip() for part in told.split(",") if part.strip()]
+        if not values or kind not in (int, float, str):
+            raise ValueError
+        return name, tuple(kind(value) for value in values)
+    except ValueError as error:
+        raise ValueError(
+            f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, or --axis "
+            f"{name}=VALUE,VALUE,... of type {kind.__name__}."
+        ) from error
