@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import find_study
 
@@ -46,10 +47,24 @@ def _view(run: RunDirectory) -> dict[str, Any]:
         "title": find_study(description["study"]).title,
         "claims": claims,
         "remarks": description.get("remarks", ()),
+        "lost": _lost(run),
         "tally": {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in _MARKS},
         "figures": figures,
         "seconds": description.get("seconds", math.nan),
     }
+
+
+def _lost(run: RunDirectory) -> str:
+    """Return a sentence on chains that are no longer finite, "" where all are."""
+    dataset = read_netcdf(run.path / "trajectory.nc")
+    flags = [array for name, array in dataset.data_vars.items() if str(name).endswith("is_finite")]
+    lost = total = 0
+    for flag in flags:
+        failed = (flag.astype(float) == 0).any("generation")  # where an arm has not come so far there is NaN
+        lost, total = lost + int(failed.sum()), total + failed.size
+    if not lost:
+        return ""
+    return f"{lost} of {total} chains did not stay finite: averages leave them out, claims count them."
 
 
 def _inlined(image: Path) -> str:

@@ -5,9 +5,11 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from collapse_jax.plots import Film, new_figure, save_figure, save_film
 from collapse_jax.report import write_report
+from collapse_jax.results import write_netcdf
 from collapse_jax.rundir import RunDirectory
 
 _NASTY = "'\"><script>alert(1)</script>"
@@ -27,9 +29,25 @@ def run(tmp_path):
         },
     )  # fmt: skip
     run.write_json("claims.json", [])
+    _with_flags(run, np.ones((2, 3, 4), bool))
     save_figure(new_figure()[0], run.path / "figures", "digits")
     run.write_json("figures/captions.json", [{"name": "digits", "caption": _NASTY}])
     return run
+
+
+def _with_flags(run, finite):
+    flags = xr.Dataset({"is_finite": (("arm", "seed", "generation"), finite)})
+    write_netcdf(flags, run.path / "trajectory.nc")
+
+
+def test_seeds_that_diverged_are_counted(run, tmp_path):
+    """One from generation 1 on, one only at generation 2, of two arms of three seeds."""
+    assert "did not stay finite" not in write_report([run], tmp_path / "report.html").read_text()
+    finite = np.ones((2, 3, 4), bool)
+    finite[0, 1, 1:] = finite[1, 2, 2] = False
+    _with_flags(run, finite)
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert "2 of 6 chains did not stay finite: averages leave them out" in page
 
 
 def _with_film(run, labels):
