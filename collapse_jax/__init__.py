@@ -12,7 +12,7 @@ _HOMES = {
     "Metric": "chain",
     "Snapshot": "chain",
     "Chain": "chain",
-    "Pieces": "chain",
+    "Pieces": "pieces",
     "build_chain": "chain",
     "run_compiled": "drivers",
     "run_host": "host",
@@ -61,7 +61,7 @@ __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from collapse_jax.abreast import along, side_by_side
-    from collapse_jax.chain import Chain, Metric, Model, Pieces, Regime, Snapshot, build_chain
+    from collapse_jax.chain import Chain, Metric, Model, Regime, Snapshot, build_chain
     from collapse_jax.data import Samples, Stream, as_samples
     from collapse_jax.datasets.mnist import load_mnist
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
+    from collapse_jax.pieces import Pieces
     from collapse_jax.regimes import (
         accumulate,
         add,

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.chain import Chain, Metric, Piece, Record, State
+from collapse_jax.chain import Chain, Metric, Record, State
+from collapse_jax.pieces import Piece
 from collapse_jax.types import ArrayLike, Key
 
 

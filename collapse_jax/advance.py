@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from collapse_jax.chain import Piece
 from collapse_jax.checkpoints import Checkpoint
 from collapse_jax.drivers import Segment, run_compiled, segment_stops
 from collapse_jax.host import run_host
+from collapse_jax.pieces import Piece
 from collapse_jax.rundir import RunDirectory, Shard
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key

@@ -20,6 +20,7 @@ from jaxtyping import Int
 from collapse_jax.data import Samples, check_samples, follow_frame
 from collapse_jax.errors import check_count
 from collapse_jax.frame import Frame
+from collapse_jax.pieces import Piece, exhaust, in_pieces, whole
 from collapse_jax.types import Array, Key, Params, PyTree
 
 
@@ -103,49 +104,6 @@ class State(NamedTuple):
     origin: Params
     synthetic: Any
     regime: PyTree
-
-
-class Piece(NamedTuple):
-    """A point inside a generation at which a host-driven chain may be stopped, and from which it may go on.
-
-    Attributes:
-        phase: "fit" or "sample".
-        position: how many of its pieces are done.
-        num_pieces: how many it has; a function that is not made of `Pieces` is one.
-        carry: what the next piece needs; of a finished phase nothing.
-        done: results of the phases that are finished.
-    """
-
-    phase: str
-    position: int
-    num_pieces: int
-    carry: PyTree
-    done: dict[str, PyTree]
-
-
-class Pieces:
-    """A long `fit` or `sample`, cut into bounded pieces; called, it runs them all.
-
-    Args:
-        start: (*args) -> carry, from the arguments of the function it stands for.
-        advance: (index, carry) -> carry, one bounded piece; randomness is keyed by `index`.
-        finish: carry -> result.
-        num_pieces: how many pieces there are.
-    """
-
-    def __init__(
-        self,
-        start: Callable[..., PyTree],
-        advance: Callable[[Any, PyTree], PyTree],
-        finish: Callable[[PyTree], Any],
-        num_pieces: int,
-    ) -> None:
-        self.start, self.advance, self.finish = start, advance, finish
-        self.num_pieces = check_count("num_pieces", num_pieces)
-
-    def __call__(self, *args: Any) -> Any:
-        """Return the result of all pieces, as one compiled loop."""
-        return self.finish(jax.lax.fori_loop(0, self.num_pieces, self.advance, self.start(*args)))
 
 
 class Chain(NamedTuple):
@@ -263,10 +221,10 @@ def build_chain(
         return after, record
 
     def init(key: Key) -> tuple[State, Record]:
-        return exhaust(beginning(key, _whole, measure))
+        return exhaust(beginning(key, whole, measure))
 
     def step(key: Key, state: State) -> tuple[State, Record]:
-        return exhaust(generation(key, state, _whole, measure))
+        return exhaust(generation(key, state, whole, measure))
 
     settle = _strong_beside_params if model.on_host else _strong
     # compiled for the host driver, too: else each generation would compile its metrics again
@@ -275,7 +233,7 @@ def build_chain(
     def pieces(
         key: Key, state: State | None, piece: Piece | None = None
     ) -> Generator[Piece, None, tuple[State, Record]]:
-        run = _in_pieces(piece)
+        run = in_pieces(piece)
         if state is None:
             return beginning(key, run, compiled_measure)
         return generation(key, state, run, compiled_measure)
@@ -284,43 +242,6 @@ def build_chain(
         _check_carry(init, step)
         _check_schedule(model, init, num_samples)
     return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None), model.on_host)
-
-
-def exhaust(generator: Generator[Any, None, Any]) -> Any:
-    """Return what a generator returns, dropping what it yields."""
-    try:
-        while True:
-            next(generator)
-    except StopIteration as stop:
-        return stop.value
-
-
-def _whole(phase: str, function: Callable, *args: Any) -> Generator[Piece, None, Any]:
-    return function(*args)
-    yield  # makes this a generator, as `_in_pieces` is
-
-
-def _in_pieces(last: Piece | None) -> Callable[..., Generator[Piece, None, Any]]:
-    """Return what runs the phases of a generation piece by piece, from the piece after `last` on."""
-    done = {} if last is None else dict(last.done)
-
-    def run(phase: str, function: Callable, *args: Any) -> Generator[Piece, None, Any]:
-        if phase in done:
-            return done[phase]
-        if isinstance(function, Pieces):
-            begun = last is not None and last.phase == phase
-            position, carry = (last.position, last.carry) if begun else (0, function.start(*args))  # type: ignore
-            for index in range(position, function.num_pieces):
-                carry = function.advance(index, carry)
-                if index + 1 < function.num_pieces:
-                    yield Piece(phase, index + 1, function.num_pieces, carry, dict(done))
-            done[phase], num_pieces = function.finish(carry), function.num_pieces
-        else:
-            done[phase], num_pieces = function(*args), 1
-        yield Piece(phase, num_pieces, num_pieces, None, dict(done))
-        return done[phase]
-
-    return run
 
 
 def _strong(tree: PyTree) -> PyTree:

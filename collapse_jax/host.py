@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.chain import Chain, Piece, Record, State
+from collapse_jax.chain import Chain, Record, State
 from collapse_jax.drivers import Segment, check_key, check_stops, to_numpy
 from collapse_jax.errors import check_count
+from collapse_jax.pieces import Piece
 from collapse_jax.types import Key, PyTree
 
 

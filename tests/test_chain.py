@@ -20,8 +20,8 @@ from collapse_jax import (
     replace,
     two_gaussians,
 )
-from collapse_jax.chain import exhaust
 from collapse_jax.frame import to_data_units
+from collapse_jax.pieces import exhaust
 
 M = 8
 REAL = as_samples(np.linspace(-1.0, 1.0, M, dtype=np.float32)[:, None])

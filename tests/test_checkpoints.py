@@ -13,10 +13,10 @@ import optax
 import pytest
 
 from collapse_jax import Samples
-from collapse_jax.chain import Piece
 from collapse_jax.checkpoints import Checkpoints, Damaged, load_tree, save_tree
 from collapse_jax.data import Stream
 from collapse_jax.durable import Lock, remove_parts, write_atomically
+from collapse_jax.pieces import Piece
 
 
 class Mine(NamedTuple):

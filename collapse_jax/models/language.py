@@ -18,13 +18,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from collapse_jax.chain import Model, Pieces
+from collapse_jax.chain import Model
 from collapse_jax.data import Samples
 from collapse_jax.errors import check_choice, check_count, check_fraction, check_positive
 from collapse_jax.nn.beams import beam_search
 from collapse_jax.nn.decode import Rules, sample
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.scoring import Texts, block_log_loss, language_loss
+from collapse_jax.pieces import Pieces
 from collapse_jax.sharding import by_rows, replicated
 from collapse_jax.training import adamw, cosine_by_epoch
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
