@@ -57,7 +57,8 @@ ALLOWED = {
     "foreign": ["claims", "plots", "errors", "types"],
     "studies": [
         "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots",
-        "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results", "drivers", "nn", "training", "errors", "types",
+        "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results", "drivers", "nn",
+        "training", "errors", "types",
     ],
     "processes": [],
     "provenance": [],
