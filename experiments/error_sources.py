@@ -3,10 +3,11 @@
     .venv/bin/python experiments/error_sources.py
 
 An autoencoder trained on real digits is the teacher; its images are the "real" data, so the truth can be drawn from
-without end and the distance to it is measured, not guessed. Every arm changes one thing against the base: a fixed
-synthetic set (finite sample), decoder means (a lossy draw), the net's size, the number of steps. Controls: fresh
-data of the teacher in every generation; accumulate; and replace with as much data as accumulate has seen, where
-generation g trains on (g + 1) M images, all drawn by model g - 1, which tells amount from memory of the real data.
+without end and the distance to it is measured, not guessed: between features of its images and of each model's
+decoder means. Every arm changes one thing against the base: a fixed synthetic set (finite sample), decoder means (a
+lossy draw), the net's size, the number of steps. Controls: fresh data of the teacher in every generation; accumulate;
+and replace with as much data as accumulate has seen, where generation g trains on (g + 1) M images, all drawn by model
+g - 1, which tells amount from memory of the real data.
 Takes about eight minutes.
 """
 
@@ -56,13 +57,15 @@ def make_teacher(key):
 
 def main(out: Path) -> None:
     key_teacher, key_truth, key_runs = jax.random.split(jax.random.key(0), 3)
-    draw, judges = make_teacher(key_teacher), load_judges()
+    draw, judges, decoder = make_teacher(key_teacher), load_judges(), model()
     embed = jax.tree.map(lambda leaf: leaf[0], judges.nets).embed
+    truth = embed(draw(key_truth, 2000).x)
 
-    def distance(binary):
-        truth = embed(draw(key_truth, 2000, binary).x)
-        measure = lambda key, s: frechet(truth, embed(s.synthetic.minibatch(key, 1000)))  # noqa: E731
-        return Metric("distance", (), "squared feature units", measure)
+    # of decoder means in every arm, whatever it trains on: one scale for all
+    def measure(key, snapshot):
+        return frechet(truth, embed(decoder.sample(key, snapshot.params, 1000).x))
+
+    distance = Metric("distance", (), "squared feature units", measure)
 
     # what accumulate's store holds: M real images and M of each generation before
     amounts = [(generation + 1) * SIZE for generation in range(1, GENERATIONS + 1)]
@@ -88,7 +91,7 @@ def main(out: Path) -> None:
     ):
         begun = time.perf_counter()
         real = lambda key, first=first, binary=binary: draw(key, first, binary)  # noqa: E731
-        chain = build_chain(model(**changes), regime, real, size, [distance(binary)])
+        chain = build_chain(model(**changes), regime, real, size, [distance])
         result = simulate(chain, key_runs, SEEDS, GENERATIONS, lanes=SEEDS, segment_length=GENERATIONS)
         values = found[name] = result["distance"].values
         line = values.mean(axis=0)
