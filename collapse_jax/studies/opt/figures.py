@@ -13,6 +13,7 @@ from collapse_jax.studies.opt.texts import load_model
 from collapse_jax.studies.plan import Illustration
 
 _SHOWN = (0, 1, 2, 3, 5, 9)  # the generations of the published tail figure
+_PERPLEXITIES = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
 _LINES = ("-", "--", ":", "-.")
 _CHARACTERS = 260  # of a sample text
 
@@ -103,6 +104,10 @@ def _tail(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
                 share, np.exp(edges), color=(shade, 0.25, 1 - shade), label=f"generation {generation}"
             )
         panel.set(xscale="log", title=str(name), xlabel="perplexity under model 0")
+        panel.minorticks_off()
+        low, high = panel.get_xlim()
+        ticks = [tick for tick in _PERPLEXITIES if low <= tick <= high]
+        panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     panels[0].set_ylabel("share of generated texts")
     legend(panels[0])
     caption = (
@@ -140,7 +145,7 @@ def _shares(dataset: xr.Dataset) -> Illustration:
 def _words(dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 4, width=10.0, height=2.8)
     panels = {
-        "share of real vocabulary forgotten": dataset["forgotten"],
+        "vocabulary forgotten": dataset["forgotten"],
         "entropy of tokens, nats": dataset["entropy"],
         "share of different triples": dataset["distinct"].isel(order=1),
         "repeated within a text": dataset["repetition"],
@@ -160,6 +165,8 @@ def _words(dataset: xr.Dataset) -> Illustration:
 def _bands(dataset: xr.Dataset) -> Illustration:
     names = list(dataset["arm"].values)
     figure, panels = _panels(names, 2.9)
+    for panel in panels[1:]:
+        panel.sharey(panels[0])
     change = dataset["band_log_probs"] - dataset["band_log_probs"].sel(generation=0)
     num_bands = dataset.sizes["band"]
     for panel, name in zip(panels, names):
@@ -171,7 +178,7 @@ def _bands(dataset: xr.Dataset) -> Illustration:
         panel.axhline(0, color="#999999", linewidth=0.7)
         panel.set(title=str(name), xlabel="generation")
     panels[0].set_ylabel("change of log p, nats")
-    legend(panels[0])
+    legend(panels[-1], loc="upper left", bbox_to_anchor=(1.0, 1.0))
     caption = (
         "Forgetting by frequency: how the log-probability of real held-out tokens has changed since generation 0, by "
         "how common they are in the real training text."
