@@ -168,11 +168,13 @@ def test_accumulating_one_generation_is_learning_both():
 
 
 def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
-    """From the host, one and two pieces an epoch; compiled, the same tokens and a loss that is near."""
-    whole, state = written(chain(replace()), 1, run=run_host)
-    cut, state_cut = written(chain(replace(), tuning=changed_tuning(steps_per_piece=1)), 1, run=run_host)
+    """An epoch of four steps, whole and as three and one; compiled, the same tokens and a loss that is near."""
+    small = changed_tuning(batch_size=2)
+    whole, state = written(chain(replace(), tuning=small), 1, run=run_host)
+    pieces = small._replace(steps_per_piece=3)
+    cut, state_cut = written(chain(replace(), tuning=pieces), 1, run=run_host)
     assert np.array_equal(whole, cut) and equal(state.params.weights, state_cut.params.weights)
-    compiled, state_compiled = written(chain(replace()), 1, lanes=1)
+    compiled, state_compiled = written(chain(replace(), tuning=pieces), 1, lanes=1)
     assert np.array_equal(whole[0], compiled[0])
     losses = [
         -token_log_probs(CONFIG, jax.tree.map(lambda leaf: leaf[0], one.params.weights), VALIDATION).mean()
