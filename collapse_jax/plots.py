@@ -120,14 +120,15 @@ def phase_diagram(
     data = values.transpose(y, x)
     drawn = panel.pcolormesh(data[x], data[y], data, shading="nearest", cmap="cividis", rasterized=True)
     figure.colorbar(drawn, ax=panel, label=label)
-    if contour is not None:
-        told = contour.transpose(y, x)
-        lines = panel.contour(told[x], told[y], told, levels=sorted(levels), colors="white", linewidths=1.2)
-        panel.clabel(lines, fontsize=7)
+    # before the contours, whose labels cut gaps to scale
     for name, scale in ((x, panel.set_xscale), (y, panel.set_yscale)):
         places = data[name].values.astype(float)
         if places.min() > 0 and places.max() >= 20 * places.min():
             scale("log")
+    if contour is not None:
+        told = contour.transpose(y, x)
+        lines = panel.contour(told[x], told[y], told, levels=sorted(levels), colors="white", linewidths=1.2)
+        panel.clabel(lines, fontsize=7)
     panel.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     panel.grid(False)
     return figure

@@ -70,6 +70,9 @@ def sweep(
 ) -> xr.Dataset:
     """Return what all chains of a grid recorded.
 
+    All cells use the same seeds, so what differs between them is the setting alone, and their errors are not
+    independent. `memory` bounds a block; the states of all lanes are held beside it.
+
     Args:
         build: the axes' values, by name -> chain. Numbers may arrive traced.
         axes: name -> values, numbers or, for a loop on the host, anything.
@@ -153,12 +156,18 @@ def slabs(build: Build, axes: Mapping[str, Sequence[Any]], num_seeds: int) -> li
             except (ValueError, TypeError) as error:
                 raise ValueError(f"axis '{name}' at {value}: {error}") from error
     traced = [name for name in values if _is_traceable(build, first, (name,), values)]
-    while traced and not _is_traceable(build, first, traced, values):
-        traced.pop()  # each by itself may be traced, but not all of them together
-    looped = [name for name in values if name not in traced]
-    places = itertools.product(*(values[name] for name in looped))
+    places = _places(values, traced)
+    while traced and not all(_is_traceable(build, {**first, **place}, traced, values) for place in places):
+        traced.pop()  # each by itself may be traced at the first values, but not all of them together everywhere
+        places = _places(values, traced)
     columns = {name: np.asarray(values[name]) for name in traced}
-    return [_slab(build, dict(zip(looped, place)), columns, num_seeds) for place in places]
+    return [_slab(build, place, columns, num_seeds) for place in places]
+
+
+def _places(values: Mapping[str, list], traced: Sequence[str]) -> list[dict[str, Any]]:
+    """Return every combination of values on the axes that are not traced."""
+    looped = [name for name in values if name not in traced]
+    return [dict(zip(looped, place)) for place in itertools.product(*(values[name] for name in looped))]
 
 
 def _is_traceable(

@@ -61,6 +61,10 @@ def test_traced_axes_are_one_program_and_others_one_each():
     mixed = slabs(points, {"num_samples": [10, 20], "fraction": [0, 0.5, 1]}, 4)
     assert [slab.place for slab in mixed] == [{"num_samples": 10}, {"num_samples": 20}]
     assert [slab.num_cells for slab in mixed] == [3, 3]
+    # the size may be traced for the first regime, not for the second
+    kinds = {"statistics": statistics, "points": lambda num_samples: points(num_samples, 0.5)}
+    per_kind = slabs(lambda num_samples, kind: kinds[kind](num_samples), {"kind": list(kinds), "num_samples": [5, 6]}, 4)
+    assert len(per_kind) == 4
     named = slabs(lambda which: statistics({"few": 5, "many": 50}[which]), {"which": ["few", "many"]}, 4)
     assert [slab.place["which"] for slab in named] == ["few", "many"]
 
