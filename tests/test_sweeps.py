@@ -63,8 +63,8 @@ def test_traced_axes_are_one_program_and_others_one_each():
     assert [slab.num_cells for slab in mixed] == [3, 3]
     # the size may be traced for the first regime, not for the second
     kinds = {"statistics": statistics, "points": lambda num_samples: points(num_samples, 0.5)}
-    per_kind = slabs(lambda num_samples, kind: kinds[kind](num_samples), {"kind": list(kinds), "num_samples": [5, 6]}, 4)
-    assert len(per_kind) == 4
+    axes = {"kind": list(kinds), "num_samples": [5, 6]}
+    assert len(slabs(lambda num_samples, kind: kinds[kind](num_samples), axes, 4)) == 4
     named = slabs(lambda which: statistics({"few": 5, "many": 50}[which]), {"which": ["few", "many"]}, 4)
     assert [slab.place["which"] for slab in named] == ["few", "many"]
 
