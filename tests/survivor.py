@@ -57,7 +57,6 @@ CONFIGS = {
     "gmm": GMMConfig(num_samples=(20,), generations=2000, seeds=6, lanes=4, held_out=0),
     "pieces": OPTConfig(),
 }
-STUDIES["pieces"] = Study("pieces", "an OPT in pieces", {"smoke": OPTConfig()}, "survivor")
 
 
 def run(name, path):
@@ -140,6 +139,7 @@ def progress(path):
 
 def main(name, folder, num_kills, seed):
     folder = Path(folder)
+    STUDIES["pieces"] = Study("pieces", "an OPT in pieces", {"smoke": OPTConfig()}, "survivor")
     finish(lambda: run(name, folder / "whole"))
     first, whole = timed(name, folder / "again")  # every program is in the cache now
     rng, lives = np.random.default_rng(seed), []

@@ -38,7 +38,7 @@ _CHAINS = {
             case.build(), replace(), lambda key: case.fresh(key, NUM_ROWS), NUM_ROWS
         )
         for case in MODELS
-        if case.name in ("mixture-warm", "gaussian-framed", "kde", "vae-fixed")
+        if case.name in ("mixture-warm", "kde", "vae-fixed")
     },
     "gaussian-statistics": lambda: build_chain(
         gaussian(2, draws="statistics"), replace(), gaussian_truth(2).moments_sampler(50), 50

@@ -203,7 +203,7 @@ def test_sigterm_stops_at_the_next_checkpoint(finished, tmp_path):
         _execute(tmp_path / "run", on_progress=_stop_at(50, terminate))
     assert signal.getsignal(signal.SIGTERM) == before
     assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "stopped"
-    assert RunDirectory(tmp_path / "run").num_recorded("arm000-seed00000000") == 101
+    assert RunDirectory(tmp_path / "run").recorded_until("arm000-seed00000000") == 100
     assert _go_on(tmp_path / "run")[0]
     _same_ending(tmp_path / "run", finished)
 
