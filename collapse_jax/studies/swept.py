@@ -95,7 +95,8 @@ class Swept:
 
     def figures(self, config: Any, dataset: xr.Dataset) -> list[Illustration]:
         """Return a phase diagram for every metric of one number, or lines where a single axis has numbers."""
-        axes = [name for name in dataset.dims if name in self._axes(config)]
+        swept = self._axes(config)  # builds the study once
+        axes = [name for name in dataset.dims if name in swept]
         plain = {"seed", "generation", *axes}
         names = [n for n, array in dataset.data_vars.items() if set(array.dims) == plain and n != "is_finite"]
         return [_picture(dataset[name].astype(float), axes) for name in names]
