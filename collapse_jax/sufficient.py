@@ -55,7 +55,8 @@ class Moments(NamedTuple):
         share = other.weight / jnp.where(total > 0, total, 1.0)
         gap = other.mean - self.mean
         between = gap * jnp.sqrt(self.weight * share)
-        factor = triangular.join_factors(self.factor, other.factor, between[:, None])
+        columns = jnp.concatenate([other.factor, between[:, None]], axis=1)
+        factor = triangular.widen_factor(self.factor, columns)
         return Moments(total, self.mean + share * gap, factor, self.frame)
 
     def scale(self, factor: ArrayLike) -> "Moments":

@@ -1,4 +1,4 @@
-"""Small triangular factors against NumPy, on both sides of the switch from written-out formulas to loops."""
+"""Triangular factors against NumPy, on both sides of the switch from written-out formulas to loops over blocks."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,11 @@ import pytest
 
 from collapse_jax import triangular
 
-DIMS = range(1, 9)  # 1 to 6 are written out, 7 and 8 are loops
+DIMS = (
+    *range(1, 9),
+    16,
+    19,
+)  # 1 to 6 are written out; of the others one fills part of a block, one two blocks
 BATCH = (3, 2)
 
 
@@ -25,7 +29,7 @@ def test_the_dims_cover_both_paths():
 def test_cholesky_equals_numpy(dim, x64):
     matrix = _positive_definite(dim)
     factor = np.asarray(triangular.cholesky(jnp.asarray(matrix)))
-    # float64 rounding of at most 8 terms times the condition number
+    # float64 rounding of at most 19 terms times the condition number
     np.testing.assert_allclose(factor, np.linalg.cholesky(matrix), rtol=1e-11, atol=1e-12)
     assert np.all(np.triu(factor, 1) == 0)
 
@@ -77,7 +81,7 @@ def test_factors_trace_under_jit(dim):
     np.testing.assert_allclose(factor, triangular.cholesky(matrix), rtol=1e-4, atol=1e-5)  # fused otherwise
 
 
-@pytest.mark.parametrize("dim", [1, 2, 6, 7, 9])
+@pytest.mark.parametrize("dim", [1, 2, 6, 7, 9, 16, 19])
 @pytest.mark.parametrize("columns", [3, 8, 20])
 def test_joined_factors_have_the_sum_of_the_products(dim, columns, x64):
     rng = np.random.default_rng(dim + columns)
@@ -86,6 +90,20 @@ def test_joined_factors_have_the_sum_of_the_products(dim, columns, x64):
     np.testing.assert_allclose(factor @ factor.T, one @ one.T + two @ two.T, atol=1e-12 * (columns + 2))
     assert bool((jnp.diagonal(factor) >= 0).all()) and bool((jnp.triu(factor, 1) == 0).all())
     assert int((jnp.diagonal(factor) > 0).sum()) == min(dim, columns + 2)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 6, 7, 16, 19])
+@pytest.mark.parametrize("rank", [1, 3, 25])
+def test_a_widened_factor_is_the_joined_one(dim, rank, x64):
+    rng = np.random.default_rng(dim + rank)
+    tril, columns = np.tril(rng.normal(size=(dim, dim))), rng.normal(size=(dim, rank))
+    tril[:, dim // 2] = 0.0  # a direction without spread, as fewer points than dimensions leave them
+    factor = triangular.widen_factor(jnp.asarray(tril), jnp.asarray(columns))
+    np.testing.assert_allclose(
+        factor @ factor.T, tril @ tril.T + columns @ columns.T, atol=1e-12 * (dim + rank)
+    )
+    joined = triangular.join_factors(jnp.asarray(tril), jnp.asarray(columns))
+    np.testing.assert_allclose(factor, joined, atol=1e-9)  # unique up to the signs, which both make positive
 
 
 @pytest.mark.parametrize("dim", [2, 7])
