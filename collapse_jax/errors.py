@@ -6,7 +6,7 @@ They run on concrete values; tracers pass through, so that a swept parameter can
 import difflib
 import numbers
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,34 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
     if value in options:
         return value
     raise ValueError(f"`{name}` has no choice '{value}'; {nearest(str(value), options)}")
+
+
+def check_alike(first: Mapping[str, Any], other: Mapping[str, Any], here: str, there: str, remedy: str) -> None:
+    """Refuse arrays that have other names or shapes than the first ones.
+
+    Args:
+        first: arrays by name.
+        other: arrays by name.
+        here: what the first are of.
+        there: what the others are of.
+        remedy: ends the sentence.
+
+    Raises:
+        ValueError: they differ.
+
+    >>> check_alike({"loss": 1.0}, {"loss": 2.0, "steps": 3}, "seed 0", "seed 1", "report the same names.")
+    Traceback (most recent call last):
+    ...
+    ValueError: seed 0 lacks 'steps', which is in seed 1; report the same names.
+    """
+    for name in [name for name in (*first, *other) if name not in first or name not in other]:
+        lacking, having = (there, here) if name in first else (here, there)
+        raise ValueError(f"{lacking} lacks '{name}', which is in {having}; {remedy}")
+    for name, array in first.items():
+        if np.shape(array) != np.shape(other[name]):
+            raise ValueError(
+                f"'{name}' has the shape {np.shape(array)} in {here}, and {np.shape(other[name])} in {there}; {remedy}"
+            )
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

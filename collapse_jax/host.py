@@ -4,7 +4,7 @@ For models whose fit is itself hours long, or is Python that JAX cannot compile.
 yields; one step equals that driver's to tolerance. Called by `simulation` and `runs`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 
 from collapse_jax.chain import Chain, Record, State
 from collapse_jax.drivers import Segment, check_key, check_stops, to_numpy
-from collapse_jax.errors import check_count
+from collapse_jax.errors import check_alike, check_count
 from collapse_jax.pieces import Piece
 from collapse_jax.types import Key, PyTree
 
@@ -40,8 +40,12 @@ def run_host(
         resume: a generation and the states after it, as `Segment.state` gives them: go on from there.
         piece: of the generation after that, as `on_piece` was given it: go on within it. For a single seed.
 
+    What `fit`, `sample` or a metric raises passes through, with a note that says in which seed and generation.
+
     Raises:
-        ValueError: a number out of range, more generations than the regime has room for, or a piece for many seeds.
+        ValueError: a number out of range, more generations than the regime has room for, a piece for many seeds, or a
+            record with other names or shapes than the first. `Segment.state` raises it for states of several seeds
+            that no one array can hold.
     """
     check_count("num_seeds", num_seeds), check_count("first_seed", first_seed, minimum=0)
     if piece is not None and num_seeds > 1:
@@ -51,13 +55,15 @@ def run_host(
     check_key(key)
     seeds = range(first_seed, first_seed + num_seeds)
     left = [piece]  # used up by the first generation that runs
+    first: list[tuple[str, Record]] = []  # the first record and its place: all others are to be built alike
 
     def run(seed: int, generation: int, state: State | None) -> tuple[State, Record]:
         key_generation = jax.random.fold_in(jax.random.fold_in(key, seed), generation)
         pieces = chain.pieces(key_generation, state, left.pop() if left else None)
+        watched = _watched(pieces, f"seed {seed}, generation {generation}", first)
         while True:
             try:
-                done = next(pieces)
+                done = next(watched)
             except StopIteration as finished:
                 return finished.value
             if on_piece is not None:
@@ -66,7 +72,7 @@ def run_host(
     if resume is None:
         starts = [run(seed, 0, None) for seed in seeds]
         states = [state for state, _ in starts]
-        yield _segment(0, 0, states, [[record] for _, record in starts])
+        yield _segment(0, 0, states, [[record] for _, record in starts], first_seed)
     else:
         states = _apart(chain, resume[1], num_seeds)
     for start, stop in zip((begun, *stops), stops):
@@ -77,12 +83,48 @@ def run_host(
                 states[index], record = run(seed, generation, states[index])
                 rows.append(record)
             records.append(rows)
-        yield _segment(start + 1, stop, states, records)
+        yield _segment(start + 1, stop, states, records, first_seed)
 
 
-def _segment(start: int, stop: int, states: list[State], records: list[list[Record]]) -> Segment:
+def _watched(
+    pieces: Generator[Piece, None, tuple[State, Record]], place: str, first: list[tuple[str, Record]]
+) -> Generator[Piece, None, tuple[State, Record]]:
+    """Run a generation's pieces; whatever goes wrong, its record included, is noted to be in that place."""
+    try:
+        state, record = yield from pieces
+        first[:] = first or [(place, record)]
+        before, known = first[0]
+        check_alike(
+            known, record, f"the record of {before}", f"that of {place}",
+            "report the same names and shapes in every generation, np.nan where there is nothing.",
+        )  # fmt: skip
+    except Exception as error:
+        error.add_note(f"in {place}")
+        raise
+    return state, record
+
+
+def _segment(
+    start: int, stop: int, states: list[State], records: list[list[Record]], first_seed: int
+) -> Segment:
     states = list(states)
-    return Segment(start, stop, _stack([_stack(rows) for rows in records]), lambda: _stack(states))
+    return Segment(start, stop, _stack([_stack(rows) for rows in records]), lambda: _one_state(states, first_seed))
+
+
+def _one_state(states: list[State], first_seed: int) -> PyTree:
+    """Return the seeds' states as one; what Python itself fitted may have another shape in each."""
+    leaves = [dict(_named_leaves(state)) for state in states]
+    for seed, other in enumerate(leaves, first_seed):
+        check_alike(
+            leaves[0], other, f"the state of seed {first_seed}", f"that of seed {seed}",
+            "keep what has one shape, or run each seed by itself (first_seed=s, num_seeds=1).",
+        )  # fmt: skip
+    return _stack(states)
+
+
+def _named_leaves(state: State) -> Iterator[tuple[str, PyTree]]:
+    for path, leaf in jax.tree.leaves_with_path(state):
+        yield f"state{jax.tree_util.keystr(path)}", leaf
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:

@@ -12,13 +12,21 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import Metric
+from collapse_jax.errors import check_alike
 from collapse_jax.types import PyTree
 
 Records = dict[str, np.ndarray]
 
 
 def join_records(parts: Sequence[Records]) -> Records:
-    """Return records [num_seeds, ...] of consecutive segments as one."""
+    """Return records [num_seeds, num_generations, ...] of consecutive segments as one.
+
+    Raises:
+        ValueError: a segment has other names or shapes than the first: what ran was changed on the way.
+    """
+    first, *others = ({name: array[:, 0] for name, array in part.items()} for part in parts)
+    for other in others:
+        check_alike(first, other, "the first segment", "a later one", "record the same names and shapes throughout.")
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 

@@ -24,6 +24,7 @@ import xarray as xr
 
 from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.durable import remove_parts, write_atomically
+from collapse_jax.errors import check_alike
 from collapse_jax.provenance import digest, provenance
 from collapse_jax.results import Records, join_records, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
@@ -161,6 +162,10 @@ class RunDirectory:
         if not all(shards):
             return None
         joined = [join_records(parts) for parts in shards]
+        first, *others = ({name: array[0, 0] for name, array in records.items()} for records in joined)
+        for shard, other in zip(self.shards[1:], others):
+            remedy = "record the same names and shapes for every seed."
+            check_alike(first, other, "the record of the first seed", f"that of seed {shard.first_seed}", remedy)
         reached = min(next(iter(records.values())).shape[1] for records in joined)
         return {name: np.concatenate([part[name][:, :reached] for part in joined]) for name in joined[0]}
 

@@ -333,8 +333,54 @@ def test_what_a_fit_raises_reaches_the_caller():
     def refuse(seed, params, rows, weight):
         raise ArithmeticError("no convergence")
 
-    with pytest.raises(ArithmeticError, match="no convergence"):
+    with pytest.raises(ArithmeticError, match="no convergence") as refused:
         simulate(_chain(replace(), (), external(refuse, sample)), KEY, 1, 1)
+    assert refused.value.__notes__ == ["in seed 0, generation 0"]
+
+
+@pytest.mark.parametrize(
+    ("info", "sentence"),
+    [
+        (lambda call: {"loss": 1.0} if call else {}, "generation 0 lacks 'loss', which is in that of seed 0"),
+        (lambda call: {} if call else {"loss": 1.0}, "generation 1 lacks 'loss', which is in the record"),
+        (lambda call: {"loss": np.zeros(call + 1)}, r"'loss' has the shape \(1,\) in .*, and \(2,\) in that of"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("segment_length", [1, 2])
+def test_a_record_is_built_alike_in_every_generation(info, sentence, segment_length):
+    calls = []
+
+    def uneven(seed, params, rows, weight):
+        calls.append(seed)
+        return GOOD, info(len(calls) - 1)
+
+    chain = _chain(replace(), (), external(uneven, lambda seed, params, num: np.zeros((num, 1))))
+    with pytest.raises(ValueError, match=f"{sentence}.*report the same names and shapes") as refused:
+        simulate(chain, KEY, 1, 2, segment_length=segment_length)
+    assert refused.value.__notes__ == ["in seed 0, generation 1"]
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        (lambda seed: {"rows": np.zeros(4 + seed)}, r"state.params\['rows'\]' has the shape \(4,\).*and \(5,\)"),
+        (lambda seed: {"rows": 1} | ({"more": 1} if seed else {}), r"seed 0 lacks 'state.params\['more'\]'"),
+    ],
+)
+def test_states_of_seeds_that_no_array_holds(params, sentence):
+    """Each seed by itself is a state like any other; so are the records of all of them."""
+    calls = []
+
+    def by_seed(seed, *_):
+        calls.append(seed)
+        return params(len(calls) - 1)
+
+    chain = _chain(replace(), (), external(by_seed, lambda seed, params, num: np.zeros((num, 1))))
+    segment = next(run_host(chain, KEY, 2, (1,)))
+    assert segment.records["is_finite"].shape == (2, 1)
+    with pytest.raises(ValueError, match=f"{sentence}.*or run each seed by itself"):
+        segment.state()
+    assert next(run_host(chain, KEY, 1, (1,))).state().generation.shape == (1,)
 
 
 def test_models_in_jax_are_still_traced():
