@@ -21,7 +21,7 @@ from scipy import stats
 
 from collapse_jax.claims import interval
 from collapse_jax.errors import nearest
-from collapse_jax.plots import COLOURS, Figure, band, new_figure, save_figure
+from collapse_jax.plots import metric_bands, save_figure
 
 MIN_SEEDS = 6  # with fewer, seeds that all move the same way have p > 0.05 still
 
@@ -124,31 +124,11 @@ def report_records(path: Path, folder: Path | None = None, *, command: str = "")
         raise ValueError(f"{folder} holds a run, whose report this would replace; name another folder.")
     page = folder / "report.html"
     try:
-        picture = save_figure(draw(dataset), folder / "figures", "records")
+        picture = save_figure(metric_bands(dataset), folder / "figures", "records")
         page.write_text(_page(dataset, picture, command), encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}); name another folder.") from error
     return page
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """Return one panel for each metric: the median over seeds, and the central 90 % of them as a band."""
-    num_metrics = len(dataset.data_vars)
-    columns = min(3, num_metrics)
-    rows = -(-num_metrics // columns)
-    figure, axes = new_figure(rows, columns, width=max(3.6 * columns, 4.4), height=2.6 * rows)
-    for panel in axes.flat[num_metrics:]:
-        panel.set_axis_off()
-    for panel, (name, array) in zip(axes.flat, dataset.data_vars.items()):
-        finite = array.values[np.isfinite(array.values)]
-        panel.set(title=str(name).replace("$", r"\$"), xlabel="generation")
-        if not finite.size:
-            panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center")
-            continue
-        band(panel, array, str(name), COLOURS[0])
-        if finite.min() > 0 and finite.max() > 100 * finite.min():
-            panel.set_yscale("log")
-    return figure
 
 
 def _page(dataset: xr.Dataset, picture: Path, command: str) -> str:

@@ -39,6 +39,7 @@ __all__ = [
     "digit_film",
     "digit_rows",
     "legend",
+    "metric_bands",
     "mixture_snapshots",
     "new_figure",
     "phase_diagram",
@@ -99,6 +100,27 @@ def band(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(generation, middle, line, color=colour, label=label)
+
+
+def metric_bands(dataset: xr.Dataset) -> Figure:
+    """Return one panel for each variable, dims (seed, generation): the median over seeds, and the central 90 %."""
+    num_metrics = len(dataset.data_vars)
+    columns = min(3, num_metrics)
+    rows = -(-num_metrics // columns)
+    figure, axes = new_figure(rows, columns, width=max(3.6 * columns, 4.4), height=2.6 * rows)
+    for panel in axes.flat[num_metrics:]:
+        panel.set_axis_off()
+    for panel, (name, array) in zip(axes.flat, dataset.data_vars.items()):
+        finite = array.values[np.isfinite(array.values)]
+        unit = array.attrs.get("units", "1")
+        panel.set(title=str(name).replace("$", r"\$"), xlabel="generation", ylabel="" if unit == "1" else unit)
+        if not finite.size:
+            panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center")
+            continue
+        band(panel, array, str(name), COLOURS[0])
+        if finite.min() > 0 and finite.max() > 100 * finite.min():
+            panel.set_yscale("log")
+    return figure
 
 
 def phase_diagram(
