@@ -1,15 +1,17 @@
 """Where arrays live: the lanes of a chain, and the weights and minibatches of a large model.
 
 Seeds are independent, so each device runs the same program on its own block of lanes (`shard_map`),
-with nothing to say to the others. A model too large for that is one program over all devices: its arrays are
-placed (`NamedSharding`), and XLA adds what the devices have to say to each other. Called by `drivers` and
-`models.language`.
+with nothing to say to the others. A model too large for that is one program over all devices, of several processes
+if need be: its arrays are placed (`NamedSharding`), and XLA adds what the devices have to say to each other. Every
+process then runs the same program on the same values. Called by `drivers`, `host` and `models.language`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -40,7 +42,8 @@ def model_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
     """Return arrays of which every device of the mesh holds a copy: weights of a data-parallel model."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return _put(tree, jax.tree.map(lambda leaf: everywhere, tree))
 
 
 def by_rows(tree: PyTree, mesh: Mesh) -> PyTree:
@@ -55,25 +58,94 @@ def by_rows(tree: PyTree, mesh: Mesh) -> PyTree:
             raise ValueError(
                 f"{leaf.shape[0]} rows do not divide among {num_devices} devices; choose a multiple."
             )
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(ROWS)))
+    split = NamedSharding(mesh, PartitionSpec(ROWS))
+    return _put(tree, jax.tree.map(lambda leaf: split, tree))
 
 
 def fully_sharded(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Return arrays each spread over the mesh along its longest axis that divides; small ones are copied.
+    """Return a tree whose matrices are each spread over the mesh, along its longest axis that divides; the rest copied.
 
     Weights, gradients and optimiser state then take a device's share of memory, and a layer's weights are gathered
     when it is computed.
     """
-    num_devices = mesh.shape[ROWS]
+    return _put(tree, jax.tree.map(lambda leaf: part_of(leaf, mesh), tree))
 
-    def place(leaf: jax.Array) -> NamedSharding:
-        divides = [size if size % num_devices == 0 else 0 for size in leaf.shape]
-        if max(divides, default=0) == 0:
-            return NamedSharding(mesh, PartitionSpec())
-        axis = divides.index(max(divides))
-        return NamedSharding(mesh, PartitionSpec(*[None] * axis, ROWS))
 
-    return jax.device_put(tree, jax.tree.map(place, tree))
+def part_of(leaf: Any, mesh: Mesh) -> NamedSharding:
+    """Return how `fully_sharded` spreads an array, or whatever has a shape and a type.
+
+    >>> tuple(part_of(np.ones((3, 4)), model_mesh(jax.devices()[:1])).spec)
+    (None, 'rows')
+    >>> tuple(part_of(np.arange(4), model_mesh(jax.devices()[:1])).spec)
+    ()
+    """
+    divides = [size if size % mesh.shape[ROWS] == 0 else 0 for size in np.shape(leaf)]
+    is_matrix = len(divides) > 1 and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    if not is_matrix or max(divides) == 0:
+        return NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, PartitionSpec(*[None] * divides.index(max(divides)), ROWS))
+
+
+class Layout(NamedTuple):
+    """Where a large model's arrays lie.
+
+    Attributes:
+        mesh: from `model_mesh`; None leaves every array where the driver has it.
+        place: of weights and all that is kept beside them: `replicated` or `fully_sharded`.
+    """
+
+    mesh: Mesh | None = None
+    place: Callable[[PyTree, Mesh], PyTree] = replicated
+
+    def state(self, tree: PyTree) -> PyTree:
+        """Return weights, or whatever is kept beside them, in their places."""
+        return tree if self.mesh is None else self.place(tree, self.mesh)
+
+    def compiled(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        """Return a program whose arguments and results are in their places, wherever the arguments come from.
+
+        A state read from a file lies elsewhere than the one that was written; sums would be split in other ways.
+        """
+        program = jax.jit(lambda *args: self.state(function(*args)))
+        return program if self.mesh is None else lambda *args: program(*self.state(args))
+
+    def rows(self, tree: PyTree) -> PyTree:
+        """Return a minibatch spread over the devices."""
+        return tree if self.mesh is None else by_rows(tree, self.mesh)
+
+    def everywhere(self, tree: PyTree) -> PyTree:
+        """Return arrays copied to every device, so that every process can read them."""
+        return tree if self.mesh is None else replicated(tree, self.mesh)
+
+
+def readable(array: PyTree) -> PyTree:
+    """Return an array that this process can read: one in parts on several processes' devices is gathered.
+
+    All processes must come here with it.
+    """
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(array, tiled=True)
+    return array
+
+
+def _put(tree: PyTree, places: PyTree) -> PyTree:
+    """Return arrays in their places; within a program this binds the compiler."""
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+    def put(leaf: Any, place: NamedSharding) -> Any:
+        is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+        if isinstance(leaf, int) or is_key or getattr(leaf, "sharding", None) == place:
+            return leaf  # of keys and of Python's numbers XLA puts copies where they are needed
+        if traced or place.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
+            return jax.device_put(leaf, place)
+        # every process has the value and gives its devices their parts; device_put would first compare all values
+        # over the network, and what it makes of a JAX array cannot be taken apart (JAX 0.10.2)
+        value = np.asarray(leaf)
+        return jax.make_array_from_callback(value.shape, place, lambda where: value[where])
+
+    return jax.tree.map(put, tree, places)
 
 
 @lru_cache

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int
 
 from collapse_jax.errors import check_count
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
@@ -145,3 +146,34 @@ def cosine_by_epoch(
         return end + 0.5 * (peak - end) * (1 + jnp.cos(jnp.pi * epoch / num_epochs))
 
     return schedule
+
+
+def epoch_order(key: Key, weight: Float[Array, " rows"], num: int) -> Int[Array, " num"]:
+    """Return the rows that one epoch reads, in random order: for equal weights each once.
+
+    Args:
+        key: of the order, and of which rows are read once more than others where weights do not divide.
+        weight: of each row; one of weight 0 is never read.
+        num: how many rows the epoch reads.
+    """
+    key_offset, key_order = jax.random.split(key)
+    # clear of the edges and their rounding
+    offset = jax.random.uniform(key_offset, (), minval=0.01, maxval=0.99)
+    return jax.random.permutation(key_order, spread_rows(weight, num, offset))
+
+
+def spread_rows(weight: Float[Array, " rows"], num: int, offset: ArrayLike) -> Int[Array, " num"]:
+    """Return `num` rows in order, each as often as its share of the weight says, to within one.
+
+    Args:
+        weight: of each row.
+        num: how many are returned.
+        offset: in (0, 1), where within the first share counting begins.
+
+    >>> spread_rows(jnp.asarray([2.0, 0.0, 1.0]), 3, 0.5).tolist()
+    [0, 0, 2]
+    """
+    edges = jnp.cumsum(weight) / jnp.sum(weight) * num
+    places = jnp.searchsorted(edges, jnp.arange(num) + offset, side="right")
+    last = jnp.max(jnp.where(weight > 0, jnp.arange(weight.shape[0]), 0))
+    return jnp.minimum(places, last)

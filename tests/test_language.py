@@ -20,7 +20,7 @@ from collapse_jax import (
 )
 from collapse_jax.chain import Snapshot
 from collapse_jax.data import Samples
-from collapse_jax.models.language import FineTuning, LanguageParams, _pass, by_beams, by_sampling, language
+from collapse_jax.models.language import FineTuning, LanguageParams, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
     band_log_probs,
     divergences,
@@ -33,6 +33,7 @@ from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.opt import hidden_states, logits
 from collapse_jax.nn.scoring import sequence_log_probs, token_log_probs
 from collapse_jax.sharding import model_mesh
+from collapse_jax.training import epoch_order
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
 PRETRAINED = random_params(CONFIG, scale=0.3)
@@ -88,14 +89,14 @@ def test_a_row_of_weight_0_is_never_read():
 def test_an_epoch_reads_rows_as_their_weights_say():
     """Equal weights: each once, in another order each time. Weight 2: twice as often, over 400 epochs to 3 sigma."""
     orders = np.asarray(
-        jax.vmap(lambda key: _pass(key, jnp.ones(10), 10))(jax.random.split(jax.random.key(0), 5))
+        jax.vmap(lambda key: epoch_order(key, jnp.ones(10), 10))(jax.random.split(jax.random.key(0), 5))
     )
     assert (
         all(sorted(order) == list(range(10)) for order in orders)
         and len({tuple(order) for order in orders}) == 5
     )
     weight = jnp.asarray([2.0, 1.0, 0.0, 1.0])
-    reads = jax.vmap(lambda key: _pass(key, weight, 3))(jax.random.split(jax.random.key(1), 400))
+    reads = jax.vmap(lambda key: epoch_order(key, weight, 3))(jax.random.split(jax.random.key(1), 400))
     share = np.bincount(np.asarray(reads).ravel(), minlength=4) / 1200
     assert share[2] == 0 and np.allclose(share[[0, 1, 3]], [0.5, 0.25, 0.25], atol=0.03)
 

@@ -26,8 +26,8 @@ from collapse_jax.nn.decode import Rules, sample
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.scoring import Texts, block_log_loss, language_loss
 from collapse_jax.pieces import Pieces
-from collapse_jax.sharding import by_rows, replicated
-from collapse_jax.training import adamw, cosine_by_epoch
+from collapse_jax.sharding import Layout, replicated
+from collapse_jax.training import adamw, cosine_by_epoch, epoch_order, spread_rows
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
 Decode = Callable[[Key, OPTConfig, Params, Array], Array]  # key, model, prompts -> new tokens
@@ -108,6 +108,7 @@ def language(
     prompts_from: str = "original",
     prompt_batch: int = 64,
     mesh: Mesh | None = None,
+    place: Callable[[PyTree, Mesh], PyTree] = replicated,
 ) -> Model:
     """Return the model of an OPT that is fine-tuned on blocks of text.
 
@@ -121,8 +122,10 @@ def language(
         prompts_from: "original", the given prompts in every generation (the paper), or "previous", the blocks just
             trained on (the published code).
         prompt_batch: prompts continued at a time.
-        mesh: devices, from `model_mesh`, that each hold the weights and share the rows of every batch; for the host
-            driver. None: the driver's choice.
+        mesh: devices, from `model_mesh`, perhaps of several processes, that share the rows of every batch; for the
+            host driver. None: the driver's choice.
+        place: where the weights lie on them: `replicated`, each device holds them, or `fully_sharded`, they share
+            the weights, gradients and optimiser state.
 
     Returns:
         A model over int32 blocks. Its fit reports `loss`, nats a token, mean over the last epoch, and
@@ -137,8 +140,8 @@ def language(
     check_fraction("real_batches", tuning.real_batches)
     check_count("prompt_batch", prompt_batch)
     first_prompts = jnp.asarray(prompts, jnp.int32)
-    weights = pretrained if mesh is None else replicated(pretrained, mesh)
-    fit = _fine_tuning(config, np.asarray(validation, np.int32), first_prompts, tuning, prompts_from, mesh)
+    layout = Layout(mesh, place)
+    fit = _fine_tuning(config, np.asarray(validation, np.int32), first_prompts, tuning, prompts_from, layout)
 
     def init(key: Key, real: Samples) -> LanguageParams:
         if real.x.ndim != 2 or not jnp.issubdtype(real.x.dtype, jnp.integer):
@@ -146,9 +149,9 @@ def language(
                 f"a language model needs blocks of tokens, integers [num_blocks, length], got {real.x.dtype} of shape "
                 f"{real.x.shape}; see to_blocks."
             )
-        return LanguageParams(weights, weights, first_prompts, jnp.asarray(0))
+        return LanguageParams(pretrained, pretrained, first_prompts, jnp.asarray(0))
 
-    return Model(init, fit, _continuation(config, decode, first_prompts.shape[0], prompt_batch, mesh))
+    return Model(init, fit, _continuation(config, decode, first_prompts.shape[0], prompt_batch, layout))
 
 
 class _Fit(NamedTuple):
@@ -167,7 +170,7 @@ class _Fit(NamedTuple):
 
 def _fine_tuning(
     config: OPTConfig, validation: np.ndarray, original: Array, tuning: FineTuning, prompts_from: str,
-    mesh: Mesh | None,
+    layout: Layout,
 ) -> Pieces:  # fmt: skip
     """Return `fit`, in pieces of some optimiser steps each."""
     num_rows = original.shape[0]
@@ -188,7 +191,7 @@ def _fine_tuning(
     def start(key: Key, params: LanguageParams, data: Samples) -> _Fit:
         weights = params.weights if tuning.start == "previous" else params.base
         keys = jax.random.split(key, tuning.num_epochs)
-        orders = jax.vmap(lambda k: _pass(k, data.weight, num_rows))(keys)
+        orders = jax.vmap(lambda k: epoch_order(k, data.weight, num_rows))(keys)
         orders = orders[:, : steps_per_epoch * tuning.batch_size].reshape(-1, tuning.batch_size)
         worst = jnp.asarray(jnp.inf, jnp.float32)
         return _Fit(key, params, data, weights, optimizer.init(weights), orders, weights, worst, worst)
@@ -202,10 +205,11 @@ def _fine_tuning(
                 real = original[jax.random.choice(key_rows, num_rows, (tuning.batch_size,), replace=False)]
                 is_real = jax.random.uniform(key_kept) < tuning.real_batches
                 rows = jnp.where(is_real & (carry.params.num_fits > 0), real, rows)
-            texts = Texts(_share(rows, mesh), everywhere, jnp.ones(tuning.batch_size))
+            texts = Texts(layout.rows(rows), everywhere, jnp.ones(tuning.batch_size))
             grads, told = jax.grad(loss, argnums=1, has_aux=True)(key_loss, weights, texts)
             updates, opt_state = optimizer.update(grads, opt_state, weights)
-            return jax.tree.map(jnp.add, weights, updates), opt_state, total + told["loss"]
+            weights, opt_state = layout.state((jax.tree.map(jnp.add, weights, updates), opt_state))
+            return weights, opt_state, total + told["loss"]
 
         epoch, place = index // pieces_per_epoch, index % pieces_per_epoch
         first = epoch * steps_per_epoch + place * per_piece
@@ -234,12 +238,15 @@ def _fine_tuning(
             is_first = before.num_fits == 0
             base = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), carry.best, base)
         if prompts_from == "previous":
-            prompts = carry.data.x[_spread(carry.data.weight, num_rows, 0.5)]
+            prompts = carry.data.x[spread_rows(carry.data.weight, num_rows, 0.5)]
         after = LanguageParams(carry.best, base, prompts, before.num_fits + 1)
         return after, {"loss": carry.total / steps_per_epoch, "validation_loss": carry.best_loss}
 
     # compiled here: the host driver calls each piece from Python
-    return Pieces(jax.jit(start), jax.jit(advance), jax.jit(finish), tuning.num_epochs * pieces_per_epoch)
+    return Pieces(
+        layout.compiled(start), layout.compiled(advance), layout.compiled(finish),
+        tuning.num_epochs * pieces_per_epoch,
+    )  # fmt: skip
 
 
 class _Writing(NamedTuple):
@@ -251,7 +258,7 @@ class _Writing(NamedTuple):
 
 
 def _continuation(
-    config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int, mesh: Mesh | None
+    config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int, layout: Layout
 ) -> Pieces:
     """Return `sample`, a batch of prompts a piece."""
     size = min(prompt_batch, num_prompts)
@@ -268,38 +275,17 @@ def _continuation(
     def advance(index: Array, carry: _Writing) -> _Writing:
         # the last batch overlaps the one before it where the number does not divide
         first = jnp.minimum(index * size, num_prompts - size)
-        prompts = _share(jax.lax.dynamic_slice_in_dim(carry.params.prompts, first, size), mesh)
+        prompts = layout.rows(jax.lax.dynamic_slice_in_dim(carry.params.prompts, first, size))
         new = decode(jax.random.fold_in(carry.key, index), config, carry.params.weights, prompts)
         if new.shape != prompts.shape:
             raise ValueError(
                 f"a block has {prompts.shape[1]} tokens and `decode` writes {new.shape[1]}; set the rules' "
                 "max_new_tokens to the length of a block."
             )
-        return carry._replace(tokens=jax.lax.dynamic_update_slice_in_dim(carry.tokens, new, first, axis=0))
+        tokens = jax.lax.dynamic_update_slice_in_dim(carry.tokens, layout.everywhere(new), first, axis=0)
+        return carry._replace(tokens=tokens)
 
     def finish(carry: _Writing) -> Samples:
         return Samples(carry.tokens, jnp.ones(num_prompts))
 
-    return Pieces(start, jax.jit(advance), finish, num_pieces)
-
-
-def _share(rows: Array, mesh: Mesh | None) -> Array:
-    """Return rows spread over the devices of a mesh, if there is one."""
-    return rows if mesh is None else by_rows(rows, mesh)
-
-
-def _spread(weight: Float[Array, " rows"], num: int, offset: ArrayLike) -> Int[Array, " num"]:
-    """Return `num` rows, each as often as its share of the weight says, to within one."""
-    edges = jnp.cumsum(weight) / jnp.sum(weight) * num
-    places = jnp.searchsorted(edges, jnp.arange(num) + offset, side="right")
-    last = jnp.max(jnp.where(weight > 0, jnp.arange(weight.shape[0]), 0))
-    return jnp.minimum(places, last)
-
-
-def _pass(key: Key, weight: Float[Array, " rows"], num: int) -> Int[Array, " num"]:
-    """Return the rows of one epoch in random order: for equal weights each once."""
-    key_offset, key_order = jax.random.split(key)
-    offset = jax.random.uniform(
-        key_offset, (), minval=0.01, maxval=0.99
-    )  # clear of the edges and their rounding
-    return jax.random.permutation(key_order, _spread(weight, num, offset))
+    return Pieces(start, layout.compiled(advance), finish, num_pieces)
