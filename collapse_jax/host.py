@@ -14,6 +14,7 @@ from collapse_jax.chain import Chain, Record, State
 from collapse_jax.drivers import Segment, check_key, check_stops, to_numpy
 from collapse_jax.errors import check_alike, check_count
 from collapse_jax.pieces import Piece
+from collapse_jax.sharding import readable
 from collapse_jax.types import Key, PyTree
 
 
@@ -27,6 +28,7 @@ def run_host(
     first_seed: int = 0,
     resume: tuple[int, PyTree] | None = None,
     piece: Piece | None = None,
+    in_place: bool = False,
 ) -> Iterator[Segment]:
     """Yield what `run_compiled` yields, from a Python loop over seeds, generations and pieces.
 
@@ -39,17 +41,20 @@ def run_host(
         first_seed: the seeds are first_seed, first_seed + 1, ...
         resume: a generation and the states after it, as `Segment.state` gives them: go on from there.
         piece: of the generation after that, as `on_piece` was given it: go on within it. For a single seed.
+        in_place: `Segment.state` gives, and `resume` takes, the state as it lies on the devices of one or several
+            processes, where no process may be able to read all of it. For a single seed.
 
     What `fit`, `sample` or a metric raises passes through, with a note that says in which seed and generation.
 
     Raises:
-        ValueError: a number out of range, more generations than the regime has room for, a piece for many seeds, or a
-            record with other names or shapes than the first. `Segment.state` raises it for states of several seeds
-            that no one array can hold.
+        ValueError: a number out of range, more generations than the regime has room for, `piece` or `in_place` for many
+            seeds, or a record with other names or shapes than the first. `Segment.state` raises it for states of
+            several seeds that no one array can hold.
     """
     check_count("num_seeds", num_seeds), check_count("first_seed", first_seed, minimum=0)
-    if piece is not None and num_seeds > 1:
-        raise ValueError(f"`piece` belongs to one seed, got {num_seeds}; run each by itself.")
+    if (piece is not None or in_place) and num_seeds > 1:
+        name = "in_place" if piece is None else "piece"
+        raise ValueError(f"`{name}` belongs to one seed, got {num_seeds}; run each by itself.")
     begun = 0 if resume is None else resume[0]
     stops = tuple(stop for stop in check_stops(chain, stops) if stop > begun)
     check_key(key)
@@ -72,9 +77,9 @@ def run_host(
     if resume is None:
         starts = [run(seed, 0, None) for seed in seeds]
         states = [state for state, _ in starts]
-        yield _segment(0, 0, states, [[record] for _, record in starts], first_seed)
+        yield _segment(0, 0, states, [[record] for _, record in starts], first_seed, in_place)
     else:
-        states = _apart(chain, resume[1], num_seeds)
+        states = [resume[1]] if in_place else _apart(chain, resume[1], num_seeds)
     for start, stop in zip((begun, *stops), stops):
         records: list[list[Record]] = []
         for index, seed in enumerate(seeds):
@@ -83,7 +88,7 @@ def run_host(
                 states[index], record = run(seed, generation, states[index])
                 rows.append(record)
             records.append(rows)
-        yield _segment(start + 1, stop, states, records, first_seed)
+        yield _segment(start + 1, stop, states, records, first_seed, in_place)
 
 
 def _watched(
@@ -92,6 +97,7 @@ def _watched(
     """Run a generation's pieces; whatever goes wrong, its record included, is noted to be in that place."""
     try:
         state, record = yield from pieces
+        record = jax.tree.map(readable, record)
         first[:] = first or [(place, record)]
         before, known = first[0]
         check_alike(
@@ -105,10 +111,11 @@ def _watched(
 
 
 def _segment(
-    start: int, stop: int, states: list[State], records: list[list[Record]], first_seed: int
+    start: int, stop: int, states: list[State], records: list[list[Record]], first_seed: int, in_place: bool
 ) -> Segment:
     states = list(states)
-    return Segment(start, stop, _stack([_stack(rows) for rows in records]), lambda: _one_state(states, first_seed))
+    joined = _stack([_stack(rows) for rows in records])
+    return Segment(start, stop, joined, lambda: states[0] if in_place else _one_state(states, first_seed))
 
 
 def _one_state(states: list[State], first_seed: int) -> PyTree:

@@ -23,7 +23,7 @@ ALLOWED = {
     "abreast": ["chain", "pieces", "errors", "types"],
     "sharding": ["errors", "types"],
     "drivers": ["chain", "sharding", "errors", "types"],
-    "host": ["chain", "pieces", "drivers", "errors", "types"],
+    "host": ["chain", "pieces", "drivers", "sharding", "errors", "types"],
     "durable": [],
     "checkpoints": ["durable", "types"],
     "results": ["chain", "errors", "types"],
