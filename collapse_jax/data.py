@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from collapse_jax import frame as frames
+from collapse_jax.draws import weighted_indices
 from collapse_jax.errors import is_concrete
 from collapse_jax.frame import Frame
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
@@ -271,45 +272,6 @@ def need_rows(data: Any, regime: str, remedy: str) -> None:
     """
     if not isinstance(data, Samples):
         raise TypeError(f"`{regime}` must see single points, got {type(data).__name__}; {remedy}.")
-
-
-def distinct_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> Int[Array, " num"]:
-    """Return `num` indices of rows with weight, uniform and without replacement while they last.
-
-    A request for more than there are goes on with another round of all of them.
-
-    >>> sorted(distinct_indices(jax.random.key(0), jnp.array([1.0, 0.0, 1.0]), 4).tolist())
-    [0, 0, 2, 2]
-    """
-    num_rows = weight.shape[0]
-    rounds = -(-num // num_rows)
-    noise = jax.random.uniform(key, (rounds, num_rows))
-    orders = jnp.argsort(jnp.where(weight > 0, noise, 2.0), axis=1)  # empty slots last
-    num_live = jnp.maximum(jnp.sum(weight > 0), 1)
-    position = jnp.arange(num)
-    return orders[(position // num_live) % rounds, position % num_live]
-
-
-def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> Int[Array, " num"]:
-    """Return `num` indices drawn with probability proportional to `weight`, one uniform each.
-
-    An index of weight 0 is never drawn.
-
-    >>> weighted_indices(jax.random.key(0), jnp.array([0.0, 1.0, 0.0]), 3).tolist()
-    [1, 1, 1]
-    """
-    edges = jnp.cumsum(weight)
-    points = jax.random.uniform(key, (num,), weight.dtype) * edges[-1]
-    # sums are rounded, so a point may land in an empty row: it goes to the live row before, or to the first
-    live = weight > 0
-    row = jnp.arange(weight.shape[0])
-    before = jax.lax.cummax(jnp.where(live, row, jnp.argmax(live)))
-    if weight.shape[0] <= 8:
-        # before[number of edges passed] as a sum over edges: on CPUs a gather would cost many times as much
-        passed = jnp.where(points >= edges[:-1, None], jnp.diff(before)[:, None], 0)
-        return before[0] + jnp.sum(passed, axis=0)
-    indices = jnp.searchsorted(edges, points, side="right")
-    return before[jnp.minimum(indices, weight.shape[0] - 1)]
 
 
 def _column(flags: Array, like: Array) -> Array:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Regime
-from collapse_jax.data import Samples, distinct_indices, need_rows
+from collapse_jax.data import Samples, need_rows
+from collapse_jax.draws import distinct_indices, live_indices
 from collapse_jax.errors import check_choice, check_count, check_fraction, is_concrete
 from collapse_jax.frame import to_data_units
 from collapse_jax.types import Array, ArrayLike, Key, PyTree
@@ -145,10 +146,7 @@ def subsample(num_samples: int) -> Regime:
         return ()
 
     def update(key: Key, synthetic: Samples, state: PyTree) -> tuple[Samples, PyTree]:
-        noise = jax.random.uniform(key, synthetic.weight.shape)
-        # dead rows sort last: below every uniform draw
-        _, chosen = jax.lax.top_k(jnp.where(synthetic.weight > 0, noise, -1.0), num_samples)
-        return synthetic.take(chosen), state
+        return synthetic.take(live_indices(key, synthetic.weight > 0, num_samples)), state
 
     return Regime(init, update)
 

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from statistical import assert_law, assert_mean
 from strategies import keys, seeds, triangles, weights
 
 from collapse_jax import Stream, as_samples
-from collapse_jax.data import distinct_indices, follow_frame, weighted_indices
+from collapse_jax.data import follow_frame
 from collapse_jax.frame import advance as advance_frame
 from collapse_jax.frame import axes, data_frame, to_data_units
 
@@ -89,16 +88,6 @@ def test_reserve_does_not_shrink():
         _samples().reserve(2)
 
 
-# 0.3 adds up with rounding: a cumulative sum may then step where the weight is 0, and go down where it is small
-LONG = 4000
-
-
-def _long_weights(seed):
-    rng = np.random.default_rng(seed)
-    return np.where(rng.random(LONG) < 0.5, rng.random(LONG), 0.0).astype(np.float32)
-
-
-_many = jax.jit(weighted_indices, static_argnums=2)
 _minibatch = jax.jit(lambda key, data: data.minibatch(key, 64))
 
 
@@ -106,39 +95,6 @@ _minibatch = jax.jit(lambda key, data: data.minibatch(key, 64))
 def test_a_row_without_weight_is_never_drawn(key, weight):
     rows = _minibatch(key, _samples(weight))
     assert (weight[np.asarray(rows["a"], int)] > 0).all()
-
-
-@pytest.mark.parametrize("ends", [slice(0, 0), slice(0, 50), slice(-50, None)])
-def test_a_row_without_weight_is_never_drawn_from_many(ends):
-    """8 million draws from 4,000 rows, half of them empty, their weights sums of rounded numbers."""
-    for seed in range(4):
-        weight = _long_weights(seed)
-        weight[ends] = 0
-        drawn = np.asarray(_many(jax.random.key(seed), jnp.asarray(weight), 2_000_000))
-        assert (weight[drawn] > 0).all()
-
-
-@pytest.mark.parametrize("num_rows", [4, 40])
-def test_rows_are_drawn_in_proportion_to_weight(num_rows):
-    """Below nine rows comparison, above it binary search.
-
-    200,000 draws see a deviation of 0.0072, 1.3 % of the largest probability, nine times in ten.
-    """
-    weight = np.resize(np.array([0.0, 1.0, 2.0, 0.5], np.float32), num_rows)
-    drawn = np.asarray(_many(jax.random.key(1), jnp.asarray(weight), 200_000))
-    for row in range(num_rows):
-        if weight[row] > 0:
-            assert_mean(drawn == row, weight[row] / weight.sum(), power=0.0072)
-    assert weight[drawn].all()
-
-
-@given(keys, st.sampled_from([(1, 3), (5, 3), (5, 5), (5, 12)]))
-def test_distinct_indices_repeat_only_when_all_are_used(key, sizes):
-    num_rows, num = sizes
-    weight = jnp.ones(num_rows + 2).at[jnp.array([0, -1])].set(0.0)  # an empty slot at either end
-    counts = np.bincount(np.asarray(distinct_indices(key, weight, num)), minlength=num_rows + 2)
-    live = counts[1:-1]
-    assert live.sum() == num and live.max() - live.min() <= 1
 
 
 def _moved_frame(ratio, shift):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.data import Samples, weighted_indices
+from collapse_jax.data import Samples
+from collapse_jax.draws import weighted_indices
 from collapse_jax.errors import check_count, check_positive
 from collapse_jax.types import Key
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples, weighted_indices
+from collapse_jax.data import Samples
+from collapse_jax.draws import weighted_indices
 from collapse_jax.errors import (
     check_choice,
     check_count,

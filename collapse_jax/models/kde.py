@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples, weighted_indices
+from collapse_jax.data import Samples
+from collapse_jax.draws import weighted_indices
 from collapse_jax.errors import check_choice, check_positive
 from collapse_jax.triangular import join_factors
 from collapse_jax.types import Array, ArrayLike, Key

@@ -15,8 +15,9 @@ from jaxtyping import Float
 
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model, Snapshot
-from collapse_jax.data import Samples, weighted_indices
+from collapse_jax.data import Samples
 from collapse_jax.distances import gaussian_w2, in_data_units, log_l2_distance
+from collapse_jax.draws import weighted_indices
 from collapse_jax.em import Components, Ridge, em, log_prob, m_step, relative_ridge, share_out
 from collapse_jax.errors import check_choice, check_count, check_positive
 from collapse_jax.frame import Frame
