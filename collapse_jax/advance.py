@@ -1,7 +1,8 @@
 """The arms of a run, from their last checkpoints on: records first, then the state, for each segment of each shard.
 
 A run that is killed at any moment so goes on from its last whole segment, or, where a fit is itself long, from its
-last piece, to the same bits. Called by `runs`.
+last piece, to the same bits. From the host, where a generation may take a millisecond or a day, what is quicker than
+writing it down is written now and then. Called by `runs`.
 """
 
 import signal
@@ -17,11 +18,13 @@ from collapse_jax.checkpoints import Checkpoint
 from collapse_jax.drivers import Segment, run_compiled, segment_stops
 from collapse_jax.host import run_host
 from collapse_jax.pieces import Piece
+from collapse_jax.results import Records, join_records
 from collapse_jax.rundir import RunDirectory, Shard
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key
 
 _SHARE = 20  # writing pieces takes at most one part in twenty of the time
+_STATES_SHARE = 5  # writing a host's generations one part in about five
 
 
 class Stopped(BaseException):
@@ -85,9 +88,11 @@ def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], gener
     """
     length = 1 if work.plan.on_host else work.plan.segment_length
     stops = segment_stops(generations, length)
-    walks = [_advance_shard(work, shard.label(index), arm, shard, stops) for shard in shards]
+    pace = _Pace(work)
+    walks = [_advance_shard(work, shard.label(index), arm, shard, stops, pace) for shard in shards]
     reached = [-1] * len(walks)
     for stop in (0, *stops):
+        pace.begin(always=stop in (0, stops[-1]))
         for i, walk in enumerate(walks):
             while reached[i] < stop:
                 reached[i] = next(walk, generations)
@@ -96,15 +101,38 @@ def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], gener
         next(walk, None)  # it tidies up behind itself
 
 
-def _advance_shard(work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int]) -> Iterator[int]:
-    """Run one shard from its last checkpoint on; yield each generation after which it is on disk."""
+class _Pace:
+    """When the shards of an arm write: each stop all of them or none, and not so often that writing takes long."""
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.due, self.not_before = work, True, 0.0
+        self.spent = 0.0  # at the last stop that was written, all shards together
+        self.no_piece_before = 0.0
+
+    def begin(self, *, always: bool) -> None:
+        """Come to a stop; the first and the last are written, and those of compiled chains, whose segments are long."""
+        now = time.monotonic()
+        if self.due:
+            self.not_before, self.spent = now + _STATES_SHARE * self.spent, 0.0
+        self.due = always or not self.work.plan.on_host or self.work.asked.to_stop or now >= self.not_before
+
+
+def _advance_shard(
+    work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int], pace: _Pace
+) -> Iterator[int]:
+    """Run one shard from its last checkpoint on; yield each generation it reaches, on disk where that was due."""
     directory, last = work.directory, _last_state(work, label, arm)
     before = -1 if last is None else last.generation
-    for segment in _segments(work, label, arm, shard, stops, last):
-        directory.append(label, before + 1, segment.stop, segment.records)
-        before = segment.stop
-        directory.checkpoints.save(label, segment.stop, segment.state(), {})
-        directory.checkpoints.drop(f"{label}-piece")
+    held: list[Records] = []
+    for segment in _segments(work, label, arm, shard, stops, last, pace):
+        held.append(segment.records)
+        if pace.due:
+            begun = time.monotonic()
+            directory.append(label, before + 1, segment.stop, join_records(held))
+            before, held = segment.stop, []
+            directory.checkpoints.save(label, segment.stop, segment.state(), {})
+            directory.checkpoints.drop(f"{label}-piece")
+            pace.spent += time.monotonic() - begun
         work.asked.check()
         yield segment.stop
     directory.checkpoints.keep_last(label)
@@ -112,7 +140,7 @@ def _advance_shard(work: Work, label: str, arm: Arm, shard: Shard, stops: Sequen
 
 
 def _segments(
-    work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int], last: Checkpoint | None
+    work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int], last: Checkpoint | None, pace: _Pace
 ) -> Iterator[Segment]:
     """Return what the plan's driver yields after the last checkpoint."""
     plan = work.plan
@@ -126,7 +154,7 @@ def _segments(
     saved, damaged = work.directory.checkpoints.latest(f"{label}-piece")
     _tell_damaged(work, damaged)
     within = saved.tree if saved is not None and saved.generation == generation else None
-    keep = _Pieces(work, f"{label}-piece", generation)
+    keep = _Pieces(work, f"{label}-piece", generation, pace)
     return run_host(
         arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_piece=keep
     )
@@ -135,16 +163,15 @@ def _segments(
 class _Pieces:
     """Writes the pieces of a generation, but not so often that writing takes a large share of the time."""
 
-    def __init__(self, work: Work, label: str, generation: int) -> None:
-        self.work, self.label, self.generation = work, label, generation
-        self.not_before = time.monotonic()
+    def __init__(self, work: Work, label: str, generation: int, pace: _Pace) -> None:
+        self.work, self.label, self.generation, self.pace = work, label, generation, pace
 
     def __call__(self, seed: int, piece: Piece) -> None:
         begun = time.monotonic()
-        if begun >= self.not_before or self.work.asked.to_stop:
+        if begun >= self.pace.no_piece_before or self.work.asked.to_stop:
             self.work.directory.checkpoints.save(self.label, self.generation, piece, {})
             ended = time.monotonic()
-            self.not_before = ended + _SHARE * (ended - begun)
+            self.pace.no_piece_before = ended + _SHARE * (ended - begun)
         self.work.asked.check()
         if set(piece.done) >= {"fit", "sample"}:  # the last piece of a generation
             self.generation += 1
