@@ -1,8 +1,9 @@
 """The command line: list, reproduce, run, sweep, resume, report, verify, bench.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
-finished (verify: every law holds), 1 a law fails, 2 bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows
-where), 75 stopped by SIGTERM after a checkpoint, 130 interrupted; after both, `resume` goes on.
+finished (verify: every law holds), 1 a law fails, or in the midst of a run a fit does, 2 bad arguments or
+data (COLLAPSE_JAX_TRACEBACK=1 shows where), 75 stopped by SIGTERM after a checkpoint, 130 interrupted; after
+a run's 1, 75 and 130 `resume` goes on.
 """
 
 import dataclasses
@@ -18,10 +19,10 @@ import tyro
 from rich.table import Table
 
 from collapse_jax.axes import parse_axis
-from collapse_jax.errors import nearest
-from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
-from collapse_jax.screen import console, joined, law_table, print_verdicts, speed_table
-from collapse_jax.studies.registry import STUDIES, find_study
+from collapse_jax.errors import RunFailed, nearest
+from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, read_verdicts, run_all, use_every_core
+from collapse_jax.screen import console, joined, law_table, note, print_verdicts, speed_table
+from collapse_jax.studies.registry import STUDIES, Study, find_study
 
 _HELP = """\
 collapse-jax: a laboratory for model collapse
@@ -34,11 +35,11 @@ commands:
       --preset smoke|laptop|paper   default laptop
       --out DIR                     default runs/PRESET
       --overwrite                   replace an earlier run there
-  run STUDY                  run one study
+  run STUDY                  run one study, or that of FILE.py: your own Config and chain
       --preset P --out DIR --overwrite
       --num-samples M --generations G --seeds S and every other field;
       collapse-jax run STUDY --help lists them
-  sweep STUDY                run a study over a grid of settings, each with many seeds
+  sweep STUDY                run a study, or FILE.py, over a grid of settings, each with many seeds
       --axis FIELD=LOW:HIGH:COUNT or FIELD=VALUE,VALUE,...   once for each axis
       --record-every K and every field, as for run
   resume DIR                 go on with a run or a reproduce that was killed, stopped or interrupted
@@ -50,6 +51,7 @@ commands:
 examples:
   collapse-jax reproduce --preset smoke --out /tmp/first-look
   collapse-jax run gmm --num-samples 100 --generations 500 --seeds 32 --out runs/gmm-100
+  collapse-jax run mine.py --seeds 8 --out runs/mine
   collapse-jax sweep gaussian --axis real_fraction=0:1:21 --axis num_samples=10,100,1000 --regime replace-part
   srun collapse-jax run gmm --distributed --seeds 4096 --out runs/gmm-many
 """
@@ -57,6 +59,7 @@ examples:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    use_every_core()
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -78,11 +81,11 @@ def run_command(arguments: list[str]) -> int:
         if arguments[0] not in commands:
             raise ValueError(f"there is no command '{arguments[0]}'; {nearest(arguments[0], commands)}")
         return commands[arguments[0]](arguments[1:])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RunFailed) as error:
         if os.environ.get("COLLAPSE_JAX_TRACEBACK"):
             raise
         print(f"collapse-jax: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunFailed) else 2
     except KeyboardInterrupt:
         print(
             "\ncollapse-jax: interrupted before the first segment was finished; nothing was measured.",
@@ -129,64 +132,25 @@ def _reproduce(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0].startswith("-"):
-        print("usage: collapse-jax run STUDY [options]; studies: " + ", ".join(STUDIES))
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
-    study = find_study(arguments[0])
-    preset, rest = _take_preset(arguments[1:])
-    config = study.preset(preset)
-
-    options = dataclasses.make_dataclass(
-        "run",
-        [
-            ("config", type(config), dataclasses.field(default=config)),
-            ("out", Path | None, dataclasses.field(default=None)),
-            ("overwrite", bool, dataclasses.field(default=False)),
-            ("cluster", Cluster, dataclasses.field(default=Cluster())),
-        ],
+    about = (
+        "`--preset NAME` chooses the defaults shown here; `--out` is the run directory, by default runs/STUDY-PRESET; "
+        "`--overwrite` replaces an earlier run there."
     )
-    options.__doc__ = (
-        f"{study.title}. `--preset NAME` chooses the defaults shown here; `--out` is the run directory, by default "
-        "runs/STUDY-PRESET; `--overwrite` replaces an earlier run there."
-    )
-    chosen: Any = tyro.cli(
-        options, args=rest, prog=f"collapse-jax run {study.name}", config=(tyro.conf.OmitArgPrefixes,)
-    )
-    configured, out, overwrite = (
-        chosen.config,
-        chosen.out or Path("runs") / f"{study.name}-{preset}",
-        chosen.overwrite,
-    )
+    study, preset, chosen = _chosen("run", arguments, about)
+    out = chosen.out or Path("runs") / f"{study.name}-{preset}"
     command = _command_line("run", arguments)
-    return run_all([(study, configured, out)], out, preset, overwrite, command, chosen.cluster)
+    return run_all([(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster)
 
 
 def _sweep(arguments: list[str]) -> int:
-    if not arguments or arguments[0].startswith("-"):
-        print("usage: collapse-jax sweep STUDY --axis FIELD=VALUES [options]; studies: " + ", ".join(STUDIES))
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
-    study = find_study(arguments[0])
-    preset, rest = _take_preset(arguments[1:])
-    config = study.preset(preset) if study.cell is None else study.cell
-    options = dataclasses.make_dataclass(
-        "sweep",
-        [
-            ("config", type(config), dataclasses.field(default=config)),
-            ("axis", Annotated[tuple[str, ...], tyro.conf.UseAppendAction], dataclasses.field(default=())),
-            ("record_every", int, dataclasses.field(default=1)),
-            ("out", Path | None, dataclasses.field(default=None)),
-            ("overwrite", bool, dataclasses.field(default=False)),
-            ("cluster", Cluster, dataclasses.field(default=Cluster())),
-        ],
+    about = (
+        "A grid: `--axis FIELD=LOW:HIGH:COUNT` for evenly spaced numbers, or `--axis FIELD=VALUE,VALUE,...`, once for "
+        "each axis; `--record-every K` records generations 0, K, 2K, ...; `--out` is the run directory, by default "
+        "runs/sweep-STUDY."
     )
-    options.__doc__ = (
-        f"{study.title}, over a grid: `--axis FIELD=LOW:HIGH:COUNT` for evenly spaced numbers, or "
-        "`--axis FIELD=VALUE,VALUE,...`, once for each axis; `--record-every K` records generations 0, K, 2K, ...; "
-        "`--out` is the run directory, by default runs/sweep-STUDY."
-    )
-    chosen: Any = tyro.cli(
-        options, args=rest, prog=f"collapse-jax sweep {study.name}", config=(tyro.conf.OmitArgPrefixes,)
-    )
+    axis = ("axis", Annotated[tuple[str, ...], tyro.conf.UseAppendAction], dataclasses.field(default=()))
+    every = ("record_every", int, dataclasses.field(default=1))
+    study, preset, chosen = _chosen("sweep", arguments, about, axis, every)
     axes = dict(parse_axis(text, chosen.config) for text in chosen.axis)
     if not axes:
         raise ValueError("a sweep needs an axis; for example --axis num_samples=10,100,1000.")
@@ -198,6 +162,29 @@ def _sweep(arguments: list[str]) -> int:
     )  # fmt: skip
 
 
+def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, Any, Any]) -> tuple[Study, str, Any]:
+    """Return the study that a command line names, its preset, and every option as an attribute."""
+    if not arguments or arguments[0].startswith("-"):
+        print(f"usage: collapse-jax {command} STUDY [options]; studies: {', '.join(STUDIES)}, or FILE.py of your own")
+        sys.exit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
+    study = find_study(arguments[0])
+    preset, rest = _take_preset(arguments[1:], study.default)
+    config = study.preset(preset) if command == "run" or study.cell is None else study.cell
+    options = dataclasses.make_dataclass(
+        command,
+        [
+            ("config", type(config), dataclasses.field(default=config)),
+            *more,
+            ("out", Path | None, dataclasses.field(default=None)),
+            ("overwrite", bool, dataclasses.field(default=False)),
+            ("cluster", Cluster, dataclasses.field(default=Cluster())),
+        ],
+    )
+    options.__doc__ = f"{study.title}. {about} Presets: {', '.join(study.presets)}."
+    program = f"collapse-jax {command} {arguments[0]}"
+    return study, preset, tyro.cli(options, args=rest, prog=program, config=(tyro.conf.OmitArgPrefixes,))
+
+
 def _resume(arguments: list[str]) -> int:
     def resume(
         folder: Annotated[Path, tyro.conf.Positional], cluster: Cluster, despite_differences: bool = False
@@ -207,7 +194,8 @@ def _resume(arguments: list[str]) -> int:
         Args:
             folder: the --out of `run` or `reproduce`.
             cluster: the processes.
-            despite_differences: go on although versions, device or number of threads are others; the bits may differ.
+            despite_differences: go on although versions, device, number of threads or the study's own file are others;
+                the bits may differ.
         """
         return folder, cluster, despite_differences
 
@@ -260,12 +248,12 @@ def _report(arguments: list[str]) -> int:
     prepare_jax()
     from collapse_jax.report import write_report
     from collapse_jax.rundir import find_runs
-    from collapse_jax.runs import assemble_if_needed, illustrate
+    from collapse_jax.runs import draw_again
 
     runs = find_runs(folder)
     for run in runs:
-        assemble_if_needed(run)
-        print_verdicts(run.description["study"], illustrate(run))
+        draw_again(run, note)
+        print_verdicts(run.description["study"], read_verdicts(run.path))
     console.print(f"report: {write_report(runs, folder / 'report.html').resolve()}", soft_wrap=True)
     return 0
 
@@ -335,9 +323,9 @@ def _bench(arguments: list[str]) -> int:
     return 0
 
 
-def _take_preset(arguments: list[str]) -> tuple[str, list[str]]:
-    """Return the preset named in the arguments, by default laptop, and the arguments without it."""
-    rest, preset = [], "laptop"
+def _take_preset(arguments: list[str], default: str) -> tuple[str, list[str]]:
+    """Return the preset named in the arguments, and the arguments without it."""
+    rest, preset = [], default
     pending = iter(arguments)
     for argument in pending:
         if argument == "--preset":

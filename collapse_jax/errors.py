@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 
 
+class RunFailed(RuntimeError):
+    """What a run calls on (a fit, a service) raised something; what was finished before is on disk."""
+
+
 def is_concrete(value: object) -> bool:
     """True when `value` can be looked at now, false under `jit`, `vmap` or `eval_shape`."""
     jax = sys.modules.get(

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.provenance import num_threads
 from collapse_jax.screen import Bar, console, print_verdicts
 from collapse_jax.studies.registry import Study
 
 STOPPED = 75  # the system's code for "try again later"
+_MOST_DEVICES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +98,7 @@ def do_jobs(jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: 
         return 0 if finished else 130
     done = [RunDirectory(path) for path, _ in jobs if (path / "claims.json").is_file()]
     for run in done:
-        print_verdicts(run.description["study"], _read_verdicts(run.path))
+        print_verdicts(run.description["study"], read_verdicts(run.path))
     page = write_report(done, out / "report.html").resolve()
     if not finished:
         console.print(
@@ -122,8 +124,14 @@ def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
     return [(study, preset, out / folder, command) for study, preset, folder, command in json.loads(path.read_text())]
 
 
-def _read_verdicts(path: Path) -> list[dict[str, Any]]:
+def read_verdicts(path: Path) -> list[dict[str, Any]]:
+    """Return the verdicts that stand in a run directory."""
     return json.loads((path / "claims.json").read_text())
+
+
+def use_every_core() -> None:
+    """Let JAX, wherever it is first used, see every core as a device: a study's file may use it when it is read."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(num_threads(), _MOST_DEVICES)))
 
 
 def prepare_jax(cluster: Cluster | None = None) -> Any:
@@ -141,10 +149,9 @@ def prepare_jax(cluster: Cluster | None = None) -> Any:
     import jax
 
     from collapse_jax.processes import Place, join_processes
-    from collapse_jax.provenance import num_threads
 
     with contextlib.suppress(RuntimeError):  # devices in use already stay as they are
-        jax.config.update("jax_num_cpu_devices", min(num_threads(), 8))
+        jax.config.update("jax_num_cpu_devices", min(num_threads(), _MOST_DEVICES))
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "collapse_jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

@@ -14,14 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-
 _RECORDED_VERSIONS = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "flax", "xarray")
 _DECIDE_BITS = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "flax")
 
 
 def provenance() -> dict[str, Any]:
     """Return versions, device, threads, precision, commit and date."""
+    import jax  # here, so that the number of cores can be told without it
+
     return {
         "versions": {
             **{name: version(name) for name in _RECORDED_VERSIONS},
@@ -39,12 +39,16 @@ def provenance() -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what would give other bits now than `provenance` said before, each as a phrase.
 
+    Of a study of one's own that is also the versions of what its file imports, `file["versions"]`.
+
     >>> before = {"versions": {"jax": "0.10.2"}, "device_kind": "cpu", "threads": 2, "x64": False}
     >>> differences(before, {**before, "threads": 4})
     ['threads 2, now 4']
     """
     pairs = [(name, before["versions"].get(name), now["versions"].get(name)) for name in _DECIDE_BITS]
     pairs += [(name, before.get(name), now.get(name)) for name in ("device_kind", "threads", "x64")]
+    imported = [of.get("file", {}).get("versions", {}) for of in (before, now)]
+    pairs += [(name, imported[0][name], imported[1].get(name)) for name in imported[0] if name not in _DECIDE_BITS]
     return [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]
 
 

@@ -14,7 +14,7 @@ import jinja2
 
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
-from collapse_jax.studies.registry import find_study
+from collapse_jax.studies.registry import study_of
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not testable": "–"}
@@ -44,14 +44,22 @@ def _view(run: RunDirectory) -> dict[str, Any]:
     claims = json.loads((run.path / "claims.json").read_text())
     return {
         **description,
-        "title": find_study(description["study"]).title,
+        "title": description.get("title") or study_of(description).title,
         "claims": claims,
-        "remarks": description.get("remarks", ()),
+        "remarks": [*description.get("remarks", ()), *_changed(description)],
         "lost": _lost(run),
         "tally": {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in _MARKS},
         "figures": figures,
         "seconds": description.get("seconds", math.nan),
     }
+
+
+def _changed(description: dict[str, Any]) -> list[str]:
+    """Return a sentence where a study's file drew and judged that is not the one that ran."""
+    file = description.get("file", {})
+    if file.get("drawn_by", file.get("digest")) == file.get("digest"):
+        return []
+    return [f"{file['path']} was changed after the run: figures and verdicts are by the changed file."]
 
 
 def _lost(run: RunDirectory) -> str:

@@ -5,6 +5,7 @@
     DIR/checkpoints/     the last two states of each shard; of a finished run the last
     DIR/trajectory.nc    all records, put together when the run ends or is interrupted
     DIR/claims.json      verdicts
+    DIR/study.py         of a study of one's own, its file as the run began
     DIR/figures/         PNG and SVG, a GIF where a figure moves, captions
     DIR/report.html      written by `report`
 
@@ -29,7 +30,7 @@ from collapse_jax.provenance import digest, provenance
 from collapse_jax.results import Records, join_records, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
 
-_OURS = ("config.json", "trajectory.nc", "claims.json", "report.html", "figures", "records", "checkpoints")
+_OURS = ("config.json", "trajectory.nc", "claims.json", "report.html", "study.py", "figures", "records", "checkpoints")
 
 
 class Shard(NamedTuple):

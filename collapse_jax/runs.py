@@ -4,6 +4,7 @@ Called by `cli`.
 """
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,16 +17,18 @@ import numpy as np
 from collapse_jax.advance import Asked, Stopped, Work, advance_arm
 from collapse_jax.claims import Verdict, judge
 from collapse_jax.durable import Lock, remove_parts
-from collapse_jax.errors import check_count
+from collapse_jax.errors import RunFailed, check_count
 from collapse_jax.processes import Place, agree, all_agree
 from collapse_jax.provenance import differences, provenance
 from collapse_jax.results import read_netcdf
-from collapse_jax.rundir import RunDirectory, check_free, shards_of
+from collapse_jax.rundir import RunDirectory, check_free, plain, shards_of
+from collapse_jax.studies.loading import blamed, place_in, said
 from collapse_jax.studies.plan import Plan
-from collapse_jax.studies.registry import Study, find_study
+from collapse_jax.studies.registry import Study, study_of
 from collapse_jax.studies.swept import Grid, Swept
+from collapse_jax.study_file import check_file, copy_file, file_of, is_gone
 
-__all__ = ["Progress", "Stopped", "assemble_if_needed", "execute", "illustrate", "resume"]
+__all__ = ["Progress", "Stopped", "assemble_if_needed", "draw_again", "execute", "illustrate", "resume"]
 
 ALONE = Place()
 
@@ -65,8 +68,10 @@ def execute(
 
     Raises:
         ValueError: bad configuration, bad data, or a directory that must not be written to.
+        RunFailed: what the study calls on raised something.
         Stopped: SIGTERM asked for it.
     """
+    _check_storable(study, config, grid)
     for name in ("generations", "seeds", "lanes"):
         check_count(name, getattr(config, name, 1))
     if place.leads:
@@ -75,6 +80,8 @@ def execute(
     plan = module.build(config)
     description = {
         "study": study.name,
+        "title": study.title,
+        **file_of(study),
         "preset": preset,
         "command": command,
         "config": dataclasses.asdict(config),
@@ -82,8 +89,12 @@ def execute(
         "shards": shards_of(plan.num_lanes or config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
         **({} if grid is None else {"grid": grid._asdict()}),
     }
-    with _writing(path, place, lambda: RunDirectory.create(path, description)):
-        return _run(RunDirectory(path), plan, config, study.name, on_progress, place)
+
+    def prepare() -> None:
+        copy_file(RunDirectory.create(path, description), study)
+
+    with _writing(path, place, prepare):
+        return _run(RunDirectory(path), plan, config, study, on_progress, place)
 
 
 def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place: Place = ALONE) -> bool:
@@ -92,11 +103,12 @@ def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place:
     Args:
         path: the run directory.
         on_progress: told how far it has come.
-        despite: go on although versions, device or threads are others: the bits may then differ.
+        despite: go on although versions, device, threads or the study's file are others: the bits may then differ.
         place: of this process; their number need not be that of the run's first half.
 
     Raises:
-        ValueError: no run, one whose configuration was changed, another machine, or another process at work on it.
+        ValueError: no run, one whose configuration or file was changed, another machine, or another process at work.
+        RunFailed: what the study calls on raised something.
         Stopped: SIGTERM asked for it.
     """
     run = RunDirectory(path)
@@ -110,10 +122,30 @@ def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place:
 
     def prepare() -> None:
         remove_parts(path)
-        run.describe(status="running", resumed=[*description.get("resumed", ()), provenance()["started"]])
+        changes = file_of(study)
+        if changes and changes["file"]["digest"] != description["file"]["digest"]:
+            remark = "The study's file was changed after the run began; from there on the run is of the changed file."
+            changes["remarks"] = [*description["remarks"], remark]
+            copy_file(run, study)
+        run.describe(
+            status="running", resumed=[*description.get("resumed", ()), provenance()["started"]], **changes
+        )
 
     with _writing(path, place, prepare):
-        return _run(run, plan, config, study.name, on_progress, place)
+        return _run(run, plan, config, study, on_progress, place)
+
+
+def _check_storable(study: Study, config: Any, grid: Grid | None) -> None:
+    """Refuse a configuration that would not come back from `config.json` as it is."""
+    fields = json.loads(json.dumps(plain(dataclasses.asdict(config)), default=repr))
+    again = study.config_from(fields) if grid is None else study.cell_from(fields)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if getattr(again, field.name) != value:
+            raise ValueError(
+                f"`{field.name}` is {value!r:.60}, which config.json cannot keep; use finite numbers, strings, "
+                "booleans, None, or tuples of these."
+            )
 
 
 def _check_same(run: RunDirectory, despite: bool) -> None:
@@ -123,7 +155,8 @@ def _check_same(run: RunDirectory, despite: bool) -> None:
             f"the configuration in {run.path / 'config.json'} was changed after the run began; restore it, or start a "
             "new run."
         )
-    found = differences(run.description, provenance())
+    check_file(run, despite)
+    found = differences(run.description, {**provenance(), **file_of(study_of(run.description))})
     if found and not despite:
         raise ValueError(
             f"{run.path} was begun elsewhere ({'; '.join(found)}), so its bits could not be kept; go on there, or add "
@@ -151,7 +184,7 @@ def _writing(path: Path, place: Place, prepare: Callable[[], object]) -> Iterato
 
 
 def _run(
-    directory: RunDirectory, plan: Plan, config: Any, name: str, on_progress: OnProgress, place: Place
+    directory: RunDirectory, plan: Plan, config: Any, study: Study, on_progress: OnProgress, place: Place
 ) -> bool:
     """Run all arms from where they are, and put the results together."""
     begun, status = time.monotonic(), "stopped"
@@ -163,7 +196,7 @@ def _run(
             for index, arm in enumerate(plan.arms):
                 generations = config.generations if arm.generations is None else arm.generations
                 where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
-                label = f"{name} {where}" if len(plan.arms) > 1 else name
+                label = f"{study.name} {where}" if len(plan.arms) > 1 else study.name
                 chains = plan.num_lanes or config.seeds
                 on_progress(Progress(label, 0, generations, chains))
                 for reached in advance_arm(work, index, arm, shards, generations):
@@ -173,6 +206,8 @@ def _run(
         status = "interrupted"
         if not directory.segments(directory.shards[0].label(0)):
             raise
+    except Exception as error:
+        raise _failure(error, directory, study) from error
     finally:
         if place.leads:
             seconds = directory.description["seconds"] + time.monotonic() - begun
@@ -182,10 +217,28 @@ def _run(
         status = "interrupted"
     if place.leads:
         directory.assemble(plan)
-        illustrate(directory)
+        try:
+            illustrate(directory)
+        except ValueError:  # of the study's own drawing or judging; what was measured is whole
+            if status == "finished":
+                directory.close()
+            raise
         if status == "finished":
             directory.close()
     return status == "finished"
+
+
+def _failure(error: Exception, directory: RunDirectory, study: Study) -> Exception:
+    """Return what to raise for an error in the midst of a run: where it was and how to go on, if it was the study's."""
+    places = [note for note in getattr(error, "__notes__", ()) if note.startswith("in seed")]
+    if study.own is not None and (line := place_in(error, study.own.path)):
+        places.append(line)
+    if not places:
+        return error
+    remedy = f"go on with collapse-jax resume {directory.path}"
+    if study.own is not None:
+        remedy += ", once the file is mended with --despite-differences"
+    return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; what was finished before is kept, {remedy}.")
 
 
 def illustrate(run: RunDirectory) -> list[Verdict]:
@@ -194,16 +247,40 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
     Raises:
         ValueError: the directory holds no readable run.
     """
-    _, module, config = _subject(run.description)
+    description = run.description
+    study, module, config = _subject(description)
     dataset = read_netcdf(run.path / "trajectory.nc")
-    if isinstance(config.num_samples, tuple) and "grid" not in run.description:  # an interrupted run may lack arms
+    several = isinstance(getattr(config, "num_samples", None), tuple) and "num_samples" in dataset.dims
+    if several and "grid" not in description:  # an interrupted run may lack arms
         present = tuple(int(value) for value in np.atleast_1d(dataset["num_samples"].values))
         config = dataclasses.replace(config, num_samples=present)
-    verdicts = judge(module.evidence(config, dataset))
+    with blamed(study.own and study.own.path, f"mend it, then collapse-jax report {run.path}"):
+        verdicts = judge(module.evidence(config, dataset))
+        captions = [picture.save(run.path / "figures") for picture in module.figures(config, dataset)]
     run.write_json("claims.json", [verdict._asdict() for verdict in verdicts])
-    captions = [picture.save(run.path / "figures") for picture in module.figures(config, dataset)]
     run.write_json("figures/captions.json", captions)
+    if study.own is not None:
+        run.describe(file={**description["file"], "drawn_by": study.own.digest})
     return verdicts
+
+
+def draw_again(run: RunDirectory, notice: Callable[[str], None]) -> None:
+    """Put a run's records together where that is to be done, draw it and judge it.
+
+    Args:
+        run: the run.
+        notice: told that the file of a study of one's own is gone, so that figures and verdicts stay as they are.
+
+    Raises:
+        ValueError: no readable run, or one that was never drawn and whose file is gone.
+    """
+    if is_gone(run.description):
+        if not (run.path / "figures" / "captions.json").is_file():
+            check_file(run, despite=True)
+        notice(f"{run.description['file']['path']} is gone: figures and verdicts are those of before.")
+        return
+    assemble_if_needed(run)
+    illustrate(run)
 
 
 def assemble_if_needed(run: RunDirectory) -> None:
@@ -226,7 +303,7 @@ def _module(study: Study, grid: Grid | None) -> Any:
 
 def _subject(description: dict[str, Any]) -> tuple[Study, Any, Any]:
     """Return the study that a run is of, what builds it, and its configuration."""
-    study = find_study(description["study"])
+    study = study_of(description)
     told = description.get("grid")
     grid = None if told is None else Grid({name: tuple(v) for name, v in told["axes"].items()}, told["record_every"])
     config = study.config_from(description["config"]) if grid is None else study.cell_from(description["config"])

@@ -36,7 +36,7 @@ class Bar:
     def update(self, state: Any) -> None:
         """Show how far a run has come, or what it has to say."""
         if state.notice:
-            console.print(f"[yellow]note[/]: {state.notice}", soft_wrap=True)
+            note(state.notice)
             return
         self._progress.start()
         if state.label not in self._tasks:
@@ -55,8 +55,15 @@ class Bar:
         self._progress.update(task, completed=state.generation, speed=shown)
 
 
+def note(sentence: str) -> None:
+    """Show what whoever watches must know."""
+    console.print(f"[yellow]note[/]: {sentence}", soft_wrap=True)
+
+
 def print_verdicts(study: str, verdicts: list[Any]) -> None:
-    """Show what became of a study's claims."""
+    """Show what became of a study's claims, if it has any."""
+    if not verdicts:
+        return
     table = Table(
         "verdict",
         "claim",

@@ -64,9 +64,11 @@ ALLOWED = {
     "processes": [],
     "provenance": [],
     "rundir": ["studies", "checkpoints", "durable", "provenance", "results", "errors", "types"],
-    "advance": ["rundir", "studies", "checkpoints", "drivers", "host", "pieces", "types"],
+    "advance": ["rundir", "studies", "checkpoints", "drivers", "host", "pieces", "results", "types"],
+    "study_file": ["rundir", "studies", "durable"],
     "runs": [
-        "advance", "rundir", "studies", "claims", "results", "durable", "processes", "provenance", "errors", "types",
+        "advance", "study_file", "rundir", "studies", "claims", "results", "durable", "processes", "provenance",
+        "errors", "types",
     ],
     "report": ["rundir", "studies", "claims", "results", "plots", "errors", "types"],
     "screen": [],

@@ -2,18 +2,21 @@
 
 A study module offers `build(config) -> Plan`, `figures(config, dataset) -> list[Illustration]` and
 `evidence(config, dataset) -> list[Evidence]`, and may offer `remarks(config) -> tuple[str, ...]`, what a reader of the
-report must know. Called by `cli` and `runs`.
+report must know. A name that ends in ".py" is the file of a study of one's own; see `loading`. Called by `cli` and
+`runs`.
 """
 
 import dataclasses
 import importlib
-from types import ModuleType
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from collapse_jax.errors import nearest
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
+from collapse_jax.studies.loading import OwnFile, blamed, load_file, presets_of
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 
@@ -22,7 +25,7 @@ class Study(NamedTuple):
     """A published experiment: name, title, presets (dataclass instances), and the module that runs it.
 
     `cell` is the configuration of one chain of a sweep, which the module's `cell` builds, where the study itself is
-    more than chains of one kind; None means that a sweep is around a preset.
+    more than chains of one kind; None means that a sweep is around a preset. `own` is the file of one's own study.
     """
 
     name: str
@@ -30,6 +33,12 @@ class Study(NamedTuple):
     presets: dict[str, Any]
     module_name: str
     cell: Any = None
+    own: OwnFile | None = None
+
+    @property
+    def default(self) -> str:
+        """The preset that is meant where none is named."""
+        return "laptop" if "laptop" in self.presets else next(iter(self.presets))
 
     def preset(self, name: str) -> Any:
         """Return the configuration of a preset.
@@ -41,13 +50,15 @@ class Study(NamedTuple):
             raise ValueError(f"study '{self.name}' has no preset '{name}'; {nearest(name, self.presets)}")
         return self.presets[name]
 
-    def load(self) -> ModuleType:
-        """Return the module that builds, draws and judges the study (imports JAX)."""
-        return importlib.import_module(self.module_name)
+    def load(self) -> Any:
+        """Return the module that builds, draws and judges the study, or what stands for it (imports JAX)."""
+        module = importlib.import_module(self.module_name)
+        return module if self.own is None else module.Own(self.own)
 
     def config_from(self, fields: dict[str, Any]) -> Any:
         """Return a configuration from the fields that a run stored as JSON."""
-        return _filled(type(next(iter(self.presets.values()))), fields)
+        with blamed(None if self.own is None else self.own.path, "mend `Config`"):
+            return _filled(type(next(iter(self.presets.values()))), fields)
 
     def cell_from(self, fields: dict[str, Any]) -> Any:
         """Return the configuration that a sweep is around, from the fields that it stored as JSON."""
@@ -84,8 +95,12 @@ STUDIES = {
 }
 
 
-def find_study(name: str) -> Study:
-    """Return the study of that name.
+def find_study(name: str, digest: str = "") -> Study:
+    """Return the study of that name, or that of a Python file.
+
+    Args:
+        name: of a study, or the path of a file, which ends in ".py".
+        digest: of that file when a run began; see `load_file`.
 
     Raises:
         ValueError: there is none; the sentence names the nearest.
@@ -95,6 +110,23 @@ def find_study(name: str) -> Study:
     ...
     ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae, opt.
     """
-    if name not in STUDIES:
-        raise ValueError(f"there is no study '{name}'; {nearest(name, STUDIES)}")
-    return STUDIES[name]
+    if name in STUDIES:
+        return STUDIES[name]
+    if name.endswith(".py") or len(Path(name).parts) > 1:
+        own = load_file(name, digest)
+        return Study(own.path.stem, own.title, presets_of(own), "collapse_jax.studies.own", own=own)
+    beside = Path(f"{name}.py")
+    raise ValueError(
+        f"there is no study '{name}'; "
+        + (f"for the file of that name write {beside}." if beside.is_file() else nearest(name, STUDIES))
+    )
+
+
+def study_of(description: Mapping[str, Any]) -> Study:
+    """Return the study that a run is of, from what its `config.json` says.
+
+    Raises:
+        ValueError: it is no longer there.
+    """
+    told = description.get("file")
+    return find_study(description["study"]) if told is None else find_study(told["path"], told["digest"])
