@@ -1,9 +1,16 @@
-"""Axes of a sweep as they are typed; no JAX here. Called by `cli`."""
+"""Axes of a sweep as they are typed; no JAX here. Called by `cli` and `studies.swept`."""
 
 import dataclasses
 from typing import Any
 
 from collapse_jax.errors import nearest
+
+_COMMON = ("generations", "seeds", "lanes", "seed")  # one value for a whole sweep
+
+
+def sweepable(config: Any) -> list[str]:
+    """Return the fields of a configuration that can be an axis."""
+    return [field.name for field in dataclasses.fields(config) if field.name not in _COMMON]
 
 
 def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
@@ -20,7 +27,7 @@ def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
     """
     name, _, told = text.partition("=")
     name = name.strip().replace("-", "_")
-    fields = [field.name for field in dataclasses.fields(config) if field.name not in ("seeds", "lanes")]
+    fields = sweepable(config)
     if name not in fields:
         raise ValueError(f"--axis: there is no field '{name}' to sweep; {nearest(name, fields)}")
     now = getattr(config, name)

@@ -146,6 +146,8 @@ def _apart(chain: Chain, stacked: PyTree, num_seeds: int) -> list[State]:
         if not chain.on_host:
             return jax.tree.map(jnp.asarray, mine)
         ours = jax.tree.map(jnp.asarray, mine._replace(params=(), origin=()))
-        return ours._replace(params=mine.params, origin=mine.origin)
+        # a number taken out of an array is NumPy's scalar: an array again, as it was
+        theirs = jax.tree.map(np.asarray, (mine.params, mine.origin))
+        return ours._replace(params=theirs[0], origin=theirs[1])
 
     return [of(index) for index in range(num_seeds)]

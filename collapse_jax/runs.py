@@ -237,8 +237,8 @@ def _failure(error: Exception, directory: RunDirectory, study: Study) -> Excepti
         return error
     remedy = f"go on with collapse-jax resume {directory.path}"
     if study.own is not None:
-        remedy += ", once the file is mended with --despite-differences"
-    return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; what was finished before is kept, {remedy}.")
+        remedy += " (and --despite-differences, if the file had to be mended)"
+    return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; what was finished before is kept: {remedy}.")
 
 
 def illustrate(run: RunDirectory) -> list[Verdict]:

@@ -59,7 +59,7 @@ ALLOWED = {
     "studies": [
         "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots",
         "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results", "drivers", "nn",
-        "training", "errors", "types",
+        "training", "axes", "errors", "types",
     ],
     "processes": [],
     "provenance": [],

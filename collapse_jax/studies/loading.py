@@ -136,6 +136,8 @@ def blamed(path: Path | None, remedy: str) -> Iterator[None]:
         if path is None:
             raise
         told = said(error)
+        if isinstance(error, ModuleNotFoundError):
+            remedy = "install it where collapse-jax is installed, or put its file beside the study's"
         ending = "" if told.endswith(".") else f"; {remedy}."
         raise ValueError(f"{place_in(error, path) or path}: {told}{ending}") from error
 
@@ -165,11 +167,7 @@ def _run(own: OwnFile) -> None:
     sys.modules[module.__name__] = module  # dataclasses look there for their module
     try:
         with blamed(path, "mend it; COLLAPSE_JAX_TRACEBACK=1 shows more"):
-            try:
-                exec(compile(own.source, str(path), "exec", dont_inherit=True), module.__dict__)
-            except ModuleNotFoundError as error:
-                remedy = "install it where collapse-jax is installed, or put its file beside the study's."
-                raise ModuleNotFoundError(f"{error}; {remedy}", name=error.name) from error
+            exec(compile(own.source, str(path), "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[module.__name__]
         if before is not None:

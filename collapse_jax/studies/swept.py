@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from collapse_jax.axes import sweepable
 from collapse_jax.chain import Chain
 from collapse_jax.claims import Evidence
 from collapse_jax.errors import nearest
@@ -43,24 +44,24 @@ class Swept:
     def build(self, config: Any) -> Plan:
         """Return the chains of the grid: an arm for each place on the axes that JAX cannot trace.
 
+        With a model in Python among them every cell is such a place, and all run from the host, seed by seed.
+
         Raises:
             ValueError: an axis that the configuration does not have, or a value that the study refuses.
         """
-        known = [field.name for field in dataclasses.fields(config) if field.name not in ("seeds", "lanes")]
+        known = sweepable(config)
         for name in self.grid.axes:
             if name not in known:
                 raise ValueError(f"study '{self.study.name}' has no field '{name}' to sweep; {nearest(name, known)}")
         found = slabs(lambda **cell: self._chain(config, cell), self._axes(config), config.seeds)
         stops = sweep_stops(config.generations, self.grid.record_every)
+        if any(slab.chain.on_host for slab in found):
+            return self._on_host(found, config)
         num_lanes = found[0].num_cells * config.seeds
         length = longest(stops)
         options = {"record_every": self.grid.record_every, "chain_of": found[0].chain_of}
         lanes = lanes_for(found[0], num_lanes, length // self.grid.record_every, MEMORY, **options)
-        arms = tuple(
-            Arm(", ".join(f"{name}={value}" for name, value in slab.place.items()) or "all cells", slab.chain,
-                chain_of=slab.chain_of)
-            for slab in found
-        )  # fmt: skip
+        arms = tuple(Arm(_label(slab), slab.chain, chain_of=slab.chain_of) for slab in found)
 
         def together(arms: Sequence[Records | None]) -> xr.Dataset:
             return _joined(found, arms, config.seeds, self.grid.record_every)
@@ -69,6 +70,16 @@ class Swept:
             None, arms, length, lanes,
             num_lanes=num_lanes, record_every=self.grid.record_every, gather=together,
         )  # fmt: skip
+
+    def _on_host(self, found: Sequence[Slab], config: Any) -> Plan:
+        """Return the plan of cells that run seed by seed: all generations are recorded, and every k-th is kept."""
+        every = self.grid.record_every
+
+        def together(arms: Sequence[Records | None]) -> xr.Dataset:
+            kept = [arm and {name: array[:, ::every] for name, array in arm.items()} for arm in arms]
+            return _joined(found, kept, config.seeds, every)
+
+        return Plan(None, tuple(Arm(_label(slab), slab.chain) for slab in found), 1, 1, on_host=True, gather=together)
 
     def _axes(self, config: Any) -> dict[str, Sequence[Any]]:
         """Return the axes, and the study's own arms as one more where it has several that are not swept."""
@@ -108,6 +119,10 @@ def _with(config: Any, cell: Mapping[str, Any]) -> Any:
         config,
         **{name: (value,) if isinstance(getattr(config, name), tuple) else value for name, value in cell.items()},
     )
+
+
+def _label(slab: Slab) -> str:
+    return ", ".join(f"{name}={value}" for name, value in slab.place.items()) or "all cells"
 
 
 def _joined(
