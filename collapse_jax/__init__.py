@@ -21,6 +21,11 @@ _HOMES = {
     "Summary": "summaries",
     "sweep": "sweeps",
     "read_records": "foreign",
+    "Claim": "claims",
+    "Evidence": "claims",
+    "Arm": "studies.plan",
+    "Illustration": "studies.plan",
+    "Plan": "studies.plan",
     "side_by_side": "abreast",
     "along": "abreast",
     "replace": "regimes",
@@ -62,6 +67,7 @@ __all__ = sorted(_HOMES)
 if TYPE_CHECKING:
     from collapse_jax.abreast import along, side_by_side
     from collapse_jax.chain import Chain, Metric, Model, Regime, Snapshot, build_chain
+    from collapse_jax.claims import Claim, Evidence
     from collapse_jax.data import Samples, Stream, as_samples
     from collapse_jax.datasets.mnist import load_mnist
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
@@ -90,6 +96,7 @@ if TYPE_CHECKING:
         window,
     )
     from collapse_jax.simulation import simulate
+    from collapse_jax.studies.plan import Arm, Illustration, Plan
     from collapse_jax.summaries import Summary
     from collapse_jax.sweeps import sweep
 
