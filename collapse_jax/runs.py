@@ -235,10 +235,12 @@ def _failure(error: Exception, directory: RunDirectory, study: Study) -> Excepti
         places.append(line)
     if not places:
         return error
-    remedy = f"go on with collapse-jax resume {directory.path}"
+    remedy = f"what was finished before is kept: go on with collapse-jax resume {directory.path}"
     if study.own is not None:
         remedy += " (and --despite-differences, if the file had to be mended)"
-    return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; what was finished before is kept: {remedy}.")
+    if not any((directory.path / "records").iterdir()):
+        remedy = "nothing was finished before: mend it, and run it again with --overwrite"
+    return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; {remedy}.")
 
 
 def illustrate(run: RunDirectory) -> list[Verdict]:

@@ -173,6 +173,15 @@ def test_a_fit_that_raises_says_where_and_the_run_goes_on_to_the_same_bits(mine,
     assert _trajectory("run").equals(_trajectory("whole")) and _description("run")["status"] == "finished"
 
 
+def test_a_fit_that_raises_at_once_leaves_nothing_to_go_on_from(mine, capsys):
+    path = mine(HEAD, HOST.replace("rows.mean(axis=0)", "rows.mean(axes=0)"))
+    code, _, err = _read(["run", "mine.py", "--out", "run"], capsys)
+    assert code == 1 and f"in seed 0, generation 0, line 45 of {path}: " in err and "unexpected keyword" in err
+    assert err.endswith("; nothing was finished before: mend it, and run it again with --overwrite.\n")
+    mine(HEAD, HOST)
+    assert _read(["run", "mine.py", "--out", "run", "--overwrite"], capsys)[0] == 0
+
+
 def test_a_run_that_was_killed_goes_on_in_another_process_to_the_same_bits(mine, capsys):
     """The state of its regime is a class of the file: the other process finds it by the name of its module."""
     mine(HEAD, HOST)
@@ -437,6 +446,20 @@ def test_help_lists_the_fields_and_imports_no_jax_by_itself(mine):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--width" in done.stdout and "Of the kernel." in done.stdout and "Light." in done.stdout
+
+
+def test_the_file_in_the_readme_runs_as_told_there(mine, capsys):
+    """Kernel noise adds up under replace and averages out under accumulate."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(\"\"\"A kernel density.*?)```", readme, re.DOTALL)
+    mine(block)
+    commands = re.findall(r"\$ collapse-jax ((?:run|sweep) mine\.py [^#\n]*--out \S+)\n", readme)
+    assert len(commands) == 2
+    for command in commands:
+        code, _, err = _read(command.split(), capsys)
+        assert code == 0, err
+    spread = _trajectory("runs/grid").spread.sel(bandwidth=0.4).isel(generation=-1).mean("seed")
+    assert float(spread.sel(regime="replace")) > 1.2 * float(spread.sel(regime="accumulate"))
 
 
 def test_what_lies_beside_the_file_can_be_imported(mine, capsys, tmp_path):

@@ -37,8 +37,8 @@ class Study(NamedTuple):
 
     @property
     def default(self) -> str:
-        """The preset that is meant where none is named."""
-        return "laptop" if "laptop" in self.presets else next(iter(self.presets))
+        """The preset that is meant where none is named: of a file its first."""
+        return "laptop" if self.own is None else next(iter(self.presets))
 
     def preset(self, name: str) -> Any:
         """Return the configuration of a preset.
