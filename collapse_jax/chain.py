@@ -145,8 +145,8 @@ def build_chain(
         metrics: what to record.
 
     Raises:
-        ValueError: M < 2, unusable data, two metrics of one name, or a model or regime whose carried
-            arrays change shape or type between generations.
+        ValueError: M < 2, unusable data, two metrics of one name or one whose dims do not name its axes, or a model
+            or regime whose carried arrays change shape or type between generations.
         TypeError: a regime that needs single points meets data without them.
 
     >>> from collapse_jax import build_chain, mixture, replace, two_gaussians
@@ -182,7 +182,7 @@ def build_chain(
                     f"metric '{metric.name}' has the name of a field of the fit's info; rename it."
                 )
             key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
-            record[metric.name] = jnp.asarray(metric.function(key_metric, snapshot))
+            record[metric.name] = _named_axes(metric, jnp.asarray(metric.function(key_metric, snapshot)))
         record["is_finite"] = _all_finite(snapshot.params)
         return record
 
@@ -286,6 +286,16 @@ def _check_metric_names(metrics: Sequence[Metric]) -> None:
         raise ValueError(
             f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one."
         )
+
+
+def _named_axes(metric: Metric, value: Array) -> Array:
+    """Return a metric's value, if its dims name its axes."""
+    if value.ndim != len(metric.dims):
+        raise ValueError(
+            f"metric '{metric.name}' gives an array of shape {value.shape}, its dims {metric.dims} name "
+            f"{len(metric.dims)} axes; return what they name, or name every axis."
+        )
+    return value
 
 
 def _check_schedule(model: Model, init: Callable, num_samples: Any) -> None:

@@ -111,6 +111,11 @@ class RunDirectory:
         description = self.description
         return description["digest"] == digest(json.dumps(description["config"], sort_keys=True))
 
+    def holds_something(self) -> bool:
+        """True when there is anything to go on from, or to look at."""
+        written = [*self.path.glob("records/*"), *self.path.glob("checkpoints/*"), *self.path.glob("trajectory.nc")]
+        return bool(written)
+
     @property
     def shards(self) -> list[Shard]:
         """How the seeds are cut."""
@@ -187,7 +192,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     if not path.is_dir():
         raise ValueError(f"{path} is a file; choose a directory for --out.")
     held = {entry.name for entry in path.iterdir()} - {".lock", "records"}  # what one killed at its start leaves
-    if "config.json" in held and not overwrite:
+    if "config.json" in held and not overwrite and RunDirectory(path).holds_something():
         raise ValueError(
             f"{path} already holds a run; go on with it by collapse-jax resume {path}, choose another --out, or add "
             "--overwrite to replace it."

@@ -238,8 +238,8 @@ def _failure(error: Exception, directory: RunDirectory, study: Study) -> Excepti
     remedy = f"what was finished before is kept: go on with collapse-jax resume {directory.path}"
     if study.own is not None:
         remedy += " (and --despite-differences, if the file had to be mended)"
-    if not any((directory.path / "records").iterdir()):
-        remedy = "nothing was finished before: mend it, and run it again with --overwrite"
+    if not directory.holds_something():
+        remedy = "nothing was finished before: mend it, and run it again"
     return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; {remedy}.")
 
 

@@ -246,6 +246,16 @@ def test_a_diverged_seed_is_counted_and_its_neighbours_go_on():
     assert bool(_chain(replace(), (), huge).init(KEY)[1]["is_finite"])  # finite in double precision
 
 
+@pytest.mark.parametrize("model", [NORMAL, gaussian()])
+def test_a_metric_names_its_axes(model):
+    """At once, not when a run of many hours is put together."""
+    wrong = Metric("columns", (), "1", lambda key, s: jnp.asarray(s.synthetic.x)[0])
+    with pytest.raises(ValueError, match=r"'columns' gives an array of shape \(1,\), its dims \(\) name 0 axes"):
+        _chain(replace(), (wrong,), model).init(KEY)
+    right = wrong._replace(dims=("column",))
+    assert simulate(_chain(replace(), (right,), model), KEY, 1, 1)["columns"].dims == ("seed", "generation", "column")
+
+
 def test_schedules_are_a_regime():
     result = simulate(_chain(schedule([5, 10, 20])), KEY, 1, 3)
     assert result.num_live.values.tolist() == [[20, 5, 10, 20]]

@@ -177,9 +177,21 @@ def test_a_fit_that_raises_at_once_leaves_nothing_to_go_on_from(mine, capsys):
     path = mine(HEAD, HOST.replace("rows.mean(axis=0)", "rows.mean(axes=0)"))
     code, _, err = _read(["run", "mine.py", "--out", "run"], capsys)
     assert code == 1 and f"in seed 0, generation 0, line 45 of {path}: " in err and "unexpected keyword" in err
-    assert err.endswith("; nothing was finished before: mend it, and run it again with --overwrite.\n")
+    assert err.endswith("; nothing was finished before: mend it, and run it again.\n")
     mine(HEAD, HOST)
-    assert _read(["run", "mine.py", "--out", "run", "--overwrite"], capsys)[0] == 0
+    assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 0
+
+
+def test_a_sample_that_raises_at_once_leaves_the_fit(mine, capsys):
+    """Which may have taken hours: it is not fitted again."""
+    mine(HEAD, HOST.replace("return params", "raise KeyError('x')\n        return params"))
+    code, _, err = _read(["run", "mine.py", "--seeds", "1", "--out", "run"], capsys)
+    assert code == 1 and "KeyError: 'x'; what was finished before is kept: go on with collapse-jax resume run" in err
+    code, _, err = _read(["run", "mine.py", "--seeds", "1", "--out", "run"], capsys)
+    assert code == 2 and "already holds a run" in err
+    mine(HEAD, HOST.replace("fits = 1 if params is None", "fits = 1 / 0 if params is None"))
+    code, _, err = _read(["resume", "run", "--despite-differences"], capsys)
+    assert code == 0, err
 
 
 def test_a_run_that_was_killed_goes_on_in_another_process_to_the_same_bits(mine, capsys):
@@ -382,6 +394,7 @@ _MISTAKES = {
     "an end": (HEAD + "raise SystemExit(3)\n", "line 27 of {path}: SystemExit: 3"),
     "no Config": ("import numpy\n", "{path} has no dataclass `Config`; add @dataclass(frozen=True) class Config"),
     "a plain Config": ("class Config: pass\n", "{path} has no dataclass `Config`"),
+    "a mutable Config": (HEAD.replace("(frozen=True)", ""), "`Config` in {path} may be changed while it runs; write"),
     "no seeds": (HEAD.replace("seeds: int = 3", "sedes: int = 3"), "has no field `seeds`; add seeds: int = 8."),
     "an option": (HEAD + "    out: str = 'here'\n", "has a field `out`, which is an option of the command; rename it."),
     "no such type": (HEAD + "    name: 'Nope' = 'a'\n", "{path}: NameError: name 'Nope' is not defined; mend the"),

@@ -184,6 +184,8 @@ def _check(own: OwnFile) -> None:
             f"{path} has no dataclass `Config`; add @dataclass(frozen=True) class Config with {', '.join(_EXAMPLES)} "
             "and whatever else can be chosen."
         )
+    if not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise ValueError(f"`Config` in {path} may be changed while it runs; write @dataclass(frozen=True) above it.")
     fields = [field.name for field in dataclasses.fields(config)]
     for name, example in _EXAMPLES.items():
         if name not in fields:
