@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax import runs
+from collapse_jax import advance, runs
 from collapse_jax.cli import run_command
 from collapse_jax.results import read_netcdf
+from collapse_jax.rundir import RunDirectory
 from collapse_jax.screen import console
 from collapse_jax.studies.registry import find_study
 
@@ -326,6 +327,19 @@ def test_drawing_that_fails_loses_no_measurement(judging, sentence, mine, capsys
     assert _description("run")["status"] == "finished" and _trajectory("run").sizes["generation"] == 5
     mine(HEAD, HOST)
     assert _read(["report", "run"], capsys)[0] == 0
+
+
+@pytest.mark.parametrize(("share", "num_written"), [(0, 5), (1e9, 2)])
+def test_how_often_is_written_changes_no_bit(share, num_written, mine, capsys, monkeypatch):
+    """Writing may take no time at all: the first and the last generation; or any: each of 0 to 4."""
+    mine(HEAD, HOST)
+    assert _read(["run", "mine.py", "--out", "whole"], capsys)[0] == 0
+    written, append = [], RunDirectory.append
+    monkeypatch.setattr(RunDirectory, "append", lambda *args: written.append(args[1]) or append(*args))
+    monkeypatch.setattr(advance, "_STATES_SHARE", share)
+    assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 0
+    assert len(written) == 3 * num_written and len(set(written)) == 3
+    assert _trajectory("run").equals(_trajectory("whole"))
 
 
 def test_presets(mine, capsys):
