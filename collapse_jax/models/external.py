@@ -31,15 +31,17 @@ def external(
     """Return the model of a `fit` and a `sample` written in Python.
 
     Both must take all their randomness from `seed`: the same seed, the same result. They may change the arrays that
-    they receive, which are copies. An exception that they raise ends the run. Metrics, in JAX or in Python, run as they
-    are, uncompiled; for an expensive one in JAX `metric._replace(function=jax.jit(metric.function))` helps.
+    they receive, which are copies. An exception that they raise ends the run, with a note of the seed and generation.
+    Metrics, in JAX or in Python, run as they are, uncompiled; for an expensive one in JAX
+    `metric._replace(function=jax.jit(metric.function))` helps. In a file of one's own, with a `Config`, the chain is a
+    study: see `collapse_jax.studies.loading`.
 
     Args:
         fit: (seed, params, rows, weight) -> params, or -> (params, info). `seed` is an integer in [0, 2^32). `params`
             are the previous generation's, for warm starts; at generation 0 those of `init`, or None. `rows`, shape
             [num_rows, ...], are what to train on, in data units, rows of weight 0 left out; `weight`, shape
             [num_rows], says how many points each stands for (see `repeat_rows` for a fit that knows no weights).
-            `info` is a dict of numbers that the record reports, of the same names each time.
+            `info` is a dict of numbers that the record reports, of the same names and shapes each time.
         sample: (seed, params, num_samples) -> num_samples rows, built as those that `fit` receives.
         init: (seed, rows) -> params before the first fit.
 
