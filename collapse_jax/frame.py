@@ -99,11 +99,18 @@ def follow_columns(frame: Frame, columns: Float[Array, "dim num"]) -> Float[Arra
     return jnp.where(jnp.abs(moved) > 30 * jnp.finfo(moved.dtype).eps * terms, moved, 0.0)
 
 
-def log_total_variance(frame: Frame, factor: Float[Array, "dim num"]) -> Float[Array, ""]:
+def log_total_variance(
+    frame: Frame, factor: Float[Array, "dim num"] | Float[Array, " dim"]
+) -> Float[Array, ""]:
     """Return log tr C, nats, of the covariance C = factor factor' in local coordinates.
 
     The largest scale is taken out before anything is exponentiated, so nothing underflows.
+
+    Args:
+        frame: the local coordinates.
+        factor: of the covariance; of a diagonal one its diagonal is enough.
     """
     top = jnp.max(frame.log_scale)
-    scaled = jnp.matmul(frame.unit_tril * jnp.exp(frame.log_scale - top), factor, precision=_HIGHEST)
-    return 2 * top + jnp.log(jnp.sum(scaled**2))
+    scaled = frame.unit_tril * jnp.exp(frame.log_scale - top)
+    spread = scaled * factor if factor.ndim == 1 else jnp.matmul(scaled, factor, precision=_HIGHEST)
+    return 2 * top + jnp.log(jnp.sum(spread**2))

@@ -201,7 +201,7 @@ def gaussian_metrics() -> tuple[Metric, ...]:
     """
 
     def total(params: GaussianParams) -> Array:
-        return frames.log_total_variance(params.frame, jnp.diag(params.alive))
+        return frames.log_total_variance(params.frame, params.alive)
 
     return (
         Metric("mean", ("axis",), "data units", lambda key, s: s.params.frame.location),

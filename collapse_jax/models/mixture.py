@@ -207,7 +207,7 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
             "log_total_variance",
             (),
             "nats",
-            lambda p: frames.log_total_variance(p.frame, jnp.eye(len(true_mean))),
+            lambda p: frames.log_total_variance(p.frame, jnp.ones(len(true_mean))),
         ),
         of_params("log_within_variance", (), "nats", _log_within_variance),
         of_params("weights", ("component",), "1", lambda p: p.components.weights),
