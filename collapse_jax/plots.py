@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.patches import Ellipse
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLE: Any = {
@@ -30,6 +31,11 @@ _STYLE: Any = {
     "svg.fonttype": "none",
 }
 
+_DIGITS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))  # of ticks, from close to far apart
+_TICKS = [[digit * 10.0**power for power in range(-9, 10) for digit in digits] for digits in _DIGITS]
+_MOST_TICKS = 7
+_FEW = 5  # lines that a legend within a panel has room for
+
 __all__ = [
     "COLOURS",
     "Axes",
@@ -41,8 +47,10 @@ __all__ = [
     "legend",
     "metric_bands",
     "mixture_snapshots",
+    "name_lines",
     "new_figure",
     "phase_diagram",
+    "plain_ticks",
     "save_figure",
     "save_film",
 ]
@@ -113,7 +121,9 @@ def metric_bands(dataset: xr.Dataset) -> Figure:
     for panel, (name, array) in zip(axes.flat, dataset.data_vars.items()):
         finite = array.values[np.isfinite(array.values)]
         unit = array.attrs.get("units", "1")
-        panel.set(title=str(name).replace("$", r"\$"), xlabel="generation", ylabel="" if unit == "1" else unit)
+        panel.set(
+            title=str(name).replace("$", r"\$"), xlabel="generation", ylabel="" if unit == "1" else unit
+        )
         if not finite.size:
             panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center")
             continue
@@ -159,6 +169,33 @@ def phase_diagram(
 def legend(axes: Axes, **options: Any) -> None:
     """Draw the legend, small and without a frame."""
     axes.legend(**{"fontsize": 7.5, "frameon": False, **options})
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Give a logarithmic axis ticks that read as numbers, and not too many."""
+    low, high = axis.get_view_interval()
+    inside = [[tick for tick in ticks if low <= tick <= high] for ticks in _TICKS]
+    ticks = next((ticks for ticks in inside if len(ticks) <= _MOST_TICKS), inside[-1])
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(ticks, [f"{tick:,g}" for tick in ticks])
+
+
+def name_lines(figure: Figure, panel: Axes, *others: Axes) -> None:
+    """Say which line is which: within the panel, or, of many, below the figure; `others` have lines of their own."""
+    lines = {
+        label: line for axes in (panel, *others) for line, label in zip(*axes.get_legend_handles_labels())
+    }
+    if len(lines) <= _FEW:
+        legend(panel)
+        return
+    figure.legend(
+        lines.values(),
+        lines.keys(),
+        loc="outside lower center",
+        ncols=min(len(lines), 5),
+        fontsize=7.5,
+        frameon=False,
+    )
 
 
 def mixture_snapshots(

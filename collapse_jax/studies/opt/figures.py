@@ -6,14 +6,13 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.nn.tokenizer import decode
-from collapse_jax.plots import COLOURS, Axes, Figure, band, legend, new_figure
+from collapse_jax.plots import COLOURS, Axes, Figure, band, legend, name_lines, new_figure, plain_ticks
 from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import load_model
 from collapse_jax.studies.plan import Illustration
 
 _SHOWN = (0, 1, 2, 3, 5, 9)  # the generations of the published tail figure
-_PERPLEXITIES = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
 _LINES = ("-", "--", ":", "-.")
 _CHARACTERS = 260  # of a sample text
 
@@ -47,7 +46,9 @@ def _loss(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
     )
     _draw(axes[0, 3], dataset, dataset["validation"].isel(protocol=0) / dataset["bytes_per_token"])
     axes[0, 3].set(title="nats a byte, blocks of 64")
-    legend(axes[0, 3])
+    for panel in axes[0, :3]:
+        plain_ticks(panel.yaxis)
+    name_lines(figure, axes[0, 3], axes[0, 0])
     caption = (
         "Perplexity on held-out real text by three protocols, and the log-loss by bytes, which compares vocabularies. "
         f"A: no original data; B: {config.kept:.0%} kept; the number is that of epochs. {_label(config, dataset)}. The "
@@ -63,7 +64,7 @@ def _divergence(dataset: xr.Dataset) -> Illustration:
         _draw(panel, dataset, dataset["divergence"].sel(direction=direction))
         panel.set(title=title, yscale="log")
     axes[0, 0].set_ylabel("nats a token")
-    legend(axes[0, 0])
+    name_lines(figure, axes[0, 0])
     caption = "Distance from the teacher that is the truth, summed exactly over all next tokens."
     return Illustration("divergence", caption, figure)
 
@@ -104,10 +105,7 @@ def _tail(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
                 share, np.exp(edges), color=(shade, 0.25, 1 - shade), label=f"generation {generation}"
             )
         panel.set(xscale="log", title=str(name), xlabel="perplexity under model 0")
-        panel.minorticks_off()
-        low, high = panel.get_xlim()
-        ticks = [tick for tick in _PERPLEXITIES if low <= tick <= high]
-        panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        plain_ticks(panel.xaxis)
     panels[0].set_ylabel("share of generated texts")
     legend(panels[0])
     caption = (
@@ -134,7 +132,7 @@ def _shares(dataset: xr.Dataset) -> Illustration:
     _draw(axes[0, 3], dataset, values.median("text"))
     axes[0, 3].set(title="median text, nats a token")
     axes[0, 0].set_ylabel("share of generated texts")
-    legend(axes[0, 3])
+    name_lines(figure, axes[0, 3])
     caption = (
         "Generated texts under model 0 that lie outside of what model 0 itself wrote, and their median. Grey: what "
         "generation 0 has by construction."
@@ -153,7 +151,7 @@ def _words(dataset: xr.Dataset) -> Illustration:
     for panel, (title, values) in zip(axes[0], panels.items()):
         _draw(panel, dataset, values)
         panel.set(title=title, ylim=(0, None))
-    legend(axes[0, 0])
+    name_lines(figure, axes[0, 0])
     caption = (
         "What is written: the share of the real training text's tokens that a generation never writes, entropy, the "
         "share of different token triples in a generation, and the share of a text's quadruples that it has said "
