@@ -60,7 +60,7 @@ class _Attention(nnx.Module):
     def attend(self, scores: Array, key: Key | None) -> Array:
         """Return the attention weights over the last axis, in float32 until the end."""
         wide = jnp.promote_types(scores.dtype, jnp.float32)
-        weights = jax.nn.softmax(scores.astype(wide), axis=-1).astype(scores.dtype)
+        weights = _softmax(scores.astype(wide)).astype(scores.dtype)
         return _dropout(key, weights, self.config.attention_dropout)
 
 
@@ -325,6 +325,16 @@ def _norm(config: OPTConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
         config.hidden_size, epsilon=1e-5, use_bias=config.affine, use_scale=config.affine, dtype=config.dtype,
         param_dtype=_param_dtype(config), use_fast_variance=False, rngs=rngs,
     )  # fmt: skip
+
+
+def _softmax(scores: Array) -> Array:
+    """Return exp(scores) over their sum along the last axis.
+
+    As `jax.nn.softmax`, but by a product: its division XLA makes a product in programs for one device and leaves as
+    it is in those for several (JAX 0.10.2), so that how many there were would change the bits.
+    """
+    raised = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+    return raised * (1 / jnp.sum(raised, axis=-1, keepdims=True))
 
 
 def _dropout(key: Key | None, x: Array, rate: float) -> Array:
