@@ -148,7 +148,7 @@ def _segments(
     if not plan.on_host:
         return run_compiled(
             arm.chain, work.key, shard.num_seeds, stops, lanes=plan.lanes, first_seed=shard.first_seed, resume=resume,
-            record_every=plan.record_every, chain_of=arm.chain_of,
+            record_every=plan.record_every, chain_of=arm.chain_of, donate=True,
         )  # fmt: skip
     generation = 0 if last is None else last.generation + 1
     saved, damaged = work.directory.checkpoints.latest(f"{label}-piece")

@@ -77,6 +77,7 @@ def run_compiled(
     record_every: int = 1,
     chain_of: ChainOf | None = None,
     reduce: Reduce | None = None,
+    donate: bool = False,
 ) -> Iterator[Segment]:
     """Yield generation 0 and then a segment for each stop, all seeds together.
 
@@ -94,13 +95,21 @@ def run_compiled(
             `chain` with its own number as seed.
         reduce: (record of all lanes, which of them count) -> what is kept of it: each device reduces its own lanes
             at every generation, and records are [parts, generations, ...].
+        donate: each segment's states take the place of those before it, in half the memory; a segment's `state` must
+            then be read before the next segment is asked for.
 
     Raises:
         ValueError: a number out of range, or more generations than the regime has room for.
     """
     if chain.on_host:
-        raise TypeError("run_compiled() cannot compile a model in Python; use simulate(chain, ...) or run_host().")
-    check_count("num_seeds", num_seeds), check_count("lanes", lanes), check_count("record_every", record_every)
+        raise TypeError(
+            "run_compiled() cannot compile a model in Python; use simulate(chain, ...) or run_host()."
+        )
+    (
+        check_count("num_seeds", num_seeds),
+        check_count("lanes", lanes),
+        check_count("record_every", record_every),
+    )
     begun = 0 if resume is None else resume[0]
     stops = tuple(stop for stop in check_stops(chain, stops, record_every) if stop > begun)
     check_key(key)
@@ -112,7 +121,9 @@ def run_compiled(
     numbers = [jnp.arange(first, first + group, dtype=jnp.uint32) + first_seed for first in firsts]
     counts = [jnp.arange(first, first + group) < num_seeds for first in firsts]
     length = int(max(np.diff((begun, *stops)), default=1)) // record_every
-    programs = _programs(chain_of or _Same(chain), mesh, key.dtype, group, max(length, 1), record_every, reduce)
+    programs = _programs(
+        chain_of or _Same(chain), mesh, key.dtype, group, max(length, 1), record_every, reduce, donate
+    )
 
     if resume is None:
         states, records = zip(*(programs.begin(key, *block) for block in zip(numbers, counts)))
@@ -150,6 +161,7 @@ def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int
 def program_bytes(
     chain: Chain, num_seeds: int, lanes: int, length: int, *, key: Key | None = None, record_every: int = 1,
     chain_of: ChainOf | None = None, reduce: Reduce | None = None, devices: Sequence[jax.Device] | None = None,
+    donate: bool = False,
 ) -> int:  # fmt: skip
     """Return how many bytes a block of lanes takes on its device, by the compiled program's own account.
 
@@ -163,13 +175,15 @@ def program_bytes(
         chain_of: see `run_compiled`.
         reduce: see `run_compiled`.
         devices: see `run_compiled`, which then uses the very program that is measured here.
+        donate: see `run_compiled`.
     """
     kind = (jax.random.key(0) if key is None else key).dtype
     mesh = lane_mesh(-(-num_seeds // lanes), devices)
     group = lanes * mesh.size
-    programs = _programs(chain_of or _Same(chain), mesh, kind, group, length, record_every, reduce)
+    programs = _programs(chain_of or _Same(chain), mesh, kind, group, length, record_every, reduce, donate)
     used = programs.advance.memory_analysis()
-    return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
+    in_place = used.alias_size_in_bytes
+    return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes - in_place
 
 
 class _Same(NamedTuple):
@@ -198,6 +212,7 @@ def _programs(
     buffer_length: int,
     every: int,
     reduce: Reduce | None,
+    donate: bool,
 ) -> _Programs:
     """Return the programs of a group of lanes, compiled side by side."""
 
@@ -220,9 +235,7 @@ def _programs(
         buffered, last = kept(record, counts)
         return states, (jax.tree.map(lambda a: a[None], buffered), last)
 
-    def advance(
-        key: Key, lanes: Array, counts: Array, states: State, length: Array
-    ) -> tuple[State, tuple]:
+    def advance(key: Key, lanes: Array, counts: Array, states: State, length: Array) -> tuple[State, tuple]:
         step = jax.vmap(one, (None, 0, 0))
 
         def body(index: Array, carry: tuple) -> tuple:
@@ -242,19 +255,18 @@ def _programs(
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
     outputs = (split, (PartitionSpec(None, LANES), split))
 
-    def shard(function: Callable, specs: tuple[PartitionSpec, ...]) -> jax.stages.Wrapped:
+    def shard(function: Callable, specs: tuple[PartitionSpec, ...], given: tuple = ()) -> jax.stages.Wrapped:
         mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=outputs, check_vma=False)
         inside, outside = jax.tree.map(lambda spec: NamedSharding(mesh, spec), (specs, outputs))
-        return jax.jit(mapped, in_shardings=inside, out_shardings=outside)
+        return jax.jit(mapped, in_shardings=inside, out_shardings=outside, donate_argnums=given)
 
     key = jax.ShapeDtypeStruct((), key_type)
     lanes, counts = (jax.ShapeDtypeStruct((group,), kind) for kind in (jnp.uint32, jnp.bool))
     start = shard(begin, (everywhere, split, split)).lower(key, lanes, counts)
     states = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), start.out_info[0])
     length = jax.ShapeDtypeStruct((), jnp.int32)
-    segment = shard(advance, (everywhere, split, split, split, everywhere)).lower(
-        key, lanes, counts, states, length
-    )
+    to_advance = shard(advance, (everywhere, split, split, split, everywhere), (3,) if donate else ())
+    segment = to_advance.lower(key, lanes, counts, states, length)
     with ThreadPoolExecutor(1) as pool:  # XLA compiles without holding the interpreter's lock
         compiling = pool.submit(segment.compile)
         return _Programs(start.compile(), compiling.result(), states)
@@ -280,7 +292,17 @@ def _segment(
     rows = None if reduced else num_seeds
     by_lane = [jax.tree.map(lambda a: np.swapaxes(to_numpy(a)[:length], 0, 1), part) for part, _ in records]
     last = _join([part for _, part in records], num_seeds) if reduced else None
-    return Segment(start, stop, _join(by_lane, rows), lambda: _join(states, num_seeds), last)
+    return Segment(start, stop, _join(by_lane, rows), lambda: _join(_here(states, stop), num_seeds), last)
+
+
+def _here(states: Sequence[State], stop: int) -> Sequence[State]:
+    """Return states that have not been given away."""
+    if any(leaf.is_deleted() for leaf in jax.tree.leaves(states)):
+        raise ValueError(
+            f"the states of generation {stop} gave their place to the next segment's; read them before it, or leave "
+            "out `donate`."
+        )
+    return states
 
 
 def _join(trees: Sequence[PyTree], num_rows: int | None) -> PyTree:

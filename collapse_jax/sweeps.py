@@ -213,7 +213,9 @@ def lanes_for(slab: Slab, num_lanes: int, buffer: int, memory: int, **options: A
 def _recorded(slab: Slab, request: _Request) -> xr.Dataset:
     stops, every = sweep_stops(request.num_generations, request.record_every), request.record_every
     num_lanes = slab.num_cells * request.num_seeds
-    options: dict[str, Any] = {"devices": request.devices, "record_every": every, "chain_of": slab.chain_of}
+    options: dict[str, Any] = {
+        "devices": request.devices, "record_every": every, "chain_of": slab.chain_of, "donate": True,
+    }  # fmt: skip
     lanes = request.lanes or lanes_for(slab, num_lanes, longest(stops) // every, request.memory, **options)
     segments = run_compiled(slab.chain, request.key, num_lanes, stops, lanes=lanes, **options)
     parts = [segment.records for segment in request.tell(slab, segments)]
@@ -242,7 +244,7 @@ def _summarised(slab: Slab, request: _Request, summary: Summary) -> xr.Dataset:
     stride = -(-num_seeds // widest) * widest  # cells begin at whole blocks
     options: dict[str, Any] = {
         "devices": request.devices, "record_every": every, "reduce": reducer(summary),
-        "chain_of": _spaced(slab, num_seeds, stride),
+        "chain_of": _spaced(slab, num_seeds, stride), "donate": True,
     }  # fmt: skip
     lanes = request.lanes or lanes_for(slab, num_seeds, longest(stops) // every, request.memory, **options)
     places = itertools.product(*(values.tolist() for values in slab.traced.values()))

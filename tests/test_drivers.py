@@ -30,7 +30,7 @@ from collapse_jax import (
     two_gaussians,
 )
 from collapse_jax.checkpoints import load_tree, save_tree
-from collapse_jax.drivers import _programs, _Same
+from collapse_jax.drivers import _programs, _Same, program_bytes
 from collapse_jax.sharding import lane_mesh
 
 ROOT = jax.random.key(7)
@@ -117,6 +117,26 @@ def test_any_number_of_devices_gives_the_same_bits(chain, reference, devices, sp
     _assert_same_bits(segments[-1].state(), reference[-1].state())
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_states_that_give_their_place_keep_their_bits(chain, reference, devices):
+    """Read in time they are those of a run that keeps them; too late they are refused, but for the last."""
+    options = {"lanes": LANES, "devices": jax.devices()[:devices], "donate": True}
+    segments = []
+    for segment, kept in zip(run_compiled(chain, ROOT, NUM_SEEDS, STOPS, **options), reference, strict=True):
+        _assert_same_bits((segment.records, segment.state()), (kept.records, kept.state()))
+        segments.append(segment)
+    _assert_same_bits(segments[-1].state(), reference[-1].state())
+    with pytest.raises(ValueError, match=r"gave their place.*`donate`"):
+        segments[1].state()
+
+
+def test_a_donated_state_is_not_held_twice():
+    """A pool of 1,010 rows a lane is what takes the memory; without donation it is there before and after."""
+    pooled = build_chain(mixture(2), accumulate(100), lambda key: two_gaussians().sample(key, 10), 10)
+    held, given = (program_bytes(pooled, 64, 64, 5, donate=donate) for donate in (False, True))
+    assert held - given > 0.9 * 64 * 1010 * 3 * 4  # two columns and weights, four bytes each
+
+
 def test_a_shorter_run_is_a_prefix(chain, reference):
     segments = _run(chain, stops=(4, 6))
     _assert_same_bits(_joined(segments), {name: values[:, :7] for name, values in _joined(reference).items()})
@@ -125,7 +145,9 @@ def test_a_shorter_run_is_a_prefix(chain, reference):
 
 def test_a_sharded_program_has_no_collective(chain):
     """Seeds have nothing to say to each other, so neither have devices. The programs are the ones run above."""
-    programs = _programs(_Same(chain), lane_mesh(4, jax.devices()[:4]), ROOT.dtype, 4 * LANES, 4, 1, None)
+    programs = _programs(
+        _Same(chain), lane_mesh(4, jax.devices()[:4]), ROOT.dtype, 4 * LANES, 4, 1, None, False
+    )
     for program in (programs.begin, programs.advance):
         text = program.as_text()
         assert "num_partitions=4" in text

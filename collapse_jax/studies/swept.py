@@ -59,7 +59,7 @@ class Swept:
             return self._on_host(found, config)
         num_lanes = found[0].num_cells * config.seeds
         length = longest(stops)
-        options = {"record_every": self.grid.record_every, "chain_of": found[0].chain_of}
+        options = {"record_every": self.grid.record_every, "chain_of": found[0].chain_of, "donate": True}
         lanes = lanes_for(found[0], num_lanes, length // self.grid.record_every, MEMORY, **options)
         arms = tuple(Arm(_label(slab), slab.chain, chain_of=slab.chain_of) for slab in found)
 
