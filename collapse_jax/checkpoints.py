@@ -1,7 +1,8 @@
 """States on disk: a tree of arrays as one `.npz`, and a folder that keeps the last two of each chain.
 
 No class is pickled. A file holds the arrays, their paths in the tree, and, where the tree is made of dicts, lists,
-tuples and NamedTuples alone, how they nest; other trees are read back into a template. Called by `runs` and `sweep`.
+tuples and NamedTuples alone, how they nest; other trees are read back into a template. States that no process can
+read alone have another format (`orbax_checkpoints`). Called by `rundir` and `advance`.
 """
 
 import importlib
@@ -10,7 +11,7 @@ import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from collapse_jax.durable import write_atomically
 from collapse_jax.types import PyTree
 
 _HOMES = ("collapse_jax", "optax")  # packages that may be imported to find a NamedTuple
-_NAME = re.compile(r"(?P<chain>.+)-gen(?P<generation>\d{8})\.npz")
+_NAME = re.compile(r"(?P<chain>.+)-gen(?P<generation>\d{8})\.\w+")
 
 
 class Checkpoint(NamedTuple):
@@ -54,17 +55,11 @@ def save_tree(path: Path, tree: PyTree, facts: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the file cannot be written.
     """
-    leaves = jax.tree.leaves_with_path(tree)
     arrays, kinds = {}, []
-    for index, (_, leaf) in enumerate(leaves):
+    for index, leaf in enumerate(jax.tree.leaves(tree)):
         arrays[f"leaf{index}"], kind = _plain(leaf)
         kinds.append(kind)
-    about = {
-        "paths": [jax.tree_util.keystr(where) for where, _ in leaves],
-        "kinds": kinds,
-        "skeleton": _skeleton(tree),
-        "facts": dict(facts),
-    }
+    about = {"kinds": kinds, **outline(tree), "facts": dict(facts)}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
 
     def write(part: Path) -> None:
@@ -91,6 +86,17 @@ def load_tree(path: Path, template: PyTree | None = None) -> tuple[PyTree, dict[
             leaves = [_restored(stored[f"leaf{i}"], kind) for i, kind in enumerate(about["kinds"])]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(f"{path} is no whole checkpoint ({error}).") from error
+    return rebuilt(path, about, leaves, template), about["facts"]
+
+
+def outline(tree: PyTree) -> dict[str, Any]:
+    """Return what `rebuilt` needs to know of how a tree nests, in JSON's types."""
+    paths = [jax.tree_util.keystr(where) for where, _ in jax.tree.leaves_with_path(tree)]
+    return {"paths": paths, "skeleton": _skeleton(tree)}
+
+
+def rebuilt(path: Path, about: Mapping[str, Any], leaves: Sequence[Any], template: PyTree | None) -> PyTree:
+    """Return the tree of an `outline` from its leaves; arguments and what is raised as for `load_tree`."""
     if template is not None:
         known, nesting = jax.tree.flatten_with_path(template)
         paths = [jax.tree_util.keystr(where) for where, _ in known]
@@ -99,17 +105,44 @@ def load_tree(path: Path, template: PyTree | None = None) -> tuple[PyTree, dict[
             raise ValueError(
                 f"{path} holds another state than this chain's (differs in {', '.join(odd) or 'order'})."
             )
-        return jax.tree.unflatten(nesting, leaves), about["facts"]
+        return jax.tree.unflatten(nesting, leaves)
     if about["skeleton"] is None:
         raise ValueError(f"{path} nests in ways that need a template.")
-    return _built(about["skeleton"], iter(leaves)), about["facts"]
+    return _built(about["skeleton"], iter(leaves))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+class Format(NamedTuple):
+    """How a state lies on disk.
+
+    Attributes:
+        suffix: of its name.
+        save: as `save_tree`.
+        load: as `load_tree`.
+        remove: path -> nothing is there.
+    """
+
+    suffix: str = ".npz"
+    save: Callable[[Path, PyTree, Mapping[str, Any]], None] = save_tree
+    load: Callable[[Path, PyTree | None], tuple[PyTree, dict[str, Any]]] = load_tree
+    remove: Callable[[Path], None] = _remove
+
+    def for_reading(self) -> "Format":
+        """Return the format of one who leaves writing to another process."""
+        return self._replace(save=lambda path, tree, facts: None, remove=lambda path: None)
+
+
+NPZ = Format()
 
 
 class Checkpoints:
     """A folder of checkpoints, the last two of each chain."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, form: Format = NPZ) -> None:
+        self.folder, self.form = folder, form
 
     def save(self, chain: str, generation: int, tree: PyTree, facts: Mapping[str, Any]) -> None:
         """Write the state of a chain after a generation; drop all but the one before it.
@@ -120,9 +153,9 @@ class Checkpoints:
             tree: the state.
             facts: what JSON can say of it.
         """
-        save_tree(self.folder / f"{chain}-gen{generation:08d}.npz", tree, facts)
+        self.form.save(self.folder / f"{chain}-gen{generation:08d}{self.form.suffix}", tree, facts)
         for older in self._of(chain)[:-2]:
-            older.unlink(missing_ok=True)
+            self.form.remove(older)
 
     def latest(
         self, chain: str, template: PyTree | None = None, at_most: int | None = None
@@ -141,7 +174,7 @@ class Checkpoints:
         wanted = [path for path in self._of(chain) if at_most is None or _generation(path) <= at_most]
         for path in reversed(wanted):
             try:
-                tree, facts = load_tree(path, template)
+                tree, facts = self.form.load(path, template)
             except Damaged:
                 damaged.append(path)
                 continue
@@ -151,15 +184,17 @@ class Checkpoints:
     def keep_last(self, chain: str) -> None:
         """Drop all but the newest checkpoint of a chain: it has ended."""
         for older in self._of(chain)[:-1]:
-            older.unlink(missing_ok=True)
+            self.form.remove(older)
 
     def drop(self, chain: str) -> None:
         """Drop all checkpoints of a chain."""
         for path in self._of(chain):
-            path.unlink(missing_ok=True)
+            self.form.remove(path)
 
     def _of(self, chain: str) -> list[Path]:
-        found = [path for path in self.folder.glob(f"{chain}-gen*.npz") if _NAME.fullmatch(path.name)]
+        found = [
+            path for path in self.folder.glob(f"{chain}-gen*{self.form.suffix}") if _NAME.fullmatch(path.name)
+        ]
         return sorted(found, key=_generation)
 
 

@@ -5,6 +5,7 @@ Called by `checkpoints`, `runs` and `cli`.
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ try:
 except ImportError:  # Windows has no such locks: there two writers are not told apart
     fcntl = None  # type: ignore[assignment]
 
-_PART = ".part-"
+PART = ".part-"  # how the names of what is not yet whole, or no longer, begin
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -26,7 +27,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         ValueError: the disk is full, or the directory cannot be written; what was there stays.
     """
-    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
@@ -44,8 +45,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Remove what writers that were killed left half-written; for the one who holds the directory's lock."""
-    for part in folder.rglob(f"{_PART}*"):
-        part.unlink(missing_ok=True)
+    for part in list(folder.rglob(f"{PART}*")):
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def put_folder(part: Path, path: Path) -> None:
+    """Give a folder that was written under another name its name; what was there goes.
+
+    Args:
+        part: the folder; its name begins with `PART`.
+        path: its name from now on.
+    """
+    remove_folder(path)
+    os.replace(part, path)
+    _flush_names(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; a kill leaves all of it, or what `remove_parts` removes."""
+    if path.exists():
+        gone = path.with_name(f"{PART}gone-{path.name}")
+        os.replace(path, gone)
+        shutil.rmtree(gone)
 
 
 class Lock:

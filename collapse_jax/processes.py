@@ -1,9 +1,11 @@
 """Several processes, perhaps on several hosts, with one run between them.
 
-Each runs lane blocks of its own and writes their files; they meet only to begin and to end (`jax.distributed`). One
-process alone meets nobody. Called by `runs` and `cli`.
+Each runs lane blocks of its own and writes their files; they meet only to begin and to end (`jax.distributed`). Where
+one model lies on the devices of all, they go in step, and meet after every piece of it. One process alone meets
+nobody. Called by `runs`, `advance` and `cli`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -74,3 +76,13 @@ def all_agree(place: Place, ok: bool) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(np.all(multihost_utils.process_allgather(np.asarray(ok))))
+
+
+def largest(place: Place, numbers: Sequence[int]) -> list[int]:
+    """Return the largest of all processes' first numbers, of their second, and so on, once each has come here."""
+    if place.num_processes == 1:
+        return [int(number) for number in numbers]
+    from jax.experimental import multihost_utils
+
+    told = multihost_utils.process_allgather(np.asarray(numbers, np.int32))
+    return [int(number) for number in np.max(told, axis=0)]

@@ -68,15 +68,15 @@ def fully_sharded(tree: PyTree, mesh: Mesh) -> PyTree:
     Weights, gradients and optimiser state then take a device's share of memory, and a layer's weights are gathered
     when it is computed.
     """
-    return _put(tree, jax.tree.map(lambda leaf: part_of(leaf, mesh), tree))
+    return _put(tree, jax.tree.map(lambda leaf: sharding_of(leaf, mesh), tree))
 
 
-def part_of(leaf: Any, mesh: Mesh) -> NamedSharding:
+def sharding_of(leaf: Any, mesh: Mesh) -> NamedSharding:
     """Return how `fully_sharded` spreads an array, or whatever has a shape and a type.
 
-    >>> tuple(part_of(np.ones((3, 4)), model_mesh(jax.devices()[:1])).spec)
+    >>> tuple(sharding_of(np.ones((3, 4)), model_mesh(jax.devices()[:1])).spec)
     (None, 'rows')
-    >>> tuple(part_of(np.arange(4), model_mesh(jax.devices()[:1])).spec)
+    >>> tuple(sharding_of(np.arange(4), model_mesh(jax.devices()[:1])).spec)
     ()
     """
     divides = [size if size % mesh.shape[ROWS] == 0 else 0 for size in np.shape(leaf)]

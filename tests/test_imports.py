@@ -62,9 +62,10 @@ ALLOWED = {
         "training", "axes", "errors", "types",
     ],
     "processes": [],
+    "orbax_checkpoints": ["checkpoints", "durable", "processes", "sharding", "types"],
     "provenance": [],
     "rundir": ["studies", "checkpoints", "durable", "provenance", "results", "errors", "types"],
-    "advance": ["rundir", "studies", "checkpoints", "drivers", "host", "pieces", "results", "types"],
+    "advance": ["rundir", "studies", "orbax_checkpoints", "processes", "checkpoints", "drivers", "host", "pieces", "results", "types"],
     "study_file": ["rundir", "studies", "durable"],
     "runs": [
         "advance", "study_file", "rundir", "studies", "claims", "results", "durable", "processes", "provenance",
