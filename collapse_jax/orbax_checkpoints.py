@@ -137,5 +137,6 @@ def _check_sum(array: Array) -> Array:
 
 
 def _check_sums(arrays: dict[str, Array]) -> dict[str, int]:
-    found = {name: _check_sum(array) for name, array in arrays.items()}  # all under way before one is read
-    return {name: int(np.asarray(total)) for name, total in found.items()}
+    # one after the other: two programs that wait for all devices, run at once by a CPU with fewer threads than
+    # that takes, wait for each other for ever (JAX 0.10.2)
+    return {name: int(np.asarray(jax.block_until_ready(_check_sum(array)))) for name, array in arrays.items()}
