@@ -136,10 +136,15 @@ def _put(tree: PyTree, places: PyTree) -> PyTree:
 
     def put(leaf: Any, place: NamedSharding) -> Any:
         is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
-        if isinstance(leaf, int) or is_key or getattr(leaf, "sharding", None) == place:
-            return leaf  # of keys and of Python's numbers XLA puts copies where they are needed
-        if traced or place.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
+        if isinstance(leaf, int) or is_key:
+            return leaf  # XLA puts copies where they are needed
+        if traced:
             return jax.device_put(leaf, place)
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(place, leaf.ndim):
+            return leaf
+        if place.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
+            # one after the other: on a CPU two programs that each wait for all devices may wait for each other
+            return jax.block_until_ready(jax.device_put(leaf, place))
         # every process has the value and gives its devices their parts; device_put would first compare all values
         # over the network, and what it makes of a JAX array cannot be taken apart (JAX 0.10.2)
         value = np.asarray(leaf)
