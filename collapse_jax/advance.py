@@ -18,6 +18,7 @@ from collapse_jax.checkpoints import Checkpoint
 from collapse_jax.drivers import Segment, run_compiled, segment_stops
 from collapse_jax.host import run_host
 from collapse_jax.pieces import Piece
+from collapse_jax.processes import Place, largest
 from collapse_jax.results import Records, join_records
 from collapse_jax.rundir import RunDirectory, Shard
 from collapse_jax.studies.plan import Arm, Plan
@@ -48,15 +49,6 @@ class Asked:
     def _note(self, *_: object) -> None:
         self.to_stop = True
 
-    def check(self) -> None:
-        """Stop here if that was asked for.
-
-        Raises:
-            Stopped: it was.
-        """
-        if self.to_stop:
-            raise Stopped
-
 
 class Work(NamedTuple):
     """What every part of a running study needs.
@@ -67,6 +59,7 @@ class Work(NamedTuple):
         key: the root of all randomness.
         asked: whether it is to stop.
         notice: told in a sentence what a reader of the screen must know.
+        place: of this process among those that run every chain in step with it.
     """
 
     directory: RunDirectory
@@ -74,6 +67,20 @@ class Work(NamedTuple):
     key: Key
     asked: Asked
     notice: Callable[[str], None]
+    place: Place = Place()
+
+    def agree(self, flag: bool) -> bool:
+        """Return whether any of the processes in step says so."""
+        return bool(largest(self.place, [int(flag)])[0])
+
+    def check(self) -> None:
+        """Stop here if any of the processes in step was asked to.
+
+        Raises:
+            Stopped: it was.
+        """
+        if self.agree(self.asked.to_stop):
+            raise Stopped
 
 
 def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], generations: int) -> Iterator[int]:
@@ -114,7 +121,8 @@ class _Pace:
         now = time.monotonic()
         if self.due:
             self.not_before, self.spent = now + _STATES_SHARE * self.spent, 0.0
-        self.due = always or not self.work.plan.on_host or self.work.asked.to_stop or now >= self.not_before
+        due = always or not self.work.plan.on_host or self.work.asked.to_stop or now >= self.not_before
+        self.due = self.work.agree(due)
 
 
 def _advance_shard(
@@ -128,12 +136,13 @@ def _advance_shard(
         held.append(segment.records)
         if pace.due:
             begun = time.monotonic()
-            directory.append(label, before + 1, segment.stop, join_records(held))
+            if work.place.leads:
+                directory.append(label, before + 1, segment.stop, join_records(held))
             before, held = segment.stop, []
             directory.checkpoints.save(label, segment.stop, segment.state(), {})
             directory.checkpoints.drop(f"{label}-piece")
             pace.spent += time.monotonic() - begun
-        work.asked.check()
+        work.check()
         yield segment.stop
     directory.checkpoints.keep_last(label)
     directory.checkpoints.drop(f"{label}-piece")
@@ -156,8 +165,9 @@ def _segments(
     within = saved.tree if saved is not None and saved.generation == generation else None
     keep = _Pieces(work, f"{label}-piece", generation, pace)
     return run_host(
-        arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_piece=keep
-    )
+        arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_piece=keep,
+        in_place=plan.mesh is not None,
+    )  # fmt: skip
 
 
 class _Pieces:
@@ -168,18 +178,18 @@ class _Pieces:
 
     def __call__(self, seed: int, piece: Piece) -> None:
         begun = time.monotonic()
-        if begun >= self.pace.no_piece_before or self.work.asked.to_stop:
+        if self.work.agree(begun >= self.pace.no_piece_before or self.work.asked.to_stop):
             self.work.directory.checkpoints.save(self.label, self.generation, piece, {})
             ended = time.monotonic()
             self.pace.no_piece_before = ended + _SHARE * (ended - begun)
-        self.work.asked.check()
+        self.work.check()
         if set(piece.done) >= {"fit", "sample"}:  # the last piece of a generation
             self.generation += 1
 
 
 def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
     """Return the newest whole checkpoint whose records are all there; None to begin anew."""
-    recorded = work.directory.recorded_until(label)
+    recorded = largest(work.place, [work.directory.recorded_until(label)])[0]  # before anybody writes
     template = None if arm.chain.on_host else jax.eval_shape(arm.chain.init, work.key)[0]
     found, damaged = work.directory.checkpoints.latest(label, template, at_most=recorded)
     _tell_damaged(work, damaged)

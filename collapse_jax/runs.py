@@ -15,9 +15,11 @@ import jax
 import numpy as np
 
 from collapse_jax.advance import Asked, Stopped, Work, advance_arm
+from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.claims import Verdict, judge
 from collapse_jax.durable import Lock, remove_parts
 from collapse_jax.errors import RunFailed, check_count
+from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
 from collapse_jax.provenance import differences, provenance
 from collapse_jax.results import read_netcdf
@@ -188,11 +190,15 @@ def _run(
 ) -> bool:
     """Run all arms from where they are, and put the results together."""
     begun, status = time.monotonic(), "stopped"
-    shards = directory.shards[place.number :: place.num_processes]
+    if plan.mesh is None:
+        shards, beside = directory.shards[place.number :: place.num_processes], ALONE
+    else:  # every chain is everybody's
+        shards, beside = directory.shards, place
+        directory.checkpoints = Checkpoints(directory.path / "checkpoints", orbax_format(plan.mesh, place))
     tell = lambda sentence: on_progress(Progress("", 0, 0, 0, sentence))  # noqa: E731
     try:
         with Asked() as asked:
-            work = Work(directory, plan, jax.random.key(config.seed), asked, tell)
+            work = Work(directory, plan, jax.random.key(config.seed), asked, tell, beside)
             for index, arm in enumerate(plan.arms):
                 generations = config.generations if arm.generations is None else arm.generations
                 where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"

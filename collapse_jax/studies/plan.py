@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import xarray as xr
+from jax.sharding import Mesh
 
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import ChainOf
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
         lanes: width of a lane block.
         coordinates: labels of dimensions that the records bring with them.
         on_host: run seed by seed from the host, in pieces: for models too large for several at once.
+        mesh: the devices of all processes, where each chain spans them; None: every process has seeds of its own.
         num_lanes: chains of each arm; None means the configuration's seeds.
         record_every: generations 0, k, 2k, ... are recorded.
         gather: records of the arms, None for one that has none yet -> the labelled whole, where arms do not simply
@@ -52,6 +54,7 @@ class Plan(NamedTuple):
     lanes: int
     coordinates: Mapping[str, Sequence[Any]] = MappingProxyType({})
     on_host: bool = False
+    mesh: Mesh | None = None
     num_lanes: int | None = None
     record_every: int = 1
     gather: Callable[[Sequence[Records | None]], xr.Dataset] | None = None

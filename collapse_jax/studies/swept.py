@@ -97,6 +97,8 @@ class Swept:
         if self.study.cell is not None:
             return module.cell(one)
         plan = module.build(one)
+        if plan.mesh is not None:
+            raise ValueError("a sweep gives every process cells of its own; leave out `spread`, or run one setting.")
         arms = [arm for arm in plan.arms if cell.get(plan.dim, arm.value) == arm.value]
         return arms[0].chain
 

@@ -46,6 +46,10 @@ class OPTStudyConfig:
     """Where the cosine of the learning rate ends."""
     weight_decay: float = 0.01
     """AdamW's."""
+    spread: Literal["seeds", "rows", "weights"] = "seeds"
+    """What the processes of a job, and their devices, share. Seeds: each process has seeds of its own. Rows: every
+    device holds the weights of one chain and takes its share of each batch's rows. Weights: they, their gradients and
+    the optimiser's state lie in parts on the devices, too."""
     num_evaluated: int = 128
     """Real blocks of validation and of test text that each generation is measured on; 0 takes all."""
     lanes: int = 2

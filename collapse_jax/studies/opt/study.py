@@ -26,7 +26,7 @@ from collapse_jax.models.text_metrics import (
 from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.scoring import block_log_loss
 from collapse_jax.regimes import accumulate, fresh, original, replace, replace_part
-from collapse_jax.sharding import model_mesh
+from collapse_jax.sharding import fully_sharded, model_mesh, replicated
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import OPTStudyConfig
@@ -53,6 +53,7 @@ def build(config: OPTStudyConfig) -> Plan:
     check_fraction("kept", config.kept)
     check_choice("mixing", config.mixing, ("example", "batch"))
     check_choice("truth", config.truth, ("text", "teacher"))
+    check_choice("spread", config.spread, ("seeds", "rows", "weights"))
     check_count("num_samples", config.num_samples, minimum=0)
     check_count("num_evaluated", config.num_evaluated, minimum=0)
     chosen = {name: parse_arm(name) for name in config.arms}
@@ -61,7 +62,10 @@ def build(config: OPTStudyConfig) -> Plan:
     texts, metrics = _reading(config)
     arms = tuple(Arm(name, _chain(config, arm, texts, metrics)) for name, arm in chosen.items())
     coordinates = {"protocol": PROTOCOLS, "direction": DIRECTIONS}
-    return Plan("arm", arms, 1, config.lanes, coordinates, on_host=_is_large(config))
+    return Plan(
+        "arm", arms, 1, config.lanes, coordinates, on_host=_is_large(config) or config.spread != "seeds",
+        mesh=None if config.spread == "seeds" else _mesh(config, len(texts.training)),
+    )  # fmt: skip
 
 
 def _is_large(config: OPTStudyConfig) -> bool:
@@ -105,7 +109,7 @@ def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
 def _tuning(config: OPTStudyConfig, num_epochs: int, real_batches: float = 0.0) -> FineTuning:
     return FineTuning(
         num_epochs, config.batch_size, config.learning_rate, config.end_rate, config.weight_decay, config.start,
-        real_batches, config.keep_best, _STEPS_PER_PIECE if _is_large(config) else 0,
+        real_batches, config.keep_best, _STEPS_PER_PIECE if _is_large(config) or config.spread != "seeds" else 0,
     )  # fmt: skip
 
 
@@ -116,7 +120,7 @@ def _chain(config: OPTStudyConfig, arm: ArmOfTexts, texts: Texts, metrics: tuple
         network, pretrained, texts.training, texts.validation, _decode(config, arm),
         _tuning(config, arm.epochs, config.kept if in_batches else 0.0),
         prompts_from=config.prompts, prompt_batch=_PROMPT_BATCH,
-        mesh=_mesh(config, len(texts.training)),
+        mesh=_mesh(config, len(texts.training)), place=fully_sharded if config.spread == "weights" else replicated,
     )  # fmt: skip
     real = as_samples(jnp.asarray(texts.training))
     regime = replace() if in_batches else _regime(config, arm.setting, texts)
@@ -124,7 +128,19 @@ def _chain(config: OPTStudyConfig, arm: ArmOfTexts, texts: Texts, metrics: tuple
 
 
 def _mesh(config: OPTStudyConfig, num_prompts: int) -> Mesh | None:
-    """Return as many devices of this process as divide a minibatch and a batch of prompts, if one seed fills them."""
+    """Return all devices of all processes, or as many of this one's as divide the batches, if one seed fills them.
+
+    Raises:
+        ValueError: a minibatch or a batch of prompts does not divide among all devices.
+    """
+    if config.spread != "seeds":
+        num, sizes = jax.device_count(), (config.batch_size, min(_PROMPT_BATCH, num_prompts))
+        if any(size % num for size in sizes):
+            raise ValueError(
+                f"`spread` over {num} devices needs minibatches and batches of prompts that divide among them, got "
+                f"{sizes[0]} and {sizes[1]}; change `batch_size` or `num_samples`."
+            )
+        return model_mesh()
     devices = jax.local_devices()
     if not _is_large(config) or devices[0].platform == "cpu":  # a machine's CPU devices share its cores
         return None
