@@ -105,7 +105,7 @@ def band(
     drawn = ~np.all(np.isnan(data), axis=0)
     generation = values["generation"].values[drawn]
     low, middle, high = np.nanquantile(data[:, drawn], [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(generation, middle, line, color=colour, label=label)
 
