@@ -3,7 +3,6 @@
 JAX is imported by the functions, not by this file. Called by `cli`.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -146,12 +145,11 @@ def prepare_jax(cluster: Cluster | None = None) -> Any:
     Raises:
         ValueError: they do not come together.
     """
+    use_every_core()
     import jax
 
     from collapse_jax.processes import Place, join_processes
 
-    with contextlib.suppress(RuntimeError):  # devices in use already stay as they are
-        jax.config.update("jax_num_cpu_devices", min(num_threads(), _MOST_DEVICES))
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "collapse_jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

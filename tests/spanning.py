@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 folder = Path(sys.argv[1])
 generations, processes, number, port, devices = (int(argument) for argument in sys.argv[2:])
@@ -22,15 +21,13 @@ from collapse_jax.processes import Place, join_processes  # noqa: E402
 # before anything else: JAX joins others only while it has computed nothing
 place = join_processes(f"127.0.0.1:{port}", processes, number) if processes > 1 else Place()
 
-from test_language import CONFIG, PRETRAINED, RULES, TUNING, VALIDATION  # noqa: E402
+from test_language import CONFIG, PRETRAINED, REAL, RULES, TUNING, VALIDATION  # noqa: E402
 
 from collapse_jax import as_samples, build_chain, by_sampling, language, replace, run_host  # noqa: E402
 from collapse_jax.checkpoints import Checkpoints  # noqa: E402
 from collapse_jax.models.text_metrics import diversity_metrics  # noqa: E402
 from collapse_jax.orbax_checkpoints import orbax_format  # noqa: E402
 from collapse_jax.sharding import fully_sharded, model_mesh  # noqa: E402
-
-REAL = np.random.default_rng(0).integers(3, 9, (8, 6)).astype(np.int32)
 
 
 def main() -> None:
@@ -52,7 +49,7 @@ def main() -> None:
     found, damaged = saved.latest("chain")
     stops = range(1, generations + 1)
     resume = None if found is None else (found.generation, found.tree)
-    told = {"damaged": len(damaged), "resumed": found and found.generation, "weights": [], "rows": []}
+    told = {"damaged": len(damaged), "resumed": found and found.generation, "rows": []}
     for segment in run_host(chain, jax.random.key(0), 1, stops, resume=resume, in_place=True):
         saved.save("chain", segment.stop, segment.state(), {})
         records = {name: values[0].tolist() for name, values in segment.records.items()}

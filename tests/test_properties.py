@@ -102,26 +102,21 @@ def _run(chain, key, num_generations=LAST):
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, later)
 
 
-class _AnyAxes(tuple):
-    """Dims of a metric that is read by place, of whatever number of axes: these tests never label them."""
-
-    def __len__(self):
-        return self.num
+NUM_AXES = {
+    "mean": 1,
+    "axes": 2,
+    "gap": 1,
+    "w": 1,
+    "p": 1,
+}  # of what is recorded; everything else is a number
 
 
 def _metrics(**functions):
-    def named(name, f):
-        dims = _AnyAxes()
-        dims.num = 0
-
-        def value(key, snapshot):
-            found = f(snapshot)
-            dims.num = jnp.ndim(found)
-            return found
-
-        return Metric(name, dims, "1", value)
-
-    return [named(name, f) for name, f in functions.items()]
+    """Metrics by name; their axes are read by place."""
+    return [
+        Metric(name, ("row", "column")[: NUM_AXES.get(name, 0)], "1", lambda key, s, f=f: f(s))
+        for name, f in functions.items()
+    ]
 
 
 # P1, P6, P7, P20: one program a model, a batch of chains under every regime, for any map x -> A x + b
