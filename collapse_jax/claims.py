@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 Kind = Literal["mean", "log_mean", "share", "range"]
-EXACT, ANALOGUE = "exact protocol", "analogue"
+EXACT, ANALOGUE, LAW = "exact protocol", "analogue", "law"
 
 
 class Claim(NamedTuple):
@@ -44,14 +44,20 @@ class Evidence(NamedTuple):
     Attributes:
         claim: the claim.
         values: one number per seed; empty when the run could not measure it.
-        label: "exact protocol" or "analogue".
+        label: "exact protocol", the published settings and data; "analogue", others; or "law", a statement of theory,
+            of which no experiment is published and whose conditions the run meets.
         unmet: why the protocol is not met; "" when it is.
+        departure: in what an analogue departs from what its source did; "" otherwise.
+        shared: what all seeds have in common, on which the interval is conditional; "" when each draws everything
+            anew.
     """
 
     claim: Claim
     values: np.ndarray
     label: str
     unmet: str = ""
+    departure: str = ""
+    shared: str = ""
 
 
 class Verdict(NamedTuple):
@@ -65,6 +71,8 @@ class Verdict(NamedTuple):
         num_seeds: how many seeds counted.
         num_excluded: how many gave no finite number.
         reason: why it is not testable.
+        departure: in what an analogue departs from what its source did.
+        shared: what all seeds have in common: the interval says nothing of how that might have been otherwise.
     """
 
     name: str
@@ -79,6 +87,8 @@ class Verdict(NamedTuple):
     num_seeds: int
     num_excluded: int
     reason: str
+    departure: str = ""
+    shared: str = ""
 
 
 def measured(
@@ -91,13 +101,23 @@ def measured(
         generation: the first at which it can be measured.
         last: the last generation that the run reached.
         measure: generation -> one number per seed.
-        label: "exact protocol" or "analogue".
+        label: see `Evidence`.
         unmet: why the protocol is not met; "" when it is.
     """
     if not unmet and generation > last:
         unmet = f"needs generation {generation}, the run ends at {last}"
     values = np.array([]) if unmet else np.asarray(measure(generation), float)
     return Evidence(claim, values, label, unmet)
+
+
+def labelled(item: Evidence, departure: str, shared: str = "", otherwise: str = EXACT) -> Evidence:
+    """Return evidence with its label: an analogue where the run departs from its source, else `otherwise`.
+
+    >>> claim = Claim("falls", "The spread falls.", "paper", (-math.inf, 0.0), "mean", 3)
+    >>> labelled(Evidence(claim, np.array([]), EXACT), "published: batch_size = 256").label
+    'analogue'
+    """
+    return item._replace(label=ANALOGUE if departure else otherwise, departure=departure, shared=shared)
 
 
 def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verdict]:
@@ -160,6 +180,8 @@ def _decide(item: Evidence, significance: float) -> Verdict:
         len(values),
         excluded,
         "",
+        item.departure,
+        item.shared,
     )  # fmt: skip
 
 
@@ -206,7 +228,7 @@ def _not_testable(item: Evidence, reason: str) -> Verdict:
     values, excluded = _finite(item.values)
     return Verdict(
         claim.name, claim.statement, claim.source, "not testable", item.label, math.nan, nothing,
-        claim.region, math.nan, len(values), excluded, reason,
+        claim.region, math.nan, len(values), excluded, reason, item.departure, item.shared,
     )  # fmt: skip
 
 

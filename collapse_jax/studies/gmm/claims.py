@@ -5,10 +5,23 @@ import math
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
+from collapse_jax.claims import EXACT, LAW, Claim, Evidence, labelled, measured
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.paired import TIGHT
-from collapse_jax.studies.gmm.protocol import PUBLISHED_GENERATION, code_unmet, survival_unmet, truth_of
+from collapse_jax.studies.gmm.protocol import (
+    IDENTITY,
+    PAPER,
+    PUBLISHED_CODE,
+    PUBLISHED_GENERATION,
+    SAWTOOTH,
+    SURVIVAL,
+    code_unmet,
+    departure_of,
+    identity_unmet,
+    is_law,
+    survival_unmet,
+    truth_of,
+)
 from collapse_jax.theory import replace_variance, replace_variance_error
 from collapse_jax.theory.ancestry import both_alive
 
@@ -26,25 +39,30 @@ def evidence(config: GMMConfig, dataset: xr.Dataset) -> list[Evidence]:
     gathered = []
     for num_samples in config.num_samples:
         arm = dataset.sel(num_samples=num_samples)
-        gathered += _collapse_evidence(config, arm, num_samples)
-        gathered.append(_survival_evidence(config, arm, num_samples))
-        gathered += _published_evidence(config, arm, num_samples)
+        found = _collapse_evidence(config, arm, num_samples)
+        found.append(_survival_evidence(config, arm, num_samples))
+        found += _published_evidence(config, arm, num_samples)
         if num_samples == _SAWTOOTH or config.tight_tol is not None:
-            gathered.append(_stopping_evidence(config, arm, num_samples))
+            found.append(_stopping_evidence(config, arm, num_samples))
+        gathered += [_labelled(config, item, num_samples, _last(arm)) for item in found]
     return gathered
+
+
+def _labelled(config: GMMConfig, item: Evidence, num_samples: int, last: int) -> Evidence:
+    """Return evidence with its label; every seed draws real data of its own, so nothing is shared."""
+    source = item.claim.source
+    departure = departure_of(config, source, num_samples, last)
+    return labelled(item, departure, otherwise=LAW if is_law(source) else EXACT)
 
 
 def _collapse_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> list[Evidence]:
     """Misperceived by 50, variance lost by 2,000, and the exact law."""
-    source = "Shumailov et al. 2024"
-    published = config.truth == "two-clusters" and num_samples == 1000 and config.regime == "replace"
-    label = EXACT if published and config.start == "kmeans" and config.ridge == "absolute" else ANALOGUE
     w2, log_variance = arm["w2_truth"], arm["log_total_variance"]
     misperceived = Claim(
         f"misperceived-50-M{num_samples}",
         f"M={num_samples}: by generation 50 most chains misperceive the distribution "
         "(W2 to the truth above the 99th percentile after one fit).",
-        source, (0.5, math.inf), "share", _MIN_SEEDS,
+        PAPER, (0.5, math.inf), "share", _MIN_SEEDS,
     )  # fmt: skip
     last = _last(arm)
     log_ratio = log_variance - math.log(truth_of(config).total_variance)
@@ -54,26 +72,24 @@ def _collapse_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
         f"variance-lost-2000-M{num_samples}",
         f"M={num_samples}: by generation 2,000 most chains have lost 99 % of the variance"
         + ("." if math.isnan(mean) else f" (the mean over seeds is {mean:.2g} of the truth)."),
-        source, (0.5, math.inf), "share", _MIN_SEEDS,
+        PAPER, (0.5, math.inf), "share", _MIN_SEEDS,
     )  # fmt: skip
     num_fits = _testable_fits(num_samples, arm.sizes["seed"], last + 1)
     law = Claim(
         f"exact-law-M{num_samples}",
         f"M={num_samples}: mean variance after {num_fits} fits is (1 - 1/M)^{num_fits} of the truth.",
-        "identity by descent; exact for any number of EM steps", (-0.05, 0.05), "log_mean", _MIN_SEEDS,
+        IDENTITY, (-0.05, 0.05), "log_mean", _MIN_SEEDS,
     )  # fmt: skip
     threshold = np.quantile(w2.sel(generation=0), 0.99)
     return [
-        measured(misperceived, 50, last, lambda g: w2.sel(generation=g) > threshold, label),
-        measured(lost, 2000, last, lambda g: log_ratio.sel(generation=g) < math.log(0.01), label),
+        measured(misperceived, 50, last, lambda g: w2.sel(generation=g) > threshold, EXACT),
+        measured(lost, 2000, last, lambda g: log_ratio.sel(generation=g) < math.log(0.01), EXACT),
         Evidence(
             law,
             np.exp(log_ratio.sel(generation=num_fits - 1).values)
             / float(replace_variance(num_fits, num_samples)),
-            EXACT if config.regime == "replace" else ANALOGUE,
-            ""
-            if config.regime == "replace"
-            else f"the law is replace()'s, the run's regime is {config.regime}",
+            LAW,
+            identity_unmet(config),
         ),
     ]
 
@@ -85,17 +101,15 @@ def _survival_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
         f"both-alive-M{num_samples}",
         f"M={num_samples}: after {num_samples} fits both components live in the share of chains that "
         f"6 w (1-w) (1-1/M)^n gives, {law:.3f}, to a quarter of it (ratio).",
-        "Wright and Fisher's diffusion, of which a well-separated mixture is a case", (0.75, 1.25), "mean", _MIN_SEEDS,
+        SURVIVAL, (0.75, 1.25), "mean", _MIN_SEEDS,
     )  # fmt: skip
     alive = lambda g: (arm["num_alive"].sel(generation=g) == 2) / law  # noqa: E731
-    return measured(claim, num_samples - 1, _last(arm), alive, EXACT, survival_unmet(config))
+    return measured(claim, num_samples - 1, _last(arm), alive, LAW, survival_unmet(config))
 
 
 def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> list[Evidence]:
     """The published code's distance to generation 0 and the standard deviations of its printed run."""
     unmet, last = code_unmet(config), _last(arm)
-    label = ANALOGUE if unmet else EXACT
-    source = "Shumailov et al. 2024, published code"
     gathered = []
     if num_samples in _PUBLISHED_L2:
         low, high = _PUBLISHED_L2[num_samples]
@@ -103,17 +117,17 @@ def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) ->
         claim = Claim(
             f"published-l2-M{num_samples}",
             f"M={num_samples}: L2 distance to generation 0 is {where} at generation 2,050 (log10, to 0.3).",
-            source, (math.log10(low) - 0.3, math.log10(high) + 0.3), "range", _MIN_SEEDS,
+            PUBLISHED_CODE, (math.log10(low) - 0.3, math.log10(high) + 0.3), "range", _MIN_SEEDS,
         )  # fmt: skip
         measure = lambda g: arm["log_l2_origin"].sel(generation=g) / math.log(10)  # noqa: E731
-        gathered.append(measured(claim, PUBLISHED_GENERATION, last, measure, label, unmet))
+        gathered.append(measured(claim, PUBLISHED_GENERATION, last, measure, EXACT, unmet))
     if num_samples == 1000:
         for rank, published in enumerate(_PUBLISHED_STDS):
             claim = Claim(
                 f"published-std-{rank + 1}-M{num_samples}",
                 f"M={num_samples}: the {('narrower', 'wider')[rank]} component's standard deviation is near "
                 f"{published:.4f} at generation 2,050 (log).",
-                source, (math.log(published) - 0.05, math.log(published) + 0.05), "range", _MIN_SEEDS,
+                PUBLISHED_CODE, (math.log(published) - 0.05, math.log(published) + 0.05), "range", _MIN_SEEDS,
             )  # fmt: skip
 
             def log_std(generation: int, rank: int = rank) -> np.ndarray:
@@ -121,7 +135,7 @@ def _published_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) ->
                 variances = np.trace(covariances, axis1=-2, axis2=-1) / covariances.shape[-1]
                 return 0.5 * np.log(np.sort(variances, axis=1)[:, rank])
 
-            gathered.append(measured(claim, PUBLISHED_GENERATION, last, log_std, label, unmet))
+            gathered.append(measured(claim, PUBLISHED_GENERATION, last, log_std, EXACT, unmet))
     return gathered
 
 
@@ -132,7 +146,7 @@ def _stopping_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
         f"stopping-error-M{num_samples}",
         f"M={num_samples}: the distance to generation 0 holds EM's stopping error (mean over generations of log L2 "
         f"at tolerance {config.tol:g} less log L2 at {tight or 1e-8:g} on the same seeds, above 0).",
-        "this laboratory's reading of the published sawtooth at M = 200,000", (0.0, math.inf), "mean", 8,
+        SAWTOOTH, (0.0, math.inf), "mean", 8,
     )  # fmt: skip
     resolution = 4 * float(np.finfo(arm["log_l2_origin"].dtype).eps)  # of a log-likelihood of 2 to 4 nats
     unmet = ""
@@ -145,9 +159,7 @@ def _stopping_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> 
         later = arm.sel(generation=slice(1, generation))
         return (later["log_l2_origin"] - later[f"{TIGHT}log_l2_origin"]).mean("generation").values
 
-    whole = num_samples == _SAWTOOTH and last >= PUBLISHED_GENERATION and tight == 1e-8
-    label = EXACT if whole and not code_unmet(config) else ANALOGUE
-    return measured(claim, last, last, excess, label, unmet)
+    return measured(claim, last, last, excess, EXACT, unmet)
 
 
 def _last(arm: xr.Dataset) -> int:
