@@ -64,6 +64,27 @@ def test_a_swept_value_is_the_value_alone():
             )
 
 
+def test_swept_chains_count_their_generations_and_keep_their_room():
+    joint = along(lambda size: _chain(accumulate(3), size=size), (10, 40), "num_samples")
+    assert joint.max_generations == 3 and joint.metrics[0].dims == ("num_samples", "axis")
+    state, record = joint.init(KEY)
+    for generation in range(3):
+        assert int(state.generation) == generation
+        state, record = joint.step(jax.random.fold_in(KEY, generation), state)
+    assert bool(record["is_finite"]) and set(record) == {m.name for m in joint.metrics} | {"is_finite"}
+
+
+def test_one_bad_value_of_a_sweep_is_reported():
+    """A bias of infinity at one place: its first draw is infinite, and so is the model of generation 1."""
+    model = lambda bias: gaussian(1, draws="statistics", bias=bias)  # noqa: E731
+    make = lambda bias: build_chain(  # noqa: E731
+        model(bias), replace(), TRUTH.moments_sampler(30), 30, gaussian_metrics()
+    )
+    joint = along(make, (1.0, np.inf), "bias")
+    state, first = joint.init(KEY)
+    assert bool(first["is_finite"]) and not bool(joint.step(KEY, state)[1]["is_finite"])
+
+
 def test_one_bad_chain_is_reported():
     bad = lambda key: TRUTH.moments(key, 30)._replace(mean=jnp.array([jnp.nan]))  # noqa: E731
     model = gaussian(1, draws="statistics")

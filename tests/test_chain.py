@@ -12,14 +12,17 @@ from collapse_jax import (
     Pieces,
     Regime,
     Samples,
+    accumulate,
     add,
     as_samples,
     build_chain,
+    gaussian_truth,
     mixture,
     original,
     replace,
     two_gaussians,
 )
+from collapse_jax import gaussian as framed_gaussian
 from collapse_jax.frame import to_data_units
 from collapse_jax.pieces import exhaust
 
@@ -257,3 +260,25 @@ def test_the_frame_moves_what_a_regime_stores():
     assert int(last.generation) == 3 and not np.allclose(
         last.params.frame.location, states.params.frame.location[0]
     )
+
+
+def test_a_schedule_says_what_each_generation_draws():
+    """Generation g draws M_g and learns from M_(g-1); the room is that of the schedule or of the regime."""
+    weights = [
+        Metric("drawn", (), "points", lambda key, s: s.synthetic.weight),
+        Metric("learnt", (), "points", lambda key, s: s.training.weight),
+    ]
+    truth, sizes = gaussian_truth(1), [10, 20, 40]
+    model = framed_gaussian(1, draws="statistics")
+    chain = build_chain(model, replace(), truth.moments_sampler(7), sizes, weights)
+    state, first = chain.init(jax.random.key(0))
+    records = [first]
+    for seed in (1, 2):
+        state, record = chain.step(jax.random.key(seed), state)
+        records.append(record)
+    assert [float(record["drawn"]) for record in records] == sizes
+    assert [float(record["learnt"]) for record in records] == [7, 10, 20]
+    assert chain.max_generations == 2
+    for room, expected in ((1, 1), (5, 2)):
+        other = build_chain(model, accumulate(room), truth.moments_sampler(7), sizes)
+        assert other.max_generations == expected

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from registry import gaussian, standard_normal
+from scipy import stats
 from statistical import assert_mean
 from strategies import keys
 
@@ -168,6 +169,22 @@ def test_replace_part_count_chooses_slots_and_rows_uniformly():
     for index in range(M):
         assert_mean(drawn[:, index] < 100, 1 / 3, power=0.022)
         assert_mean((drawn == index).any(axis=1), 1 / 3, power=0.022)
+
+
+@pytest.mark.parametrize("amount", [{"fraction": 0.5}, {"count": 3}])
+def test_which_slot_is_real_says_nothing_of_the_row_it_gets(amount):
+    """20,000 updates: given that a slot is real, each real row is there a sixth of the time.
+
+    Chi-square over 36 cells of 1,667, p > 1e-3: sees a cell off by a tenth.
+    """
+    regime = replace_part(original(), **amount)
+    update = jax.jit(jax.vmap(lambda key: regime.update(key, _batch(1), REAL)[0].x[:, 0]))
+    drawn = np.asarray(update(jax.random.split(jax.random.key(3), 20_000)))
+    counts = np.stack([(drawn == row).sum(axis=0) for row in range(M)])
+    expected = counts.sum(axis=0, keepdims=True) / M
+    assert (counts.sum(axis=0) > 9_000).all()
+    p = stats.chi2.sf(((counts - expected) ** 2 / expected).sum(), M * (M - 1))
+    assert p > 1e-3
 
 
 def test_a_fraction_may_be_traced():
