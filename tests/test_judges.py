@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from scipy import stats
+from sklearn.neighbors import NearestNeighbors
 
 from collapse_jax.chain import Snapshot
 from collapse_jax.data import Samples
@@ -18,6 +20,7 @@ from collapse_jax.judges import (
     train_judges,
     unanimous,
 )
+from collapse_jax.nn.classifier import shifted
 
 KEY = jax.random.key(0)
 
@@ -55,10 +58,70 @@ def test_the_shipped_judges_meet_the_claims_protocol():
     assert float(shipped.accuracy.min()) >= 0.97 and float(shipped.real_unanimous) >= 0.95
 
 
+def test_judges_learn_nothing_of_the_digits_they_are_tested_on(monkeypatch):
+    """Black images, of class 0, to learn from; half of the others are white, of a class that was never shown."""
+    monkeypatch.setattr("collapse_jax.judges.NUM_JUDGES", 1)
+    is_white = np.arange(128) % 2 * (np.arange(128) >= 64)
+    images = is_white[:, None] * np.ones((1, 784), np.float32)
+    found = train_judges(KEY, images.astype(np.float32), is_white, num_held_out=64, num_steps=30, batch_size=32)
+    assert found.accuracy.tolist() == [0.5] and found.real.shape[0] == 64
+
+
+def test_a_judgement_is_what_its_parts_say_one_by_one():
+    """The shipped judges on 0 to 4 alone: precise against all digits, and half recalled; NumPy for the rest."""
+    judges, digits = load_judges(), load_mnist()
+    images = digits.images[digits.labels < 5][:400]
+    data = Samples(jnp.asarray(images), jnp.ones(len(images)))
+    snapshot = Snapshot(jnp.asarray(0), (), (), data, data)
+    metrics = judge_metrics(judges, 200)
+    told = dict(zip(JUDGEMENTS, np.asarray(metrics[0].function(KEY, snapshot), float), strict=True))
+    shown = data.minibatch(KEY, 200)
+    nets = [jax.tree.map(lambda leaf, i=i: leaf[i], judges.nets) for i in range(len(judges.accuracy))]
+    posteriors = np.stack([np.exp(np.asarray(net.log_probs(shown), float)) for net in nets])
+    mean = posteriors.mean(axis=0)
+    assert told["posterior_entropy"] == pytest.approx(stats.entropy(mean, axis=1).mean(), rel=1e-3)
+    assert told["unanimous_share"] == pytest.approx((posteriors > 0.9).all(axis=0).any(axis=1).mean())
+    for digit in range(10):
+        assert told[f"class_{digit}"] == pytest.approx(mean[:, digit].mean(), abs=1e-5)
+    features = nets[0].embed(shown)
+    assert told["frechet_distance"] == pytest.approx(float(frechet(judges.real, features)), rel=1e-4)
+    assert told["precision"] > 0.75 > 0.6 > told["recall"] > 0.3
+    for metric, value in zip(metrics[1:], (judges.accuracy, judges.real_unanimous)):
+        np.testing.assert_array_equal(metric.function(KEY, snapshot), value)
+
+
+def test_precision_and_recall_are_scikit_learns_neighbours():
+    """Every point's reach is its third neighbour in its own set; no tie decides between two random sets."""
+    rng = np.random.default_rng(5)
+    real, made = rng.normal(size=(90, 2)), 0.6 * rng.normal(size=(70, 2)) + 1.0
+
+    def covered(centres, points, k):
+        distance, _ = NearestNeighbors(n_neighbors=k + 1).fit(centres).kneighbors(centres)
+        gaps = np.linalg.norm(centres[:, None] - points, axis=-1)
+        return (gaps <= distance[:, -1:]).any(axis=0).mean()
+
+    found = precision_and_recall(jnp.asarray(real, jnp.float32), jnp.asarray(made, jnp.float32))
+    np.testing.assert_allclose(found, [covered(real, made, 3), covered(made, real, 3)], rtol=1e-6)
+    assert len({covered(real, made, k) for k in (2, 3, 4)}) == 3  # the number of neighbours matters here
+
+
+def test_training_images_are_moved_by_a_pixel_either_way():
+    """Nine places, all of them met and as often; what comes in is black."""
+    images = jnp.zeros((9000, 16)).at[:, 5].set(1.0)  # row 1, column 1 of 4 x 4
+    moved = np.asarray(shifted(KEY, images)).reshape(-1, 4, 4)
+    assert (moved.sum(axis=(1, 2)) == 1).all()
+    counts = moved.sum(axis=0)
+    assert counts[3].sum() == counts[:, 3].sum() == 0
+    assert stats.chisquare(counts[:3, :3].ravel()).pvalue > 1e-3  # sees a place off by a tenth
+    corner = np.asarray(shifted(KEY, jnp.zeros((900, 16)).at[:, 0].set(1.0))).reshape(-1, 4, 4)
+    assert set(corner.sum(axis=(1, 2))) == {0.0, 1.0} and corner[:, 2:].sum() == corner[:, :, 2:].sum() == 0
+
+
 def test_unanimity_asks_every_judge_for_the_same_class():
     sure, other = np.array([0.95, 0.05]), np.array([0.05, 0.95])
     votes = np.array([[sure, sure, [0.8, 0.2]], [sure, other, sure]])  # [judges, images, classes]
     assert float(unanimous(jnp.asarray(votes))) == pytest.approx(1 / 3)
+    assert [float(unanimous(jnp.full((2, 1, 1), sure))) for sure in (0.89, 0.91)] == [0, 1]
 
 
 @pytest.mark.parametrize("dim", [2, 5, 8])
