@@ -12,6 +12,7 @@ from scipy import stats
 from statistical import assert_mean
 
 from collapse_jax import as_samples, build_chain, regimes, replace, theory
+from collapse_jax.chain import Snapshot
 from collapse_jax.laws.checks import run_all
 from collapse_jax.models.categorical import (
     CategoricalTruth,
@@ -185,6 +186,29 @@ def test_the_nucleus_keeps_its_mass_and_comes_to_rest(p):
         p, before = np.asarray(_ONE["mass"](p)), p
     assert ((p > 0) == (before > 0)).all() and p[p > 0].min() > 1 - 0.7 - 1e-5
     assert (p > 0).sum() < 1 / (1 - 0.7)
+
+
+@pytest.mark.parametrize("draws", KINDS)
+@pytest.mark.parametrize("transform", [None, temperature(0.5), top_k(2), top_p(0.75), min_p(0.5)])
+def test_what_is_drawn_has_the_transformed_probabilities(draws, transform):
+    """20,000 draws, chi-square, p > 1e-3: a share off by 0.02 is seen."""
+    p = jnp.asarray(P, jnp.float32)
+    drawn = categorical(5, draws=draws, transform=transform).sample(jax.random.key(0), p, 20_000)
+    counts = np.asarray(drawn.values if draws == "statistics" else count_labels(drawn, 5))
+    law = np.asarray(p if transform is None else transform(p), float)
+    assert counts.sum() == 20_000 and counts[law == 0].sum() == 0
+    kept = law > 0
+    assert stats.chisquare(counts[kept], law[kept] / law.sum() * 20_000).pvalue > 1e-3
+    assert transform is None or np.abs(law - P).max() > 0.04
+
+
+def test_metrics_are_scipys():
+    p = np.array([0.5, 0.0, 0.3, 0.2])
+    snapshot = Snapshot(jnp.asarray(2), jnp.asarray(p, jnp.float32), None, None, None)
+    measured = {m.name: np.asarray(m.function(jax.random.key(0), snapshot)) for m in categorical_metrics()}
+    np.testing.assert_allclose(measured["entropy"], stats.entropy(p), rtol=1e-6)
+    np.testing.assert_allclose(measured["heterozygosity"], 1 - 0.25 - 0.09 - 0.04, rtol=1e-6)
+    np.testing.assert_allclose(measured["probabilities"], p, rtol=1e-6)
 
 
 _build = partial(build_chain, categorical(5), replace(), TRUTH.counts_sampler(10))
