@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special, stats
+from sklearn.mixture import GaussianMixture as SklearnMixture
 from statistical import assert_mean
 
 from collapse_jax import build_chain, mixture, mixture_metrics, replace, simulate, theory, two_gaussians
@@ -429,6 +430,77 @@ def test_metrics_of_a_collapsed_model_are_never_nan():
     nll = values.pop("held_out_nll")
     assert 1e20 < nll[0] < np.inf and nll[1] == np.inf  # infinite where the square overflows, never NaN
     assert all(np.isfinite(value).all() for value in values.values())
+
+
+# --- defaults
+
+
+def _started(num_components: int = 3, dim: int = 2):
+    """400 rows of overlapping clusters, and a start that fits none of them."""
+    rng = np.random.default_rng(5)
+    centres = 2 * rng.normal(size=(num_components, dim))
+    x = centres[rng.integers(num_components, size=400)] + rng.normal(size=(400, dim))
+    start = (np.array([0.2, 0.3, 0.5]), x[:num_components], np.stack([np.eye(dim)] * num_components))
+    return x, start, MixtureParams(Components(*map(jnp.asarray, start)), frames.data_frame(dim))
+
+
+def test_the_defaults_are_scikit_learns(x64):
+    """Tolerance, cap and absolute ridge: the same number of steps to the same mixture, in float64."""
+    x, (weights, means, _), start = _started()
+    reference = SklearnMixture(
+        3, weights_init=weights, means_init=means, precisions_init=np.stack([np.eye(2)] * 3)
+    ).fit(x)
+    data = as_samples(x)
+    model = mixture(3, ridge="absolute")
+    params, info = jax.jit(model.fit)(jax.random.key(0), start, data)
+    assert int(info["em_steps"]) == reference.n_iter_ and 5 < reference.n_iter_ < 100 and bool(info["converged"])
+    got = in_data_units(*params)
+    np.testing.assert_allclose(got.weights, reference.weights_, atol=1e-9)
+    np.testing.assert_allclose(got.means, reference.means_, atol=1e-9)
+    np.testing.assert_allclose(got.scale_tril @ got.scale_tril.mT, reference.covariances_, atol=1e-9)
+    capped = jax.jit(mixture(3, ridge="absolute", tol=1e-15).fit)(jax.random.key(0), start, data)[1]
+    assert int(capped["em_steps"]) == 100 and not bool(capped["converged"])
+
+
+def test_a_fit_starts_where_the_last_one_ended_unless_told_otherwise():
+    """One step from another start is another mixture: the default is a warm start."""
+    x, _, start = _started()
+    data, start = as_samples(x), jax.tree.map(jnp.float32, start)
+    told = [
+        float(jax.jit(mixture(3, max_steps=1, **options).fit)(jax.random.key(0), start, data)[1]["log_likelihood"])
+        for options in ({}, {"start": "warm"}, {"start": "kmeans"})
+    ]
+    assert told[0] == told[1] != told[2]
+
+
+def test_the_relative_ridge_is_a_millionth_of_the_trace_and_the_absolute_one_of_a_unit(x64):
+    x = np.random.default_rng(2).normal(size=(50, 2)) @ np.diag([3.0, 0.1])
+    cov = np.cov(x.T, ddof=0)
+    start = MixtureParams(Components(jnp.ones(1), jnp.zeros((1, 2)), jnp.eye(2)[None]), frames.data_frame(2))
+    for ridge, size in (("relative", np.trace(cov)), ("absolute", 1.0)):
+        model, data = mixture(1, ridge=ridge), as_samples(x)
+        params, _ = jax.jit(model.fit)(jax.random.key(0), start, data)
+        np.testing.assert_allclose((_covariance(params) - cov) * 1e6, size * np.eye(2), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("ridge", ["relative", "absolute"])
+def test_a_component_needs_two_points_more_than_dimensions(dim, ridge):
+    """A far cluster of d + 1 and of d + 2 points beside one of 40: at the k-means start, and in EM."""
+    model = mixture(2, ridge=ridge, max_steps=1)
+    far = np.random.default_rng(0).normal(size=(40 + dim + 2, dim)).astype(np.float32)
+    far[40:] += 100.0
+    centres = np.stack([np.zeros(dim), np.full(dim, 100.0)])
+    parts = Components(jnp.array([0.9, 0.1]), jnp.asarray(centres, jnp.float32), jnp.stack([jnp.eye(dim)] * 2))
+    start = MixtureParams(parts, frames.data_frame(dim))
+
+    def alive(count):
+        data = Samples(jnp.asarray(far), (jnp.arange(len(far)) < 40 + count).astype(jnp.float32))
+        begun = model.init(jax.random.key(3), data).components.weights > 0
+        return jnp.sum(begun), model.fit(jax.random.key(1), start, data)[1]["num_alive"]
+
+    begun, ended = jax.jit(jax.vmap(alive))(jnp.array([dim + 1, dim + 2]))
+    assert begun.tolist() == ended.tolist() == ([2, 2] if ridge == "absolute" else [1, 2])
 
 
 # --- refusals
