@@ -101,6 +101,7 @@ def test_a_summary_says_what_all_seeds_say(grid, devices):
     np.testing.assert_allclose(told.log_total_variance_mean, whole.mean("seed"), **close)
     np.testing.assert_allclose(told.log_total_variance_std, whole.std("seed", ddof=1), **close)
     np.testing.assert_allclose(told.log_total_variance_max, whole.max("seed"), **close)
+    np.testing.assert_allclose(told.log_total_variance_min, whole.min("seed"), **close)
     assert (told.log_total_variance_num_finite == 40).all()
     assert (told.log_total_variance_histogram.sum("log_total_variance_bin") == 40).all()
     by_hand = np.apply_along_axis(lambda v: np.histogram(v, edges)[0], 2, np.clip(whole.values, -20.2, 0.8))

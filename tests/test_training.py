@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from collapse_jax.training import adam, adamw, train
+from collapse_jax.training import adam, adamw, cosine_by_epoch, spread_rows, train
 
 CENTRE = np.array([1.0, -2.0, 3.0])
 
@@ -121,3 +121,51 @@ def test_a_minibatch_in_parts_is_the_minibatch():
         np.testing.assert_allclose(told["value"], reported["value"], rtol=1e-5)
     with pytest.raises(ValueError, match="a minibatch of 4 does not divide into 3 parts"):
         train(key, start, _batch, quiet, adam(0.1), 1, 3)
+
+
+def test_parts_are_averaged_not_summed():
+    """By plain gradient descent, whose step is as long as the gradient: Adam's does not depend on its length."""
+
+    def quiet(key, params, rows):
+        return _loss(jax.random.key(0), params, rows)
+
+    start, key = jax.tree.map(jnp.float32, _start()), jax.random.key(4)
+    whole, _ = train(key, start, _batch, quiet, optax.sgd(0.1), 2)
+    parts, _ = train(key, start, _batch, quiet, optax.sgd(0.1), 2, 2)
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5)
+        assert np.abs(np.asarray(whole[name]) - _start()[name]).max() > 0.1
+
+
+def test_adam_and_adamw_have_pytorchs_defaults():
+    """Two steps on one weight of 2 with a gradient of 1: no decay in Adam, 1 % of the rate in AdamW."""
+    for optimizer, decay in ((adam(0.1), 0.0), (adamw(0.1), 0.01)):
+        weight, state = jnp.asarray([[2.0]]), optimizer.init(jnp.asarray([[2.0]]))
+        expected = 2.0
+        for _ in range(2):
+            updates, state = optimizer.update(jnp.ones((1, 1)), state, weight)
+            weight = optax.apply_updates(weight, updates)
+            expected -= 0.1 * (1 + decay * expected)  # the corrected moments of a constant gradient are 1
+        np.testing.assert_allclose(weight[0, 0], expected, rtol=1e-6)
+
+
+def test_the_cosine_falls_by_epochs_from_peak_towards_its_end():
+    """Optax's cosine at the epochs' numbers, its end not 0; after the last epoch the end itself."""
+    schedule = cosine_by_epoch(3e-3, 2e-4, steps_per_epoch=7, num_epochs=5)
+    reference = optax.cosine_decay_schedule(3e-3, 5, alpha=2e-4 / 3e-3)
+    for step in range(50):
+        np.testing.assert_allclose(schedule(step), reference(step // 7), rtol=1e-5)
+    assert float(schedule(0)) == pytest.approx(3e-3) and float(schedule(35)) == pytest.approx(2e-4)
+    assert float(schedule(34)) > 2e-4 * 1.5
+
+
+@pytest.mark.parametrize("num", [4, 9, 40])
+def test_rows_are_spread_by_their_weight(num):
+    """Each row as often as its share of `num`, rounded up or down; in order, and never one of weight 0."""
+    weight = np.array([0.0, 3.0, 1.0, 0.0, 2.5, 0.5, 0.0])
+    for offset in (0.01, 0.5, 0.99):
+        rows = np.asarray(spread_rows(jnp.asarray(weight, jnp.float32), num, offset))
+        share = weight / weight.sum() * num
+        counts = np.bincount(rows, minlength=7)
+        assert (np.diff(rows) >= 0).all() and counts.sum() == num
+        assert (counts >= np.floor(share - 1e-4)).all() and (counts <= np.ceil(share + 1e-4)).all()
