@@ -9,11 +9,15 @@ OUT         ?= runs/$(PRESET)
 
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help reproduce test parity bench lint clean
+# what `make test` leaves out: `make test-all` and `make parity` run it
+MARKS       ?= not heavy and not parity
+
+.PHONY: help reproduce test test-all parity bench lint clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
-	@echo "make test                                              run the tests"
+	@echo "make test [MARKS='not heavy']                          run the tests, but those that take minutes each"
+	@echo "make test-all                                          run every test, parity and the heavy ones too"
 	@echo "make parity                                            compare with PyTorch and transformers"
 	@echo "make bench [ARGS=gmm]                                  time the package beside its peers, write benchmarks/RESULTS.md"
 	@echo "make lint                                              style, types, import directions"
@@ -22,10 +26,13 @@ reproduce: $(VENV)/.installed-base
 	$(VENV)/bin/collapse-jax reproduce --preset $(PRESET) --out $(OUT) $(ARGS)
 
 test: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "$(MARKS)" $(ARGS)
+
+test-all: $(VENV)/.installed-test $(VENV)/.installed-peers
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-peers
-	$(VENV)/bin/python -m pytest -n auto -m parity $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto -m "parity and not heavy" $(ARGS)
 
 bench: $(VENV)/.installed-peers
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)

@@ -37,16 +37,21 @@ def _states(path):
     return {place: np.concatenate([rows for _, rows in found]) for place, found in in_order.items()}
 
 
+def _many(*values):
+    return pytest.param(*values, marks=pytest.mark.heavy)
+
+
 @pytest.mark.parametrize("study", ["gmm", "pieces"])
-def test_twenty_kills_change_no_bit(study, tmp_path):
+@pytest.mark.parametrize(("num_kills", "num_places"), [(4, 2), _many(20, 8)])
+def test_kills_change_no_bit(study, num_kills, num_places, tmp_path):
     """A mixture by the compiled driver, an OPT from the host: SIGKILL at random moments, and on from there."""
     environment = {**os.environ, "JAX_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, str(_HERE / "survivor.py"), study, str(tmp_path), "20", "7"]
+    command = [sys.executable, str(_HERE / "survivor.py"), study, str(tmp_path), str(num_kills), "7"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     fallen = [tuple(where) for life in told["lives"] for where in life]
-    assert len(fallen) == 20 and len(set(fallen)) >= 8, told  # at many different places
+    assert len(fallen) == num_kills and len(set(fallen)) >= num_places, told  # at many different places
     for number in range(len(told["lives"])):
         _same_ending(tmp_path / f"life{number}", tmp_path / "whole")
 
@@ -87,10 +92,19 @@ def _shared(path, cache, processes=1, devices=1):
     return path
 
 
-def test_processes_and_devices_give_the_bits_of_one(tmp_path):
-    """27 seeds in 7 blocks: shared by 2 and 4 processes, by 2 and 8 devices, by 2 processes of 2 devices."""
-    alone = _shared(tmp_path / "alone", tmp_path / "cache")
-    for processes, devices in ((2, 1), (4, 1), (1, 2), (1, 8), (2, 2)):
-        path = _shared(tmp_path / f"{processes}-{devices}", tmp_path / "cache", processes, devices)
-        assert len(json.loads((path / "config.json").read_text())["shards"]) == processes
-        _same_ending(path, alone)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A folder with the run of one process on one device, and the cache of what it compiled."""
+    folder = tmp_path_factory.mktemp("shared")
+    _shared(folder / "alone", folder / "cache")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("processes", "devices"), [(2, 2), *(_many(*shared) for shared in ((2, 1), (4, 1), (1, 2), (1, 8)))]
+)
+def test_processes_and_devices_give_the_bits_of_one(processes, devices, alone, tmp_path):
+    """27 seeds in 7 blocks: shared by 2 processes of 2 devices; by 2 and 4 processes, by 2 and 8 devices."""
+    path = _shared(tmp_path / "run", alone / "cache", processes, devices)
+    assert len(json.loads((path / "config.json").read_text())["shards"]) == processes
+    _same_ending(path, alone / "alone")
