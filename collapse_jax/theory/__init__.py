@@ -3,6 +3,10 @@
 `descent`: one recursion for the expected variance of every regime; `limits`: where they come to rest. `gaussian`,
 `discrete`, `ancestry`, `regression`, `curation`: the rest, family by family. n counts fits: model g of a chain has
 n = g + 1.
+
+Called with numbers, a law checks that they lie in its domain (an attribute of the function), computes in float64 and
+returns NumPy: the limit at an edge where there is one, otherwise a ValueError in one sentence. Under `jit` and `vmap` it
+computes in JAX's precision, by forms that do not cancel in float32. `law`, `stable` and `matrices` are how.
 """
 
 from collapse_jax.theory.descent import (

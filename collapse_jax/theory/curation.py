@@ -5,11 +5,28 @@ p' = p H: H multiplies the density by how much more often a draw is kept than ma
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import logsumexp, xlogy
 from jaxtyping import Float
 
+from collapse_jax.theory.law import (
+    ANY,
+    DISTRIBUTION,
+    FITS,
+    NONNEGATIVE,
+    POSITIVE,
+    SHARE,
+    SIZE,
+    Domain,
+    law,
+    reals,
+    require,
+)
 from collapse_jax.types import Array, ArrayLike
 
+_ADVANTAGE = Domain(-1.0, 1.0, high_closed=True)
 
+
+@law(probabilities=DISTRIBUTION, rewards=ANY)
 def luce_pair(probabilities: Float[ArrayLike, " K"], rewards: Float[ArrayLike, " K"]) -> Float[Array, " K"]:
     """Return p' when the better of two draws is kept by Bradley and Terry's rule: p_x sum_y p_y 2 sigma(r_x - r_y).
 
@@ -21,26 +38,30 @@ def luce_pair(probabilities: Float[ArrayLike, " K"], rewards: Float[ArrayLike, "
     >>> [round(float(x), 3) for x in luce_pair(jnp.array([0.5, 0.5]), jnp.array([1.0, 0.0]))]
     [0.616, 0.384]
     """
-    p, r = jnp.asarray(probabilities, float), jnp.asarray(rewards, float)
+    p, r = reals(probabilities, rewards)
     return p * (2 * jax.nn.sigmoid(r[:, None] - r[None, :]) @ p)
 
 
+@law(log_reward=ANY, others=ANY)
 def luce_gain(log_reward: ArrayLike, others: Float[ArrayLike, " K_minus_1"]) -> Array:
     """Return K e^r / (e^r + sum e^(r_i)), in (0, K): how much K - 1 given rivals multiply a draw of reward r."""
-    rivals = jnp.asarray(others, float)
-    top = jnp.exp(jnp.asarray(log_reward, float))
-    return (rivals.shape[-1] + 1) * top / (top + jnp.sum(jnp.exp(rivals), axis=-1))
+    own, rivals = reals(log_reward, others)
+    if not rivals.shape[-1]:
+        return jnp.ones_like(own)  # without rivals a draw is kept
+    return (rivals.shape[-1] + 1) * jax.nn.sigmoid(own - logsumexp(rivals, axis=-1))
 
 
+@law(probabilities=DISTRIBUTION, rewards=ANY, num_rounds=FITS)
 def exponential_tilt(
     probabilities: Float[ArrayLike, " K"], rewards: Float[ArrayLike, " K"], num_rounds: ArrayLike
 ) -> Float[Array, " K"]:
     """Return p_n proportional to p_0 e^(n r): the choice among infinitely many candidates."""
-    p = jnp.asarray(probabilities, float)
+    p, r, rounds = reals(probabilities, rewards, num_rounds)
     logits = jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1.0)), -jnp.inf)
-    return jax.nn.softmax(logits + num_rounds * jnp.asarray(rewards, float))
+    return jax.nn.softmax(logits + rounds * r)
 
 
+@law(num_rounds=FITS, mean=ANY, variance=NONNEGATIVE, target=ANY, tolerance=POSITIVE)
 def quadratic_tilt(
     num_rounds: ArrayLike, mean: ArrayLike, variance: ArrayLike, target: ArrayLike, tolerance: ArrayLike
 ) -> tuple[Array, Array]:
@@ -49,32 +70,44 @@ def quadratic_tilt(
     1/v_n = 1/v_0 + n/tau^2 and mu_n/v_n = mu_0/v_0 + n a/tau^2. A linear reward b x moves the mean by n b v and
     leaves the variance.
     """
-    precision = 1 / jnp.asarray(variance, float) + num_rounds / jnp.square(tolerance)
-    weighted = mean / jnp.asarray(variance, float) + num_rounds * target / jnp.square(tolerance)
-    return jnp.asarray(weighted / precision), 1 / precision
+    rounds, mean, variance, target, tolerance = reals(num_rounds, mean, variance, target, tolerance)
+    pull = rounds * variance / tolerance**2
+    left = 1 / (1 + pull)
+    moved = jnp.where(pull < 1, pull * left, 1 / (1 + 1 / pull))
+    return mean * left + target * moved, variance * left
 
 
+@law(ratio=NONNEGATIVE, num_candidates=SIZE)
 def kept_ratio_bound(ratio: ArrayLike, num_candidates: ArrayLike) -> Array:
     """Return the bound 1/(1 - l (K - 1)) on p_t/p_ref, l < 1/(K - 1) curated points for each real one.
 
     p' = (p_ref + l p H)/(1 + l): l is a ratio, not a share. The divergence KL(p_t, p_ref) is at most the bound's
     log. Reference: Ferbach et al. (2024).
     """
-    return 1 / (1 - jnp.asarray(ratio, float) * (jnp.asarray(num_candidates) - 1))
+    ratio, candidates = reals(ratio, num_candidates)
+    bounded = ratio * (candidates - 1) <= 1
+    require(bounded, "`ratio` must be at most 1/(`num_candidates` - 1), beyond which nothing is bounded.")
+    return 1 / (1 - ratio * (candidates - 1))
 
 
+@law(share=SHARE, num_samples=SIZE, advantage=_ADVANTAGE)
 def fixation_probability(share: ArrayLike, num_samples: ArrayLike, advantage: ArrayLike) -> Array:
     """Return the probability that one of two classes takes over: (1 - e^(-2Msp))/(1 - e^(-2Ms)).
 
     s = 2 sigma(D) - 1 when pairs are judged by Bradley and Terry with a difference D of rewards, and M points are
     kept in each generation; p without selection. The diffusion's formula: good to O(s). Reference: Kimura (1962).
     """
-    share, exponent = jnp.asarray(share, float), 2 * jnp.asarray(num_samples) * jnp.asarray(advantage, float)
-    neutral = jnp.abs(exponent) < 1e-4
-    safe = jnp.where(neutral, 1.0, exponent)
-    return jnp.where(neutral, share, jnp.expm1(-safe * share) / jnp.expm1(-safe))
+    share, size, advantage = reals(share, num_samples, advantage)
+    strength = 2 * size * jnp.abs(advantage)
+    neutral = strength == 0
+    safe = jnp.where(neutral, 1.0, strength)
+    favoured = jnp.expm1(-safe * share) / jnp.expm1(-safe)
+    # a handicap: the same quotient with both sides divided by e^(2M|s|), which overflows
+    against = jnp.where(advantage < 0, jnp.exp(-safe * (1 - share)), 1.0)
+    return jnp.where(neutral, share, favoured * against)
 
 
+@law(odds=NONNEGATIVE, kept_correct=SHARE, kept_wrong=SHARE, num_rounds=FITS)
 def verifier_odds(
     odds: ArrayLike, kept_correct: ArrayLike, kept_wrong: ArrayLike, num_rounds: ArrayLike
 ) -> Array:
@@ -84,9 +117,18 @@ def verifier_odds(
 
     Reference: Feng et al. (2024), Theorem 4.2.
     """
-    return jnp.asarray(odds, float) * (jnp.asarray(kept_correct, float) / kept_wrong) ** num_rounds
+    odds, correct, wrong, rounds = reals(odds, kept_correct, kept_wrong, num_rounds)
+    _keeps_some(correct, wrong)
+    return jnp.where(odds == 0, 0.0, odds * jnp.exp(xlogy(rounds, correct / wrong)))
 
 
+@law(kept_correct=SHARE, kept_wrong=SHARE)
 def verifier_breakdown(kept_correct: ArrayLike, kept_wrong: ArrayLike) -> Array:
     """Return the share of wrong items above which the kept ones are mostly wrong: 1/(1 + psi/phi)."""
-    return 1 / (1 + jnp.asarray(kept_wrong, float) / kept_correct)
+    correct, wrong = reals(kept_correct, kept_wrong)
+    _keeps_some(correct, wrong)
+    return correct / (correct + wrong)
+
+
+def _keeps_some(correct: Array, wrong: Array) -> None:
+    require(correct + wrong > 0, "`kept_correct` and `kept_wrong` must not both be 0: nothing would be left.")

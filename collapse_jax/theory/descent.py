@@ -8,7 +8,8 @@ full-covariance mixture after any number of EM steps, weighted or not) obeys
 where G_g, the identity by descent, is the probability that two draws from model g descend from the same
 real draw and H = 1 - sum p^2. So one scalar recursion predicts a whole regime: the `ibd_*` functions
 return G_0 ... G_g for generations 0 to `num_generations`, model 0 being fitted to `num_real` real points.
-Everything is jit- and vmap-able in its sizes, weights and fractions; `num_generations` is static.
+Everything is jit- and vmap-able in its sizes, weights and fractions; `num_generations` is static. Under jit and in
+float32, 1 - G of a G near 1 is a matter of few digits: call these functions with numbers, where they are float64.
 """
 
 from collections.abc import Callable
@@ -17,11 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from collapse_jax.theory import stable
+from collapse_jax.theory.law import COUNT, FITS, LENGTH, PLURAL, SHARE, SIZE, Domain, law, reals, require
 from collapse_jax.types import Array, ArrayLike
 
 Descent = Float[Array, " num_generations_plus_1"]
 
 
+@law(num_fits=FITS, num_samples=SIZE)
 def replace_variance(num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike) -> Float[Array, "..."]:
     """Return E Var_n / Var_0 = (1 - 1/M)^n under `replace`, for moment-exact fits with the MLE covariance.
 
@@ -37,9 +41,11 @@ def replace_variance(num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike) ->
     >>> round(float(replace_variance(20, 100)), 4)
     0.8179
     """
-    return jnp.exp(num_fits * jnp.log1p(-1.0 / jnp.asarray(num_samples)))
+    fits, size = reals(num_fits, num_samples)
+    return stable.kept(fits, 1 / size)
 
 
+@law(num_fits=FITS, num_samples=PLURAL, num_seeds=SIZE)
 def replace_variance_error(
     num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike, num_seeds: ArrayLike
 ) -> Float[Array, "..."]:
@@ -50,11 +56,11 @@ def replace_variance_error(
     >>> round(float(replace_variance_error(12, 1000, 64)), 4)
     0.0195
     """
-    samples = jnp.asarray(num_samples, float)
-    growth = jnp.expm1(num_fits * (jnp.log1p(1.0 / samples) - jnp.log1p(-1.0 / samples)))
-    return jnp.sqrt(growth / num_seeds)
+    fits, size, seeds = reals(num_fits, num_samples, num_seeds)
+    return jnp.sqrt(jnp.expm1(fits * jnp.log1p(2 / (size - 1))) / seeds)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE)
 def ibd_replace(num_generations: int, num_real: ArrayLike, num_samples: ArrayLike) -> Descent:
     """Return G under `replace`: 1 - G_g = (1 - 1/N0) prod (1 - 1/M_i).
 
@@ -74,6 +80,7 @@ def ibd_replace(num_generations: int, num_real: ArrayLike, num_samples: ArrayLik
     return -jnp.expm1(jnp.cumsum(kept))
 
 
+@law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE)
 def ibd_accumulate(num_generations: int, num_real: ArrayLike, num_samples: ArrayLike) -> Descent:
     """Return G under `accumulate`: 1 - G falls by the factor 1 - m_t / N_t^2, N_t the pool's size.
 
@@ -93,6 +100,7 @@ def ibd_accumulate(num_generations: int, num_real: ArrayLike, num_samples: Array
     return -jnp.expm1(jnp.cumsum(jnp.log1p(-batches / pool**2)))
 
 
+@law(num_generations=LENGTH, num_samples=SIZE)
 def ibd_accumulate_subsample(num_generations: int, num_samples: ArrayLike) -> Descent:
     """Return G under `compose(accumulate(), subsample(M))` with N0 = M: bounded, M G -> pi^2/2 - 2.
 
@@ -102,11 +110,11 @@ def ibd_accumulate_subsample(num_generations: int, num_samples: ArrayLike) -> De
     """
     size = jnp.asarray(num_samples, float)
     rounds = jnp.arange(1, num_generations + 1) + 1.0
-    factors = 1 - (3 * size - 1) / (rounds * size * (rounds * size - 1))
-    distinct = jnp.concatenate([jnp.ones(1), jnp.cumprod(factors)])
-    return 1 - (1 - 1 / size) * distinct
+    losses = (3 - 1 / size) / (rounds * (rounds * size - 1))
+    return -jnp.expm1(jnp.cumsum(jnp.log1p(-jnp.concatenate([1 / size[None], losses]))))
 
 
+@law(num_generations=LENGTH, num_real=SIZE, fresh=COUNT, synthetic=COUNT)
 def ibd_fresh_counts(
     num_generations: int, num_real: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike
 ) -> Descent:
@@ -116,19 +124,22 @@ def ibd_fresh_counts(
 
     Reference: the fresh data loop of Alemohammad et al. (2023).
     """
-    real, fresh, synthetic = _arrays(num_real, fresh, synthetic)
+    real, fresh, synthetic = reals(num_real, fresh, synthetic)
     total, start = fresh + synthetic, 1 / real
+    require(total > 0, "`fresh` and `synthetic` must not both be 0: a fit needs points.")
     return _iterate(num_generations, start, lambda g: 1 / total + synthetic * (synthetic - 1) * g / total**2)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE, fraction=SHARE)
 def ibd_fresh_fraction(
     num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, fraction: ArrayLike
 ) -> Descent:
     """Return G when each of M points is new real data with probability r: G' = 1/M + (1 - 1/M)(1 - r)^2 G."""
-    real, size, fraction = _arrays(num_real, num_samples, fraction)
+    real, size, fraction = reals(num_real, num_samples, fraction)
     return _iterate(num_generations, 1 / real, lambda g: 1 / size + (1 - 1 / size) * (1 - fraction) ** 2 * g)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, synthetic=COUNT)
 def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: ArrayLike) -> Descent:
     """Return G under `add(original())`: the fixed real set beside `synthetic` points in every fit.
 
@@ -137,7 +148,7 @@ def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: Array
     3/(2 n_r + 1): Alemohammad et al. (2023) say that fixed real data only delay collapse; in the
     moment-exact model they bound the error at one half more than real data alone.
     """
-    real, synthetic = _arrays(num_real, synthetic)
+    real, synthetic = reals(num_real, synthetic)
     total = real + synthetic
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
@@ -147,6 +158,7 @@ def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: Array
     return _iterate_pair(num_generations, 1 / real, step)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE, kept=COUNT)
 def ibd_original_counts(
     num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, kept: ArrayLike
 ) -> Descent:
@@ -156,7 +168,8 @@ def ibd_original_counts(
 
     Reference: setting B of Shumailov et al. (2024).
     """
-    real, size, kept = _arrays(num_real, num_samples, kept)
+    real, size, kept = reals(num_real, num_samples, kept)
+    _fits_in(kept, size, real)
     rest = size - kept
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
@@ -166,6 +179,7 @@ def ibd_original_counts(
     return _iterate_pair(num_generations, 1 / real, step)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE, fraction=SHARE)
 def ibd_original_fraction(
     num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, fraction: ArrayLike
 ) -> Descent:
@@ -173,7 +187,11 @@ def ibd_original_fraction(
 
     C' = r/N0 + (1 - r) C; G' = 1/M + (1 - 1/M)(2 r (1 - r) C + (1 - r)^2 G), for M <= N0.
     """
-    real, size, fraction = _arrays(num_real, num_samples, fraction)
+    real, size, fraction = reals(num_real, num_samples, fraction)
+    require(
+        size <= real,
+        "`num_samples` must be at most `num_real`: the law holds while no real point is drawn twice.",
+    )
     rest = 1 - fraction
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
@@ -183,6 +201,7 @@ def ibd_original_fraction(
     return _iterate_pair(num_generations, 1 / real, step)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, weight=SHARE, fresh=SIZE, synthetic=SIZE)
 def ibd_weight_fresh(
     num_generations: int, num_real: ArrayLike, weight: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike
 ) -> Descent:
@@ -190,7 +209,7 @@ def ibd_weight_fresh(
 
     Reference: the mixed loop of He et al. (2025).
     """
-    real, weight, fresh, synthetic = _arrays(num_real, weight, fresh, synthetic)
+    real, weight, fresh, synthetic = reals(num_real, weight, fresh, synthetic)
     rest, start = (1 - weight) ** 2, 1 / real
     return _iterate(
         num_generations,
@@ -199,6 +218,7 @@ def ibd_weight_fresh(
     )
 
 
+@law(num_generations=LENGTH, num_real=SIZE, weight=SHARE, synthetic=SIZE)
 def ibd_weight_original(
     num_generations: int, num_real: ArrayLike, weight: ArrayLike, synthetic: ArrayLike
 ) -> Descent:
@@ -206,7 +226,7 @@ def ibd_weight_original(
 
     C' = w/N0 + (1 - w) C; G' = w^2/N0 + 2 w (1 - w) C + (1 - w)^2 (1/m + (1 - 1/m) G). No share beats w = 1.
     """
-    real, weight, synthetic = _arrays(num_real, weight, synthetic)
+    real, weight, synthetic = reals(num_real, weight, synthetic)
     rest = 1 - weight
 
     def step(cross: Array, g: Array) -> tuple[Array, Array]:
@@ -216,6 +236,7 @@ def ibd_weight_original(
     return _iterate_pair(num_generations, 1 / real, step)
 
 
+@law(num_generations=LENGTH, num_samples=SIZE, num_batches=Domain(1.0, integer=True, static=True))
 def ibd_window(num_generations: int, num_samples: ArrayLike, num_batches: int) -> Descent:
     """Return G under `window(k)` with N0 = M, by the recursion of batch-by-batch identities.
 
@@ -243,6 +264,7 @@ def ibd_window(num_generations: int, num_samples: ArrayLike, num_batches: int) -
     return identities
 
 
+@law(ratio=Domain(0.0, high_closed=True))
 def he_optimal_weight(ratio: ArrayLike) -> Array:
     """Return the best share of fresh real data, w* = (sqrt(k^2 + 4 k) - k)/2, k = n_real/n_synthetic.
 
@@ -254,12 +276,12 @@ def he_optimal_weight(ratio: ArrayLike) -> Array:
     >>> round(float(he_optimal_weight(1.0)), 4)
     0.618
     """
-    ratio = jnp.asarray(ratio, float)
-    return (jnp.sqrt(ratio**2 + 4 * ratio) - ratio) / 2
+    return 2 / (1 + jnp.sqrt(1 + 4 / jnp.asarray(ratio, float)))
 
 
-def _arrays(*numbers: ArrayLike) -> tuple[Array, ...]:
-    return tuple(jnp.asarray(number, float) for number in numbers)
+def _fits_in(kept: Array, size: Array, real: Array) -> None:
+    require(kept <= size, "`kept` must be at most `num_samples`, the slots there are.")
+    require(kept <= real, "`kept` must be at most `num_real`: the kept points are distinct.")
 
 
 def _iterate(num_generations: int, start: ArrayLike, step: Callable[[Array], Array]) -> Descent:

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import xarray as xr
 
 from collapse_jax.plots import COLOURS, band, legend, mixture_snapshots, new_figure
@@ -10,8 +9,8 @@ from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.paired import TIGHT
 from collapse_jax.studies.gmm.protocol import least_count, survival_unmet, truth_of
 from collapse_jax.studies.plan import Illustration
-from collapse_jax.theory import replace_variance
-from collapse_jax.theory.ancestry import both_alive, transition_matrix
+from collapse_jax.theory import matrices, replace_variance
+from collapse_jax.theory.ancestry import both_alive
 
 SNAPSHOTS = (0, 50, 100, 150, 200, 350, 2000)  # those of the publication
 _LARGEST_MATRIX = 1000  # M up to which the exact law of survival is drawn
@@ -122,7 +121,8 @@ def _survival_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
             late = fits[fits >= size]
             left.plot(late / size, both_alive(0.5, size, late), **_LAW)
             if size <= _LARGEST_MATRIX:
-                left.plot(fits / size, _pair_law(size, len(fits), least_count(config)), color=colour, linestyle="--")
+                law = matrices.between(size, len(fits), least_count(config))
+                left.plot(fits / size, law, color=colour, linestyle="--")
         smaller = arm["weights"].min("component")
         band(right, smaller, label, colour)
     caption = "Left: share of chains in which every component lives. Right: the smallest weight, median and 90 %."
@@ -139,18 +139,6 @@ def _survival_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     right.set(title="smallest weight", xlabel="generation", ylim=(-0.01, 0.51))
     legend(left)
     return Illustration("survival", caption, figure)
-
-
-def _pair_law(num_samples: int, num_fits: int, least: int) -> np.ndarray:
-    """Return P(two classes of equal share both hold at least `least` of M points), after 1 ... `num_fits` draws."""
-    inner = slice(least, num_samples - least + 1)
-    half = np.asarray(transition_matrix(num_samples), float)
-    step, share = half[inner, inner], half[num_samples // 2, inner]
-    alive = []
-    for _ in range(num_fits):
-        alive.append(share.sum())
-        share = share @ step
-    return np.array(alive)
 
 
 def _em_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:

@@ -1,0 +1,170 @@
+"""What every closed form shares: where it is defined, and the precision in which it is computed.
+
+Called with numbers, a law checks them against its domain, computes in float64 whatever JAX's precision is, and returns
+NumPy's float64; at an edge it gives the limit where there is one, and otherwise refuses in a sentence. Called under
+`jit` or `vmap` it computes in the precision of its arguments, by forms that do not cancel.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.errors import is_concrete
+from collapse_jax.types import Array, ArrayLike
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Domain(NamedTuple):
+    """The values that an argument may have: an interval, or a few choices.
+
+    Attributes:
+        low: least value.
+        high: largest value.
+        low_closed: the least value belongs to it.
+        high_closed: the largest value belongs to it.
+        integer: whole numbers only.
+        static: it fixes shapes, so it must be a number when JAX traces.
+        choices: all there are, instead of an interval.
+        distribution: an array that sums to 1.
+    """
+
+    low: float = -np.inf
+    high: float = np.inf
+    low_closed: bool = True
+    high_closed: bool = False
+    integer: bool = False
+    static: bool = False
+    choices: tuple[Any, ...] = ()
+    distribution: bool = False
+
+    def __str__(self) -> str:
+        """The rule as it stands in an error's sentence."""
+        if self.choices:
+            return f"be one of {', '.join(repr(choice) for choice in self.choices)}"
+        kind = "be a whole number" if self.integer else "be a number"
+        if self.distribution:
+            return "hold probabilities that sum to 1"
+        if np.isinf(self.low) and np.isinf(self.high):
+            return f"{kind}, and finite"
+        if np.isinf(self.high):
+            upper = "" if self.high_closed else ", and finite"
+            return f"{kind} {'of at least' if self.low_closed else 'above'} {self.low:g}{upper}"
+        if np.isinf(self.low):
+            return f"{kind} {'of at most' if self.high_closed else 'below'} {self.high:g}"
+        left, right = "[" if self.low_closed else "(", "]" if self.high_closed else ")"
+        return f"{kind} in {left}{self.low:g}, {self.high:g}{right}"
+
+    def holds(self, value: Any) -> bool:
+        """True when every element of a concrete value belongs to it; NaN never does."""
+        if self.choices:
+            return np.ndim(value) == 0 and any(bool(value == choice) for choice in self.choices)
+        try:
+            numbers = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            return False
+        above = numbers >= self.low if self.low_closed else numbers > self.low
+        below = numbers <= self.high if self.high_closed else numbers < self.high
+        fits = (
+            above & below & (np.isfinite(numbers) | self.low_closed & np.isinf(self.low) | self.high_closed)
+        )
+        if self.integer:
+            fits &= numbers == np.floor(numbers)
+        # float32 probabilities, each rounded, sum to 1 to a few units of 1e-7
+        sums = not self.distribution or (numbers.ndim == 1 and abs(numbers.sum() - 1) < 1e-5)
+        return bool(np.all(fits) and sums)
+
+
+ANY = Domain(low_closed=False)
+FITS = Domain(0.0)
+"""n, fits or rounds: real, since a time may lie between two."""
+LENGTH = Domain(0.0, integer=True, static=True)
+SIZE = Domain(1.0)
+"""M: real, since an effective size may be."""
+PLURAL = Domain(1.0, low_closed=False)
+"""More than one point: what a variance with M - 1 below it needs."""
+COUNT = Domain(0.0, integer=True)
+WHOLE = Domain(1.0, integer=True)
+SHARE = Domain(0.0, 1.0, high_closed=True)
+DISTRIBUTION = Domain(0.0, 1.0, high_closed=True, distribution=True)
+DDOF = Domain(choices=(0, 1), static=True)
+NONNEGATIVE = Domain(0.0)
+POSITIVE = Domain(0.0, low_closed=False)
+MATRIX = Domain(1.0, 4000.0, high_closed=True, integer=True, static=True)
+"""A size whose (M+1) x (M+1) matrix is built: 128 MB at 4,000."""
+
+
+def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator for a closed form whose arguments lie in these domains.
+
+    The decorated function has them as `domain`. Called with numbers it returns NumPy float64 (a scalar, an array or
+    a tuple of them); called with tracers, what JAX computes.
+
+    Raises:
+        ValueError: by the decorated function, when an argument lies outside of its domain, or when the law has no
+            value there.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        if set(domain) != set(signature.parameters):
+            raise TypeError(
+                f"{function.__name__} needs a domain for each of {', '.join(signature.parameters)}."
+            )
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind(*args, **kwargs)
+            for name, value in bound.arguments.items():
+                _check(name, domain[name], value)
+            if not all(is_concrete(leaf) for leaf in jax.tree.leaves((args, kwargs))):
+                return function(*args, **kwargs)
+            with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(_host()):
+                # an argument in float32 is the number that it holds
+                result = jax.tree.map(
+                    lambda part: np.asarray(part, np.float64)[()], function(*args, **kwargs)
+                )
+            if any(np.isnan(part).any() for part in jax.tree.leaves(result)):
+                given = ", ".join(f"{name} = {value}" for name, value in bound.arguments.items())
+                raise ValueError(f"`{function.__name__}` has no value at {given}; see its conditions.")
+            return result
+
+        checked.domain = domain  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def require(condition: Any, sentence: str) -> None:
+    """Refuse arguments whose relation is wrong; tracers pass unchecked.
+
+    Raises:
+        ValueError: the condition is false somewhere.
+    """
+    if is_concrete(condition) and not bool(np.all(condition)):
+        raise ValueError(sentence)
+
+
+def reals(*numbers: ArrayLike) -> tuple[Array, ...]:
+    """Return arguments as floating arrays of the ambient precision: whole numbers beyond 2^31 included."""
+    return tuple(jnp.asarray(number, float) for number in numbers)
+
+
+def _check(name: str, domain: Domain, value: Any) -> None:
+    for part in value if isinstance(value, tuple) else (value,):
+        if is_concrete(part) and not domain.holds(part):
+            raise ValueError(f"`{name}` must {domain}, got {value}.")
+
+
+def _host() -> jax.Device | None:
+    """Return this process's CPU, where float64 is exact and quick; None where JAX has none."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
