@@ -5,8 +5,8 @@
 n = g + 1.
 
 Called with numbers, a law checks that they lie in its domain (an attribute of the function), computes in float64 and
-returns NumPy: the limit at an edge where there is one, otherwise a ValueError in one sentence. Under `jit` and `vmap` it
-computes in JAX's precision, by forms that do not cancel in float32. `law`, `stable` and `matrices` are how.
+returns NumPy: the limit at an edge where there is one, otherwise a ValueError in one sentence. Under `jit` and `vmap`
+it computes in JAX's precision, by forms that do not cancel in float32. `law`, `stable` and `matrices` are how.
 """
 
 from collapse_jax.theory.descent import (

@@ -12,7 +12,7 @@ Everything is jit- and vmap-able in its sizes, weights and fractions; `num_gener
 float32, 1 - G of a G near 1 is a matter of few digits: call these functions with numbers, where they are float64.
 """
 
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +127,7 @@ def ibd_fresh_counts(
     real, fresh, synthetic = reals(num_real, fresh, synthetic)
     total, start = fresh + synthetic, 1 / real
     require(total > 0, "`fresh` and `synthetic` must not both be 0: a fit needs points.")
-    return _iterate(num_generations, start, lambda g: 1 / total + synthetic * (synthetic - 1) * g / total**2)
+    return _iterate(num_generations, start, (1 / total, 0.0, synthetic * (synthetic - 1) / total**2))
 
 
 @law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE, fraction=SHARE)
@@ -136,7 +136,7 @@ def ibd_fresh_fraction(
 ) -> Descent:
     """Return G when each of M points is new real data with probability r: G' = 1/M + (1 - 1/M)(1 - r)^2 G."""
     real, size, fraction = reals(num_real, num_samples, fraction)
-    return _iterate(num_generations, 1 / real, lambda g: 1 / size + (1 - 1 / size) * (1 - fraction) ** 2 * g)
+    return _iterate(num_generations, 1 / real, (1 / size, 0.0, (1 - 1 / size) * (1 - fraction) ** 2))
 
 
 @law(num_generations=LENGTH, num_real=SIZE, synthetic=COUNT)
@@ -150,12 +150,8 @@ def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: Array
     """
     real, synthetic = reals(num_real, synthetic)
     total = real + synthetic
-
-    def step(cross: Array, g: Array) -> tuple[Array, Array]:
-        pairs = 2 * real * synthetic * cross + synthetic * (synthetic - 1) * g
-        return 1 / total + synthetic / total * cross, 1 / total + pairs / total**2
-
-    return _iterate_pair(num_generations, 1 / real, step)
+    pairs = 1 / total, 2 * real * synthetic / total**2, synthetic * (synthetic - 1) / total**2
+    return _iterate(num_generations, 1 / real, pairs, (1 / total, synthetic / total))
 
 
 @law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE, kept=COUNT)
@@ -171,12 +167,8 @@ def ibd_original_counts(
     real, size, kept = reals(num_real, num_samples, kept)
     _fits_in(kept, size, real)
     rest = size - kept
-
-    def step(cross: Array, g: Array) -> tuple[Array, Array]:
-        pairs = 2 * kept * rest * cross + rest * (rest - 1) * g
-        return kept / size / real + rest / size * cross, 1 / size + pairs / size**2
-
-    return _iterate_pair(num_generations, 1 / real, step)
+    pairs = 1 / size, 2 * kept * rest / size**2, rest * (rest - 1) / size**2
+    return _iterate(num_generations, 1 / real, pairs, (kept / size / real, rest / size))
 
 
 @law(num_generations=LENGTH, num_real=SIZE, num_samples=SIZE, fraction=SHARE)
@@ -192,13 +184,9 @@ def ibd_original_fraction(
         size <= real,
         "`num_samples` must be at most `num_real`: the law holds while no real point is drawn twice.",
     )
-    rest = 1 - fraction
-
-    def step(cross: Array, g: Array) -> tuple[Array, Array]:
-        pairs = 2 * fraction * rest * cross + rest**2 * g
-        return fraction / real + rest * cross, 1 / size + (1 - 1 / size) * pairs
-
-    return _iterate_pair(num_generations, 1 / real, step)
+    rest, distinct = 1 - fraction, 1 - 1 / size
+    pairs = 1 / size, distinct * 2 * fraction * rest, distinct * rest**2
+    return _iterate(num_generations, 1 / real, pairs, (fraction / real, rest))
 
 
 @law(num_generations=LENGTH, num_real=SIZE, weight=SHARE, fresh=SIZE, synthetic=SIZE)
@@ -210,12 +198,9 @@ def ibd_weight_fresh(
     Reference: the mixed loop of He et al. (2025).
     """
     real, weight, fresh, synthetic = reals(num_real, weight, fresh, synthetic)
-    rest, start = (1 - weight) ** 2, 1 / real
-    return _iterate(
-        num_generations,
-        start,
-        lambda g: weight**2 / fresh + rest * (1 / synthetic + (1 - 1 / synthetic) * g),
-    )
+    rest = (1 - weight) ** 2
+    pairs = weight**2 / fresh + rest / synthetic, 0.0, rest * (1 - 1 / synthetic)
+    return _iterate(num_generations, 1 / real, pairs)
 
 
 @law(num_generations=LENGTH, num_real=SIZE, weight=SHARE, synthetic=SIZE)
@@ -228,12 +213,8 @@ def ibd_weight_original(
     """
     real, weight, synthetic = reals(num_real, weight, synthetic)
     rest = 1 - weight
-
-    def step(cross: Array, g: Array) -> tuple[Array, Array]:
-        drawn = rest**2 * (1 / synthetic + (1 - 1 / synthetic) * g)
-        return weight / real + rest * cross, weight**2 / real + 2 * weight * rest * cross + drawn
-
-    return _iterate_pair(num_generations, 1 / real, step)
+    pairs = weight**2 / real + rest**2 / synthetic, 2 * weight * rest, rest**2 * (1 - 1 / synthetic)
+    return _iterate(num_generations, 1 / real, pairs, (weight / real, rest))
 
 
 @law(num_generations=LENGTH, num_samples=SIZE, num_batches=Domain(1.0, integer=True, static=True))
@@ -243,25 +224,7 @@ def ibd_window(num_generations: int, num_samples: ArrayLike, num_batches: int) -
     F_ij, for distinct members of batches i and j; a draw from the model is a uniform member of the last k
     batches. k = 1 is `replace`, k > g is `accumulate`; in between G still goes to 1.
     """
-    size = jnp.asarray(num_samples, float)
-
-    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
-        shared, alive = carry  # F [k, k], newest last; 1 for batches that exist
-        within = (
-            shared + jnp.eye(num_batches) * (1 - jnp.diagonal(shared)) / size
-        )  # two draws may be one member
-        weight = alive / jnp.sum(alive)
-        with_each = within @ weight
-        g = weight @ with_each
-        shifted = jnp.zeros_like(shared).at[:-1, :-1].set(shared[1:, 1:])
-        shifted = shifted.at[-1, :-1].set(with_each[1:]).at[:-1, -1].set(with_each[1:]).at[-1, -1].set(g)
-        return (shifted, jnp.concatenate([alive[1:], jnp.ones(1)])), g
-
-    alive = jnp.zeros(num_batches).at[-1].set(1.0)
-    _, identities = jax.lax.scan(
-        step, (jnp.zeros((num_batches, num_batches)), alive), None, num_generations + 1
-    )
-    return identities
+    return _window(num_generations, num_batches, *reals(num_samples))
 
 
 @law(ratio=Domain(0.0, high_closed=True))
@@ -284,27 +247,43 @@ def _fits_in(kept: Array, size: Array, real: Array) -> None:
     require(kept <= real, "`kept` must be at most `num_real`: the kept points are distinct.")
 
 
-def _iterate(num_generations: int, start: ArrayLike, step: Callable[[Array], Array]) -> Descent:
-    """Return start, step(start), step(step(start)), ..."""
-
-    def body(g: Array, _: None) -> tuple[Array, Array]:
-        after = step(g)
-        return after, after
-
-    start = jnp.asarray(start, float)
-    _, later = jax.lax.scan(body, start, None, num_generations)
-    return jnp.concatenate([start[None], later])
-
-
-def _iterate_pair(
-    num_generations: int, start: ArrayLike, step: Callable[[Array, Array], tuple[Array, Array]]
+@functools.partial(jax.jit, static_argnums=0)
+def _iterate(
+    num_generations: int,
+    start: ArrayLike,
+    pairs: tuple[ArrayLike, ArrayLike, ArrayLike],
+    crossed: tuple[ArrayLike, ArrayLike] = (0.0, 0.0),
 ) -> Descent:
-    """Return the second member of a recursion of pairs that both begin at `start`."""
+    """Return G from G' = p + q C + r G and C' = c + d C, both from `start`; pairs = (p, q, r), crossed = (c, d)."""
+    base, with_real, among = reals(*pairs)
+    arrived, carried = reals(*crossed)
 
-    def body(pair: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
-        after = step(*pair)
-        return after, after[1]
+    def body(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        cross, g = state
+        after = base + with_real * cross + among * g
+        return (arrived + carried * cross, after), after
 
-    start = jnp.asarray(start, float)
-    _, later = jax.lax.scan(body, (start, start), None, num_generations)
-    return jnp.concatenate([start[None], later])
+    (first,) = reals(start)
+    _, later = jax.lax.scan(body, (first, first), None, num_generations)
+    return jnp.concatenate([first[None], later])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _window(num_generations: int, num_batches: int, size: Array) -> Descent:
+    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        shared, alive = carry  # F [k, k], newest last; 1 for batches that exist
+        within = (
+            shared + jnp.eye(num_batches) * (1 - jnp.diagonal(shared)) / size
+        )  # two draws may be one member
+        weight = alive / jnp.sum(alive)
+        with_each = within @ weight
+        g = weight @ with_each
+        shifted = jnp.zeros_like(shared).at[:-1, :-1].set(shared[1:, 1:])
+        shifted = shifted.at[-1, :-1].set(with_each[1:]).at[:-1, -1].set(with_each[1:]).at[-1, -1].set(g)
+        return (shifted, jnp.concatenate([alive[1:], jnp.ones(1)])), g
+
+    alive = jnp.zeros(num_batches).at[-1].set(1.0)
+    _, identities = jax.lax.scan(
+        step, (jnp.zeros((num_batches, num_batches)), alive), None, num_generations + 1
+    )
+    return identities

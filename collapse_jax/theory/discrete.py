@@ -3,7 +3,6 @@
 M is the number of draws a generation, n the number of fits; constants are those of haploid size M.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, zeta
@@ -178,12 +177,8 @@ def effective_draws(sizes: Float[ArrayLike, " n"]) -> Array:
 
     1/h ~ 1/M_n + (1/2) sum_{i<n} 1/M_i.
     """
-    sizes = jnp.asarray(sizes, float)
-
-    def body(worth: Array, size: Array) -> tuple[Array, None]:
-        return -size * jnp.expm1(-worth / size), None
-
-    return jax.lax.scan(body, sizes[-1], sizes[:-1], reverse=True)[0]
+    (sizes,) = reals(sizes)
+    return _worth(sizes)
 
 
 @law(exponent=NONNEGATIVE, num_classes=_AT_LEAST_ONE)
@@ -213,3 +208,11 @@ def exponential_accumulate(num_fits: int, num_samples: ArrayLike) -> Array:
 def _branching(num_fits: int) -> float:
     """Return g_n; infinite before the first fit, when nothing can be lost."""
     return float(branching_survival(num_fits)[-1]) if num_fits else np.inf
+
+
+@jax.jit
+def _worth(sizes: Array) -> Array:
+    def body(worth: Array, size: Array) -> tuple[Array, None]:
+        return -size * jnp.expm1(-worth / size), None
+
+    return jax.lax.scan(body, sizes[-1], sizes[:-1], reverse=True)[0]

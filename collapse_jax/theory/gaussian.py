@@ -4,6 +4,8 @@ M is the number of points of each fit, n the number of fits; variances are in un
 estimators: unbiased (ddof 1, scatter / (M - 1)) and maximum likelihood (ddof 0, scatter / M).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -209,21 +211,9 @@ def fresh_mix(
     Reference: the fresh data loop of Alemohammad et al. (2023).
     """
     real, drawn, bias = reals(real, synthetic, bias)
-    total = real + drawn
-    require(total > ddof, f"`real` and `synthetic` must be above {ddof} together with ddof {ddof}.")
+    require(real + drawn > ddof, f"`real` and `synthetic` must be above {ddof} together with ddof {ddof}.")
 
-    def body(pair: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        mean, spread = pair
-        within = real + drawn * bias * spread
-        after = (
-            (within + drawn**2 * mean) / total**2,
-            ((total - 1) / total * within + drawn * real * mean / total) / (total - ddof),
-        )
-        return after, after
-
-    start = 1 / total, (total - 1) / (total - ddof)
-    _, later = jax.lax.scan(body, start, None, num_generations)
-    return tuple(jnp.concatenate([a[None], b]) for a, b in zip(start, later))  # type: ignore[return-value]
+    return _fresh_mix(num_generations, ddof, real, drawn, bias)
 
 
 @law(num_fits=LENGTH, num_samples=SIZE, regime=Domain(choices=("replace", "accumulate"), static=True))
@@ -243,12 +233,7 @@ def accumulate_fresh_mean(num_fits: int, num_samples: ArrayLike, fraction: Array
 
     V_t = (1 - r/t)^2 V_{t-1} + 1/(N t^2): it falls like t^-min(1, 2r); for r > 1/2, N t V tends to 1/(2r - 1).
     """
-    share, size = jnp.asarray(fraction, float), jnp.asarray(num_samples, float)
-
-    def body(t: Array, variance: Array) -> Array:
-        return (1 - share / t) ** 2 * variance + 1 / (size * t**2)
-
-    return jax.lax.fori_loop(1, num_fits + 1, lambda t, v: body(jnp.asarray(t, float), v), jnp.zeros(()))
+    return _accumulate_fresh(num_fits, *reals(num_samples, fraction))
 
 
 @law(num_fits=FITS, num_samples=PLURAL, dim=Domain(1.0, integer=True, static=True))
@@ -334,3 +319,32 @@ def _with_rows(num_samples: ArrayLike, row: ArrayLike) -> tuple[Array, Array]:
     size, row = reals(num_samples, row)
     require(size > row, "`num_samples` must be above `row`: M points have M - 1 dimensions, and no more.")
     return size, row
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fresh_mix(
+    num_generations: int, ddof: int, real: Array, drawn: Array, bias: Array
+) -> tuple[Array, Array]:
+    total = real + drawn
+
+    def body(pair: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        mean, spread = pair
+        within = real + drawn * bias * spread
+        after = (
+            (within + drawn**2 * mean) / total**2,
+            ((total - 1) / total * within + drawn * real * mean / total) / (total - ddof),
+        )
+        return after, after
+
+    start = 1 / total, (total - 1) / (total - ddof)
+    _, (means, spreads) = jax.lax.scan(body, start, None, num_generations)
+    return jnp.concatenate([start[0][None], means]), jnp.concatenate([start[1][None], spreads])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _accumulate_fresh(num_fits: int, size: Array, share: Array) -> Array:
+    def body(t: Array, variance: Array) -> Array:
+        time = jnp.asarray(t, float)
+        return (1 - share / time) ** 2 * variance + 1 / (size * time**2)
+
+    return jax.lax.fori_loop(1, num_fits + 1, body, jnp.zeros(jnp.broadcast_shapes(size.shape, share.shape)))
