@@ -3,6 +3,7 @@
 M is the number of draws a generation, n the number of fits; constants are those of haploid size M.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, zeta
