@@ -16,7 +16,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from collapse_jax.theory import stable
 from collapse_jax.theory.law import COUNT, FITS, LENGTH, PLURAL, SHARE, SIZE, Domain, law, reals, require
@@ -26,7 +26,7 @@ Descent = Float[Array, " num_generations_plus_1"]
 
 
 @law(num_fits=FITS, num_samples=SIZE)
-def replace_variance(num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike) -> Float[Array, "..."]:
+def replace_variance(num_fits: ArrayLike, num_samples: ArrayLike) -> Float[Array, "..."]:
     """Return E Var_n / Var_0 = (1 - 1/M)^n under `replace`, for moment-exact fits with the MLE covariance.
 
     Exact for every n and M, and for mixtures whatever the number of components and of EM steps. The
@@ -47,7 +47,7 @@ def replace_variance(num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike) ->
 
 @law(num_fits=FITS, num_samples=PLURAL, num_seeds=SIZE)
 def replace_variance_error(
-    num_fits: Int[ArrayLike, "..."], num_samples: ArrayLike, num_seeds: ArrayLike
+    num_fits: ArrayLike, num_samples: ArrayLike, num_seeds: ArrayLike
 ) -> Float[Array, "..."]:
     """Return the relative standard error of the mean variance of `num_seeds` Gaussian chains under `replace`.
 

@@ -48,9 +48,10 @@ def accumulate_same_risk(num_fits: int, num_rows: ArrayLike, dim: ArrayLike, noi
 
     Reference: Gerstgrasser et al. (2024), Theorem 2.
     """
-    if not num_fits:
-        return jnp.zeros(())
-    return base_risk(num_rows, dim, noise) * jnp.sum(1.0 / jnp.arange(1.0, num_fits + 1) ** 2)
+    base = base_risk(num_rows, dim, noise)
+    return (
+        base * jnp.sum(1.0 / jnp.arange(1.0, num_fits + 1) ** 2) if num_fits else jnp.zeros(jnp.shape(base))
+    )
 
 
 @law(num_fits=LENGTH, num_rows=WHOLE, dim=WHOLE, noise=NONNEGATIVE)

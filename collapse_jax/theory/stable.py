@@ -72,7 +72,7 @@ def one_less_sinc(x: Array) -> Array:
     """Return 1 - sin(x)/x, x >= 0: x^2/6 to first order."""
     near = x < 1
     small, large = jnp.where(near, x, 0.0) ** 2, jnp.where(near, 1.0, x)
-    series = sum(-((-small) ** k) / math.factorial(2 * k + 1) for k in range(1, 10))
+    series = sum(-((-small) ** k) / float(math.factorial(2 * k + 1)) for k in range(1, 10))
     return jnp.where(near, series, 1 - jnp.sin(large) / large)
 
 
