@@ -14,6 +14,7 @@ from collapse_jax.theory.ancestry import both_alive
 
 SNAPSHOTS = (0, 50, 100, 150, 200, 350, 2000)  # those of the publication
 _LARGEST_MATRIX = 1000  # M up to which the exact law of survival is drawn
+_ALL_DEAD = 6  # in fits / M, where the law is down to 0.4 %: the rest of a long run shows nothing
 _LAW = {"color": "black", "linestyle": ":", "linewidth": 1.1, "zorder": 5}
 
 
@@ -136,6 +137,7 @@ def _survival_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
             f"chain in which a class dies below the {least_count(config)} points that a component needs."
         )
     left.set(title="all components alive", xlabel="fits / M", ylabel="share of seeds", ylim=(-0.03, 1.03))
+    left.set_xlim(0, min(_ALL_DEAD, dataset.sizes["generation"] / min(config.num_samples)))
     right.set(title="smallest weight", xlabel="generation", ylim=(-0.01, 0.51))
     legend(left)
     return Illustration("survival", caption, figure)
