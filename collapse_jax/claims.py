@@ -1,8 +1,9 @@
 """When does a published claim hold? An estimand, a region, an interval, and the verdict they give.
 
-A claim is fixed before the run. The verdict is computed: the interval over seeds inside the region,
-*holds*; outside, *fails*; across its edge, *inconclusive*; the protocol or the number of seeds unmet,
-*not testable*. Intervals are 95 %, Holm-adjusted over the claims of a study. Called by studies.
+A claim is fixed before the run. The verdict is computed: the interval over seeds inside the region, *holds*; outside,
+*fails*; across its edge, *inconclusive*; the protocol or the number of seeds unmet, *not testable*. A region that
+contains the null, the estimand if what is claimed did not happen, would hold of anything: not testable. Intervals are
+95 %, Holm-adjusted over the claims of a study. Called by studies.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 Kind = Literal["mean", "log_mean", "share", "range"]
 EXACT, ANALOGUE, LAW = "exact protocol", "analogue", "law"
@@ -23,11 +24,15 @@ class Claim(NamedTuple):
         name: short, unique within a study.
         statement: one sentence.
         source: who said it.
-        region: the estimand's values for which the statement is true.
+        region: the estimand's values for which the statement is true; without its edges.
         kind: how seeds become an interval: "mean" (Student's t), "log_mean" (the log of a mean),
             "share" (Wilson; values are 0 or 1), or "range" (a published single run against the 95 %
             range of one more seed).
         min_seeds: fewer cannot decide it.
+        null: the estimand if what is claimed did not happen: outside the region or on its edge. Of a claim
+            of absence ("stays above", "is minor") it is what the claim denies. NaN when it is not known.
+        resolution: the step in which a seed's value moves, such as 1 for a generation or 1/N for a share of
+            N; 0 for a value that varies freely.
     """
 
     name: str
@@ -36,6 +41,8 @@ class Claim(NamedTuple):
     region: tuple[float, float]
     kind: Kind
     min_seeds: int
+    null: float = math.nan
+    resolution: float = 0.0
 
 
 class Evidence(NamedTuple):
@@ -70,9 +77,10 @@ class Verdict(NamedTuple):
         level: confidence level after Holm's adjustment.
         num_seeds: how many seeds counted.
         num_excluded: how many gave no finite number.
-        reason: why it is not testable.
+        reason: why it is not testable, or which share of the seeds is left out.
         departure: in what an analogue departs from what its source did.
         shared: what all seeds have in common: the interval says nothing of how that might have been otherwise.
+        null: the estimand if what is claimed did not happen; NaN when it is not known.
     """
 
     name: str
@@ -89,6 +97,7 @@ class Verdict(NamedTuple):
     reason: str
     departure: str = ""
     shared: str = ""
+    null: float = math.nan
 
 
 def measured(
@@ -126,7 +135,7 @@ def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verd
     The claims that can be tested form one family: Holm's procedure goes from the most decisive on and
     stops at the first that is not decisive at its level.
 
-    >>> claim = Claim("falls", "The spread falls.", "paper", (-math.inf, 0.0), "mean", 3)
+    >>> claim = Claim("falls", "The spread falls.", "paper", (-math.inf, 0.0), "mean", 3, null=0.0)
     >>> judge([Evidence(claim, np.array([-0.20, -0.22, -0.19]), ANALOGUE)])[0].verdict
     'holds'
     """
@@ -145,81 +154,130 @@ def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verd
     ]
 
 
-def interval(values: np.ndarray, kind: Kind, significance: float) -> tuple[float, float]:
+def interval(
+    values: np.ndarray, kind: Kind, significance: float, resolution: float = 0.0
+) -> tuple[float, float]:
     """Return the confidence interval of level 1 - significance over seeds.
+
+    n equal values are no certainty: a value one step off may have any probability up to
+    1 - (significance/2)^(1/n) (Clopper and Pearson), and shift the mean by that part of a step. No interval
+    is narrower; without a `resolution` equal values say nothing of their spread, and the interval is NaN.
 
     >>> low, high = interval(np.array([1.0] * 64), "share", 0.05)
     >>> round(low, 3), high
     (0.943, 1.0)
+    >>> interval(np.array([12.0] * 5), "mean", 0.05, resolution=1.0)  # generations
+    (11.478..., 12.521...)
     """
-    num = len(values)
+    return _bounds(_summary(values), kind, significance, resolution)
+
+
+class _Summary(NamedTuple):
+    num: int
+    mean: float
+    spread: float
+
+
+def _summary(values: np.ndarray) -> _Summary:
+    equal = values.max() == values.min()  # their mean may be rounded away from them
+    spread = 0.0 if equal else float(np.std(values, ddof=1))
+    return _Summary(len(values), float(values[0] if equal else np.mean(values)), spread)
+
+
+def _bounds(summary: _Summary, kind: Kind, significance: float, resolution: float) -> tuple[float, float]:
+    num, mean, spread = summary
     if kind == "share":
-        hits = int(values.sum())
-        bounds = stats.binomtest(hits, num).proportion_ci(1 - significance, method="wilson")
-        return float(bounds.low), float(bounds.high)
-    quantile = float(stats.t.ppf(1 - significance / 2, num - 1))
-    spread = float(np.std(values, ddof=1))
-    half = quantile * spread * (math.sqrt(1 + 1 / num) if kind == "range" else math.sqrt(1 / num))
-    low, high = float(np.mean(values)) - half, float(np.mean(values)) + half
-    return (_log(low), _log(high)) if kind == "log_mean" else (low, high)
+        return _wilson(mean, num, significance)
+    if spread == 0 and resolution == 0:
+        return math.nan, math.nan
+    quantile = float(special.stdtrit(num - 1, 1 - significance / 2))
+    another = kind == "range"
+    half = quantile * spread * (math.sqrt(1 + 1 / num) if another else math.sqrt(1 / num))
+    half = max(half, resolution * (1.0 if another else 1 - (significance / 2) ** (1 / num)))
+    return (_log(mean - half), _log(mean + half)) if kind == "log_mean" else (mean - half, mean + half)
+
+
+def _wilson(share: float, num: int, significance: float) -> tuple[float, float]:
+    quantile = float(special.ndtri(1 - significance / 2))
+    pull = quantile**2 / num
+    centre = (share + pull / 2) / (1 + pull)
+    half = quantile * math.sqrt(share * (1 - share) / num + pull / (4 * num)) / (1 + pull)
+    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
 
 
 def _decide(item: Evidence, significance: float) -> Verdict:
     values, excluded = _finite(item.values)
     claim = item.claim
-    low, high = interval(values, claim.kind, significance)
+    bounds = interval(values, claim.kind, significance, claim.resolution)
     estimate = float(np.mean(values))
+    left_out = f"{excluded} of {len(item.values)} seeds are left out: no finite number"
     return Verdict(
         claim.name, claim.statement, claim.source,
-        _compare(claim, (low, high)),
+        _compare(claim, bounds),
         item.label,
         _log(estimate) if claim.kind == "log_mean" else estimate,
-        (low, high),
+        bounds,
         claim.region,
         1 - significance,
         len(values),
         excluded,
-        "",
+        left_out if excluded else "",
         item.departure,
         item.shared,
+        claim.null,
     )  # fmt: skip
 
 
 def _compare(claim: Claim, bounds: tuple[float, float]) -> str:
     (low, high), (region_low, region_high) = bounds, claim.region
-    outside = high < region_low or low > region_high
-    if claim.kind == "range":  # a published number lies in the range of seeds, or it does not
-        return "fails" if outside else "holds"
-    if outside:
+    if high < region_low or low > region_high:
         return "fails"
-    return "holds" if low > region_low and high < region_high else "inconclusive"
+    if claim.kind == "range":  # a published number lies in the range of seeds, or it does not
+        return "inconclusive" if low <= claim.null <= high else "holds"  # so wide a range holds anything
+    above, below = low > region_low or region_low == -math.inf, high < region_high or region_high == math.inf
+    return "holds" if above and below else "inconclusive"
 
 
 def _decision_level(item: Evidence) -> float:
     """Return the smallest significance at which the interval is inside or outside the region."""
-    values, _ = _finite(item.values)
+    claim, summary = item.claim, _summary(_finite(item.values)[0])
+    edges = list(claim.region)
+    if claim.kind == "log_mean":
+        edges = [math.exp(edge) if edge > -math.inf else edge for edge in edges]
+    if not edges[0] < summary.mean < edges[1]:  # outside: the nearer one decides
+        edges = [min(edges, key=lambda edge: abs(summary.mean - edge))]
+    return max(_excluding_level(summary, claim, edge) for edge in edges)
 
-    def decisive(significance: float) -> bool:
-        return _compare(item.claim, interval(values, item.claim.kind, significance)) != "inconclusive"
 
-    low, high = -12.0, 0.0  # powers of ten
-    if not decisive(1 - 1e-9):
-        return 1.0
-    if decisive(10**low):
-        return 10**low
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if decisive(10**middle) else (middle, high)
-    return 10**high
+def _excluding_level(summary: _Summary, claim: Claim, edge: float) -> float:
+    """Return the significance at which the interval ends at an edge."""
+    num, mean, spread = summary
+    distance = abs(mean - edge)
+    if claim.kind == "share":
+        error = math.sqrt(max(edge * (1 - edge), 0.0) / num) if 0 < edge < 1 else 0.0
+        return 2 * float(special.ndtr(-distance / error)) if error else float(distance == 0)
+    student = float(special.stdtr(num - 1, -distance * math.sqrt(num) / spread)) if spread else 0.0
+    step = max(1 - distance / claim.resolution, 0.0) ** num if claim.resolution else 0.0
+    return 2 * min(max(student, step), 0.5)
 
 
 def _why_untestable(item: Evidence) -> str:
     if item.unmet:
         return item.unmet
-    values, excluded = _finite(item.values)
-    if len(values) < item.claim.min_seeds:
+    claim, (values, excluded) = item.claim, _finite(item.values)
+    if claim.region[0] < claim.null < claim.region[1]:
+        return f"would hold of anything: {claim.null:.3g}, if nothing happened, lies in its region"
+    if len(values) < max(claim.min_seeds, 1 if claim.kind == "share" else 2):
         lost = f" ({excluded} more gave no finite number)" if excluded else ""
-        return f"needs {item.claim.min_seeds} seeds, the run has {len(values)}{lost}"
+        return f"needs {claim.min_seeds} seeds, the run has {len(values)}{lost}"
+    if excluded > len(values):
+        return f"{excluded} of {len(item.values)} seeds gave no finite number: the others are a selection"
+    if claim.kind == "share":
+        odd = values[(values != 0) & (values != 1)]
+        return f"a share is of seeds with 1 and 0, got {odd[0]:.3g}" if len(odd) else ""
+    if claim.resolution == 0 and values.max() == values.min():
+        same = f"all {len(values)} seeds give {values[0]:.6g}, which says nothing of their spread"
+        return f"{same}; if values move in steps, give the claim a `resolution`"
     return ""
 
 
@@ -228,7 +286,7 @@ def _not_testable(item: Evidence, reason: str) -> Verdict:
     values, excluded = _finite(item.values)
     return Verdict(
         claim.name, claim.statement, claim.source, "not testable", item.label, math.nan, nothing,
-        claim.region, math.nan, len(values), excluded, reason, item.departure, item.shared,
+        claim.region, math.nan, len(values), excluded, reason, item.departure, item.shared, claim.null,
     )  # fmt: skip
 
 

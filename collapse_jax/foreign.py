@@ -32,7 +32,8 @@ class Movement(NamedTuple):
     Attributes:
         name: of the metric.
         between: the first and the last generation at which some seed has a finite value.
-        first: mean over seeds and its 95 % interval (Student's t), at the first of them.
+        first: mean over seeds and its 95 % interval (Student's t), at the first of them; the interval is NaN where
+            seeds do not differ, which says nothing of their spread.
         last: the same at the last one.
         change: the same of last - first within each seed.
         risen: how many seeds rose.
@@ -167,7 +168,7 @@ def _movement(name: str, array: xr.DataArray) -> Movement:
 
 
 def _mean(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean of the finite values and its 95 % interval, NaN where there are too few."""
+    """Return the mean of the finite values and its 95 % interval, NaN where they are too few or all equal."""
     values = values[np.isfinite(values)]
     low, high = interval(values, "mean", 0.05) if len(values) > 1 else (np.nan, np.nan)
     return float(values.mean()) if len(values) else np.nan, low, high

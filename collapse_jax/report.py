@@ -72,7 +72,7 @@ def _lost(run: RunDirectory) -> str:
         lost, total = lost + int(failed.sum()), total + failed.size
     if not lost:
         return ""
-    return f"{lost} of {total} chains did not stay finite: averages leave them out, claims count them."
+    return f"{lost} of {total} chains did not stay finite: averages and claims leave them out."
 
 
 def _inlined(image: Path) -> str:

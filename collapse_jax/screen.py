@@ -76,7 +76,7 @@ def print_verdicts(study: str, verdicts: list[Any]) -> None:
     )
     for row in (verdict if isinstance(verdict, dict) else verdict._asdict() for verdict in verdicts):
         tested = row["verdict"] != "not testable"
-        detail = row["statement"] if tested else f"{row['statement']} [dim]({row['reason']})[/]"
+        detail = f"{row['statement']} [dim]({row['reason']})[/]" if row["reason"] else row["statement"]
         low, high = (_shown(bound) for bound in row["interval"])
         colour = _COLOURS[row["verdict"]]
         table.add_row(

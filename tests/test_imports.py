@@ -46,6 +46,7 @@ ALLOWED = {
     ],
     "judges": ["nn", "training", "datasets", "chain", "data", "triangular", "errors", "types"],
     "claims": ["errors", "types"],
+    "estimands": ["errors", "types"],
     "laws": [
         "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
         "errors", "types",
@@ -57,9 +58,9 @@ ALLOWED = {
     "plots": ["results", "frame", "errors", "types"],
     "foreign": ["claims", "plots", "errors", "types"],
     "studies": [
-        "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "plots",
-        "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results", "drivers", "nn",
-        "training", "axes", "errors", "types",
+        "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "estimands",
+        "plots", "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results", "drivers",
+        "nn", "training", "axes", "errors", "types",
     ],
     "processes": [],
     "orbax_checkpoints": ["checkpoints", "durable", "processes", "sharding", "types"],

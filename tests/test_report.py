@@ -47,7 +47,7 @@ def test_seeds_that_diverged_are_counted(run, tmp_path):
     finite[0, 1, 1:] = finite[1, 2, 2] = False
     _with_flags(run, finite)
     page = write_report([run], tmp_path / "report.html").read_text()
-    assert "2 of 6 chains did not stay finite: averages leave them out" in page
+    assert "2 of 6 chains did not stay finite: averages and claims leave them out" in page
 
 
 def _with_film(run, labels):
