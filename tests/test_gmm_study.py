@@ -104,7 +104,9 @@ def test_survival_is_judged_by_its_law(clusters):
     config, dataset = clusters
     verdict = _verdicts(config, dataset)["both-alive-M20"]
     alive = (dataset.num_alive.sel(num_samples=20, generation=19) == 2).mean()
-    np.testing.assert_allclose(verdict.estimate, float(alive) / float(both_alive(0.5, 20, 20)), rtol=1e-6)
+    law = float(both_alive(0.5, 20, 20))
+    np.testing.assert_allclose(verdict.estimate, alive, rtol=1e-6)
+    np.testing.assert_allclose(verdict.region, (0.6 * law, 1.4 * law))
     lone = dataset.assign(num_alive=dataset.num_alive * 0 + 1)
     assert _verdicts(config, lone)["both-alive-M20"].verdict == "fails"
 

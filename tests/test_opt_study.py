@@ -17,7 +17,7 @@ from collapse_jax.nn.scoring import token_log_probs
 from collapse_jax.nn.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
 from collapse_jax.runs import execute
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
-from collapse_jax.studies.opt.claims import evidence, growth, protocol_unmet, share_below
+from collapse_jax.studies.opt.claims import evidence, protocol_unmet
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 from collapse_jax.studies.opt.study import build, remarks
 from collapse_jax.studies.opt.texts import TINY, load_model, load_texts
@@ -55,8 +55,10 @@ def test_arms_are_named_by_setting_epochs_and_way_of_writing():
         "fresh", 10, "sample", temperature=0.7, top_p=0.95
     )
     assert parse_arm("accumulate5 sample-top-k-50-penalty-3").top_k == 50
-    for preset in PRESETS.values():
-        assert [parse_arm(name).epochs > 0 for name in preset.arms]
+    published = {name: [parse_arm(arm)[:4] for arm in preset.arms] for name, preset in PRESETS.items()}
+    assert published["paper"][:4] == [(s, epochs, "beams", 1) for epochs in (5, 10) for s in "AB"]
+    assert published["published-code"] == [("A", 5, "beams", 3), ("B", 10, "beams", 3)]
+    assert all(epochs == 5 for _, epochs, _, _ in published["teacher"])
 
 
 @pytest.mark.parametrize("name", ["C5 beams", "A5", "A0 beams", "A5 beam", "A5 sample-top-p", "A5 beams "])
@@ -68,32 +70,26 @@ def test_a_name_that_is_no_arm_meets_examples(name):
 
 
 def record(growths, nats_of_texts, seeds=5, generations=10):
-    """A run whose validation loss grows by a line, and whose texts are given generation by generation."""
+    """A run whose validation loss grows by a line with a little noise, and whose texts are given by generation."""
     generation = np.arange(generations)
-    noise = 0.01 * np.arange(seeds)
-    arms, validation = list(growths), []
-    for slope in growths.values():
-        line = 4.0 + slope * generation / 9 + noise[:, None] * (generation > 0)
-        validation.append(np.repeat(line[:, :, None], 3, axis=2))
-    dims = ("arm", "seed", "generation")
-    shape = (len(arms), seeds, generations)
+    dims, shape = ("arm", "seed", "generation"), (len(growths), seeds, generations)
+    slopes = np.array(list(growths.values()))[:, None, None]
+    validation = 4.0 + slopes * generation / 9 + 0.01 * np.random.default_rng(0).normal(size=shape)
+    texts = np.broadcast_to(nats_of_texts, (*shape, nats_of_texts.shape[-1]))
     return xr.Dataset(
         {
-            "validation": ((*dims, "protocol"), np.stack(validation)),
+            "validation": ((*dims, "protocol"), validation[..., None] + [0.0, 1.0, 2.0]),
             "zero_shot": (dims, np.full(shape, 4.6)),
-            "generated_nats": (
-                (*dims, "text"),
-                np.broadcast_to(nats_of_texts, (*shape, nats_of_texts.shape[-1])),
-            ),
+            "generated_nats": ((*dims, "text"), texts),
         },
-        coords={"arm": arms, "generation": generation, "seed": np.arange(seeds)},
+        coords={"arm": list(growths), "generation": generation, "seed": np.arange(seeds)},
     )
 
 
 def test_claims_are_judged_from_what_was_measured():
-    """Growths of 0.5 (A) and 0.1 (B); texts of which a tenth moves below, and a fiftieth above, all of model 0's."""
+    """Growths of 0.5 (A) and 0.1 (B); texts of which a tenth moves below, and a tenth above, all of model 0's."""
     own = np.linspace(2.0, 3.0, 101)
-    later = np.concatenate([np.full(10, 1.0), own[10:-2], np.full(2, 9.0)])
+    later = np.concatenate([np.full(10, 1.0), own[10:-10], np.full(10, 9.0)])
     texts = np.stack([own] + [later] * 9)
     growths = {
         "A5 beams": 0.5,
@@ -116,13 +112,6 @@ def test_claims_are_judged_from_what_was_measured():
     assert {verdict.label for verdict in verdicts.values()} == {"analogue"}
     few = judge(evidence(OPTStudyConfig(), dataset.isel(seed=slice(2), generation=slice(6))))
     assert {verdict.verdict for verdict in few} == {"not testable"}
-
-
-def test_shares_and_growth_of_one_arm():
-    own = np.linspace(0.0, 1.0, 101)
-    arm = record({"A5 beams": 0.9}, np.stack([own] + [own + 0.5] * 9)).isel(arm=0)
-    assert np.allclose(growth(arm, 9), 0.9 + 0.01 * np.arange(5))
-    assert np.allclose(share_below(arm, 0, 0.5), 51 / 101) and np.allclose(share_below(arm, 9, 0.5), 1 / 101)
 
 
 def test_the_paper_preset_with_its_text_is_the_published_protocol():

@@ -77,12 +77,13 @@ def test_a_long_run_s_animation_is_thinned():
 
 
 def test_every_claim_is_decided_or_says_why_not(run):
-    """Two steps of training make noise, which no judge reads: unreadable from generation 0 on, so not in [10, 20]."""
+    """Two steps of training make noise, which no judge reads from generation 0 on: it does not become unreadable."""
     _, dataset = run
     gathered = find_study("vae").load().evidence(CONFIG, dataset)
     five = [item._replace(claim=item.claim._replace(min_seeds=2)) for item in gathered]
     verdicts = {verdict.name: verdict for verdict in judge(five)}
-    assert verdicts["unreadable"].verdict == "fails" and verdicts["unreadable"].estimate == 0
+    assert verdicts["unreadable"].verdict == "not testable"
+    assert "unreadable already in 2 of 2 seeds" in verdicts["unreadable"].reason
     assert verdicts["digits-mix"].num_seeds == 2
     assert "net = conv" in verdicts["published-loss-3"].reason
     assert all(item.label == ANALOGUE for item in gathered)
@@ -112,7 +113,6 @@ def test_the_exact_protocol_is_the_paper_s_on_all_digits():
     assert "60,000 digits" in protocol_unmet(paper, 10_000)
     assert "60,000 digits" in protocol_unmet(PRESETS["paper"], 60_000)  # the embedded ones, whatever is said
     assert "net = conv" in protocol_unmet(dataclasses.replace(paper, net="mlp"), 60_000)
-    assert EXACT != ANALOGUE
 
 
 def test_the_published_loss_is_compared_above_the_digits_own_entropy(run, monkeypatch):

@@ -1,16 +1,22 @@
-"""What a run of the language-model study says about published statements."""
+"""What a run of the language-model study says about published statements.
+
+Where nothing happens, what a generation records has the law of generation 0, and its texts are a second draw of
+model 0.
+"""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
+from collapse_jax.estimands import last_reached, upper_tail
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 
 _PAPER, _CODE = "Shumailov et al. 2024", "replication of the published code"
-_MIN_SEEDS, _LAST = 5, 9
+_MIN_SEEDS, _LAST, _VOCABULARY = 5, 9, 50_272
 _PROTOCOL = (
     "model", "num_samples", "num_beams", "prompts", "start", "mixing", "keep_best", "batch_size", "learning_rate",
     "end_rate", "weight_decay", "kept",
@@ -19,6 +25,14 @@ _POINTS = {  # two readings of "from 20 to 28 perplexity points"
     "by-20-to-28": ("loses 20 to 28 points of 34 (0.46 to 0.60 nats)", (0.46, 0.60)),
     "from-20-to-28": ("goes from perplexity 20 to 28 (0.34 nats, within 0.05)", (0.29, 0.39)),
 }
+
+
+class _Tail(NamedTuple):
+    """A tail of model 0's own texts: their share in it, whether it is the lower one, and fewest texts in it."""
+
+    share: float
+    below: bool = False
+    least: int = 1
 
 
 def evidence(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Evidence]:
@@ -52,14 +66,18 @@ def _learning(config: OPTStudyConfig, arm: xr.Dataset, label: str) -> list[Evide
     """Fine-tuning on real text, and the perplexities printed for it."""
     gained = Claim(
         "fine-tuning-learns", "Fine-tuning on real text lowers the log-loss on held-out real text.",
-        _PAPER, (-math.inf, 0.0), "mean", _MIN_SEEDS,
+        _PAPER, (-math.inf, 0.0), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
-    last, unmet = arm.sizes["generation"] - 1, protocol_unmet(config)
+    last, unmet = _last(arm), protocol_unmet(config)
     found = [measured(gained, 0, last, lambda g: nats(arm, g) - arm["zero_shot"].sel(generation=g), label)]
-    for name, variable, perplexity in (("zero-shot", "zero_shot", 115), ("fine-tuned", "validation", 34)):
+    # nothing learnt: every token is as probable, or fine-tuning leaves the model as it was
+    for name, variable, perplexity, nothing in (
+        ("zero-shot", "zero_shot", 115, _VOCABULARY), ("fine-tuned", "validation", 34, 115)
+    ):  # fmt: skip
         claim = Claim(
             f"published-{name}", f"The {name} model's perplexity is {perplexity} (log ratio within 0.05).",
-            _PAPER, (-0.05, 0.05), "mean", _MIN_SEEDS,
+            _PAPER, (-0.05, 0.05), "mean", _MIN_SEEDS, null=math.log(nothing / perplexity),
+            resolution=1 / perplexity,  # printed as a whole number; seeds share the zero-shot model
         )  # fmt: skip
 
         def ratio(generation: int, variable: str = variable, perplexity: int = perplexity) -> np.ndarray:
@@ -79,21 +97,21 @@ def _degradation(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
     found = []
     a = Claim(
         "a-degrades", f"Setting A (5 epochs, no original data): log-loss on real text grows by generation {_LAST}.",
-        _PAPER, (0.0, math.inf), "mean", _MIN_SEEDS,
+        _PAPER, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     found.append(_of(arms, ("A5 beams",), a, _LAST, lambda g, arm: growth(arm, g), label))
     for name, (words, region) in _POINTS.items():
-        claim = Claim(f"a-degrades-{name}", f"Setting A {words}.", _PAPER, region, "mean", _MIN_SEEDS)
+        claim = Claim(f"a-degrades-{name}", f"Setting A {words}.", _PAPER, region, "mean", _MIN_SEEDS, 0.0)
         found.append(_of(arms, ("A5 beams",), claim, _LAST, lambda g, arm: growth(arm, g), label))
     minor = Claim(
         "b-minor", "Setting B (10 epochs, 10 % original): log-loss grows by less than 0.21 nats (34 to 42).",
-        _PAPER, (-math.inf, 0.21), "mean", _MIN_SEEDS,
+        _PAPER, (-math.inf, 0.21), "mean", _MIN_SEEDS, null=0.21,
     )  # fmt: skip
     found.append(_of(arms, ("B10 beams",), minor, _LAST, lambda g, arm: growth(arm, g), label))
     for epochs in (5, 10):
         less = Claim(
             f"b-less-than-a-{epochs}", f"At equal epochs ({epochs}) setting B degrades less than A (paired seeds).",
-            _PAPER, (0.0, math.inf), "mean", _MIN_SEEDS,
+            _PAPER, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
         )  # fmt: skip
         pair = (f"A{epochs} beams", f"B{epochs} beams")
         found.append(_of(arms, pair, less, _LAST, lambda g, a, b: growth(a, g) - growth(b, g), label))
@@ -102,49 +120,59 @@ def _degradation(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
 
 def _tails(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
     """Probable text piles up, and a longer tail grows: sequences under model 0 against model 0's own."""
-    piled = Claim(
-        "low-perplexity-grows", f"At generation {_LAST} more than 5 % of texts lie below model 0's own 5th percentile.",
-        _PAPER, (0.05, math.inf), "mean", _MIN_SEEDS,
-    )  # fmt: skip
-    tail = Claim(
-        "right-tail-grows", f"At generation {_LAST} more than 1 % of texts lie above model 0's own 99th percentile.",
-        _PAPER, (0.01, math.inf), "mean", _MIN_SEEDS,
-    )  # fmt: skip
     num = next(iter(arms.values())).sizes["text"]
-    never = Claim(
-        "never-produced",
-        f"At generation {_LAST} texts appear that model 0 would not produce (above the largest of its own {num}).",
-        _PAPER, (1 / (num + 1), math.inf), "mean", _MIN_SEEDS,
-    )  # fmt: skip
-    measures = (
-        (piled, lambda g, arm: share_below(arm, g, 0.05)),
-        (tail, lambda g, arm: 1 - share_below(arm, g, 0.99)),
-        (never, lambda g, arm: 1 - share_below(arm, g, 1.0)),
-    )
-    return [_of(arms, ("A5 beams",), claim, _LAST, measure, label) for claim, measure in measures]
+
+    def claim(name: str, statement: str, tail: _Tail) -> Evidence:
+        chance = upper_tail(np.zeros(num), tail.share, tail.least)[1]
+        of_chance = f"than the {chance:.2%} of a second draw of model 0"
+        stated = Claim(
+            name, f"At generation {_LAST} more texts lie {statement} {of_chance}.",
+            _PAPER, (chance, math.inf), "mean", _MIN_SEEDS, null=chance, resolution=1 / num,
+        )  # fmt: skip
+        return _of(arms, ("A5 beams",), stated, _LAST, lambda g, arm: share_beyond(arm, g, tail), label)
+
+    return [
+        claim("low-perplexity-grows", "below model 0's own 5th percentile", _Tail(0.05, below=True)),
+        # the second largest of few texts at least: the largest is what the next claim is about
+        claim("right-tail-grows", "above model 0's own 99th percentile", _Tail(0.01, least=2)),
+        claim("never-produced", f"above the largest of model 0's own {num}, as it would not produce them,", _Tail(0.0)),
+    ]
 
 
 def _penalties(arms: dict[str, xr.Dataset], label: str, label_code: str) -> list[Evidence]:
     """Repetition penalties 2 (the paper) and 3 (the code)."""
     doubled = Claim(
         "penalty-doubles", f"Repetition penalty 2 doubles the perplexity of generation {_LAST} (log2 within 0.4 of 1).",
-        _PAPER, (0.6, 1.4), "mean", _MIN_SEEDS,
+        _PAPER, (0.6, 1.4), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     spike = Claim(
         "spike", "With penalty 3 the log-loss of generation 2 is above the mean of generations 6 to 9.",
-        _CODE, (0.0, math.inf), "mean", _MIN_SEEDS,
+        _CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     plateau = Claim(
-        "partial-recovery", "With penalty 3 the mean log-loss of generations 6 to 9 stays above generation 0's.",
-        _CODE, (0.0, math.inf), "mean", _MIN_SEEDS,
+        "partial-recovery",
+        "With penalty 3 the log-loss recovers in part: after its spike the mean of generations 6 to 9 stays above "
+        "generation 0's.",
+        _CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     late = lambda arm: sum(nats(arm, g) for g in range(6, _LAST + 1)) / (_LAST - 5)  # noqa: E731
+    spiked = lambda arm: nats(arm, 2) - late(arm)  # noqa: E731
     pair, harsh = ("A5 beams", "A5 beams-penalty-2"), ("A5 beams-penalty-3",)
     return [
         _of(arms, pair, doubled, _LAST, lambda g, a, b: (nats(b, g) - nats(a, g)) / math.log(2), label),
-        _of(arms, harsh, spike, _LAST, lambda g, arm: nats(arm, 2) - late(arm), label_code),
-        _of(arms, harsh, plateau, _LAST, lambda g, arm: late(arm) - nats(arm, 0), label_code),
+        _of(arms, harsh, spike, _LAST, lambda g, arm: spiked(arm), label_code),
+        _of(arms, harsh, plateau, _LAST, lambda g, arm: late(arm) - nats(arm, 0), label_code, _no_spike(spiked)),
     ]
+
+
+def _no_spike(spiked: Callable[[xr.Dataset], np.ndarray]) -> Callable[[xr.Dataset], str]:
+    """Return what says why a recovery cannot be told: there was nothing to recover from."""
+
+    def unmet(arm: xr.Dataset) -> str:
+        height = float(np.nanmean(spiked(arm)))
+        return "" if height > 0 else f"generation 2 is {-height:.2g} nats below generations 6 to 9: no recovery"
+
+    return unmet
 
 
 def nats(arm: xr.Dataset, generation: int) -> np.ndarray:
@@ -157,21 +185,29 @@ def growth(arm: xr.Dataset, generation: int) -> np.ndarray:
     return nats(arm, generation) - nats(arm, 0)
 
 
-def share_below(arm: xr.Dataset, generation: int, quantile: float) -> np.ndarray:
-    """Return the share of a generation's texts at or below a quantile of model 0's own, seed by seed."""
+def share_beyond(arm: xr.Dataset, generation: int, tail: _Tail) -> np.ndarray:
+    """Return the share of a generation's texts in a tail of model 0's own, seed by seed; NaN where a text is NaN."""
     values = arm["generated_nats"].transpose("seed", "generation", "text")
-    edge = np.quantile(values.sel(generation=0).values, quantile, axis=1)
-    return (values.sel(generation=generation).values <= edge[:, None]).mean(axis=1)
+    own, texts = (values.sel(generation=g).values * (-1 if tail.below else 1) for g in (0, generation))
+    edge, _ = upper_tail(own, tail.share, tail.least)
+    known = np.isfinite(own).all(axis=1) & np.isfinite(texts).all(axis=1)
+    return np.where(known, (texts > edge[:, None]).mean(axis=1), math.nan)
+
+
+def _last(arm: xr.Dataset) -> int:
+    """Return the last generation that this arm reached; an interrupted run may hold more of another."""
+    return last_reached(arm["validation"])
 
 
 def _of(
     arms: dict[str, xr.Dataset], names: tuple[str, ...], claim: Claim, generation: int,
-    measure: Callable[..., np.ndarray], label: str,
+    measure: Callable[..., np.ndarray], label: str, presupposed: Callable[..., str] = lambda *arms: "",
 ) -> Evidence:  # fmt: skip
-    """Return what `measure` finds in the named arms, or which of them the run lacks."""
+    """Return what `measure` finds in the named arms, or which of them the run lacks, or what it presupposes."""
     missing = [name for name in names if name not in arms]
     if missing:
         return measured(claim, generation, 0, measure, label, f"needs the arm {', '.join(missing)}")
     chosen = [arms[name] for name in names]
-    last = chosen[0].sizes["generation"] - 1
-    return measured(claim, generation, last, lambda g: measure(g, *chosen), label)
+    last = min(_last(arm) for arm in chosen)
+    unmet = presupposed(*chosen) if last >= generation else ""
+    return measured(claim, generation, last, lambda g: measure(g, *chosen), label, unmet)
