@@ -24,6 +24,7 @@ from collapse_jax.models.text_metrics import generated_nats
 from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.opt import init_opt
 from collapse_jax.nn.opt_config import opt_config
+from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.studies.registry import STUDIES, Study, find_study
@@ -52,8 +53,9 @@ def build(config):
     return Plan("arm", (Arm("A4 sample", chain),), 1, 1, on_host=True)
 
 
-# 40 segments of 50 generations; 6 generations of 4 + 2 pieces, twice
+# 20 segments of 500 generations and 40 of 50, twice; 6 generations of 4 + 2 pieces, twice
 CONFIGS = {
+    "gaussian": GaussianConfig(num_samples=(20,), generations=10_000, regime_generations=0, seeds=6, lanes=4),
     "gmm": GMMConfig(num_samples=(20,), generations=2000, seeds=6, lanes=4, held_out=0),
     "pieces": OPTConfig(),
 }

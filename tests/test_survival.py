@@ -37,14 +37,16 @@ def _states(path):
     return {place: np.concatenate([rows for _, rows in found]) for place, found in in_order.items()}
 
 
-def _many(*values):
+def _heavy(*values):
     return pytest.param(*values, marks=pytest.mark.heavy)
 
 
-@pytest.mark.parametrize("study", ["gmm", "pieces"])
-@pytest.mark.parametrize(("num_kills", "num_places"), [(4, 2), _many(20, 8)])
+@pytest.mark.parametrize(
+    ("study", "num_kills", "num_places"),
+    [("gaussian", 4, 2), ("pieces", 4, 2), _heavy("gmm", 20, 8), _heavy("pieces", 20, 8)],
+)
 def test_kills_change_no_bit(study, num_kills, num_places, tmp_path):
-    """A mixture by the compiled driver, an OPT from the host: SIGKILL at random moments, and on from there."""
+    """Models by the compiled driver, an OPT from the host: SIGKILL at random moments, and on from there."""
     environment = {**os.environ, "JAX_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, str(_HERE / "survivor.py"), study, str(tmp_path), str(num_kills), "7"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -60,16 +62,17 @@ _SHARED = """
 import sys, jax
 from pathlib import Path
 jax.config.update("jax_compilation_cache_dir", sys.argv[6])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_num_cpu_devices", int(sys.argv[5]))
 from collapse_jax import runs
 from collapse_jax.processes import Place, join_processes
-from collapse_jax.studies.gmm.config import GMMConfig
+from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.registry import find_study
 path, count, number, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 place = join_processes(f"127.0.0.1:{port}", count, number) if count > 1 else Place()
 runs.illustrate = lambda run: []
-config = GMMConfig(num_samples=(30,), generations=120, seeds=27, lanes=4, held_out=0)
-runs.execute(find_study("gmm"), config, path, preset="", command="", overwrite=False,
+config = GaussianConfig(num_samples=(30,), generations=1200, regime_generations=0, seeds=27, lanes=4)
+runs.execute(find_study("gaussian"), config, path, preset="", command="", overwrite=False,
              on_progress=lambda progress: None, place=place)
 """
 
@@ -101,7 +104,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("processes", "devices"), [(2, 2), *(_many(*shared) for shared in ((2, 1), (4, 1), (1, 2), (1, 8)))]
+    ("processes", "devices"), [(2, 2), *(_heavy(*shared) for shared in ((2, 1), (4, 1), (1, 2), (1, 8)))]
 )
 def test_processes_and_devices_give_the_bits_of_one(processes, devices, alone, tmp_path):
     """27 seeds in 7 blocks: shared by 2 processes of 2 devices; by 2 and 4 processes, by 2 and 8 devices."""
