@@ -33,13 +33,13 @@ _TWO_CLASSES = "`probabilities` must be of two classes at least: the only one is
 
 
 @law(num=Domain(0.0, integer=True, static=True), share=SHARE)
-def binomial_law(num: int, share: ArrayLike) -> Float[Array, " num_plus_1"]:
-    """Return the probabilities of 0 ... num successes."""
+def binomial_law(num: int, share: ArrayLike) -> Float[Array, "... num_plus_1"]:
+    """Return the probabilities of 0 ... num successes, for each share."""
     hits = np.arange(num + 1)
     if is_concrete(share):
-        return jnp.asarray(binom.pmf(hits, num, np.asarray(share, np.float64)))
+        return jnp.asarray(binom.pmf(hits, num, np.asarray(share, np.float64)[..., None]))
     log_choose = gammaln(num + 1.0) - gammaln(hits + 1.0) - gammaln(num - hits + 1.0)
-    p = jnp.asarray(share, float)
+    p = jnp.asarray(share, float)[..., None]
     return jnp.exp(jnp.asarray(log_choose, float) + xlogy(hits, p) + xlog1py(num - hits, -p))
 
 
@@ -151,7 +151,9 @@ def pair_coalesced(num_samples: ArrayLike, num_fits: ArrayLike) -> Array:
 @law(sizes=SIZE)
 def effective_size(sizes: Float[ArrayLike, " n"]) -> Array:
     """Return the constant size that loses as much as a schedule: the harmonic mean n / sum 1/M_i (first order)."""
-    return 1 / jnp.mean(1 / jnp.asarray(sizes, float))
+    (sizes,) = reals(sizes)
+    require(sizes.size > 0, "`sizes` must name at least one M.")
+    return 1 / jnp.mean(1 / sizes)
 
 
 @law(num_samples=Domain(2.0), num_steps=FITS)

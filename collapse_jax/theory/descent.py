@@ -75,7 +75,7 @@ def ibd_replace(num_generations: int, num_real: ArrayLike, num_samples: ArrayLik
     >>> [round(float(g), 4) for g in ibd_replace(2, 10, 10)]
     [0.1, 0.19, 0.271]
     """
-    sizes = jnp.broadcast_to(jnp.asarray(num_samples, float), (num_generations,))
+    sizes = _schedule(num_samples, num_generations)
     kept = jnp.concatenate([jnp.log1p(-1.0 / jnp.asarray(num_real, float))[None], jnp.log1p(-1.0 / sizes)])
     return -jnp.expm1(jnp.cumsum(kept))
 
@@ -94,7 +94,7 @@ def ibd_accumulate(num_generations: int, num_real: ArrayLike, num_samples: Array
 
     Reference: Gerstgrasser et al. (2024); Dey and Donoho (2024) for pi^2/6.
     """
-    sizes = jnp.broadcast_to(jnp.asarray(num_samples, float), (num_generations,))
+    sizes = _schedule(num_samples, num_generations)
     batches = jnp.concatenate([jnp.asarray(num_real, float)[None], sizes])
     pool = jnp.cumsum(batches)
     return -jnp.expm1(jnp.cumsum(jnp.log1p(-batches / pool**2)))
@@ -240,6 +240,13 @@ def he_optimal_weight(ratio: ArrayLike) -> Array:
     0.618
     """
     return 2 / (1 + jnp.sqrt(1 + 4 / jnp.asarray(ratio, float)))
+
+
+def _schedule(num_samples: ArrayLike, num_generations: int) -> Array:
+    (sizes,) = reals(num_samples)
+    fits = sizes.shape in ((), (num_generations,))
+    require(fits, f"`num_samples` must be one size, or one for each of the {num_generations} generations.")
+    return jnp.broadcast_to(sizes, (num_generations,))
 
 
 def _fits_in(kept: Array, size: Array, real: Array) -> None:

@@ -73,8 +73,7 @@ def survival(probability: ArrayLike, num_fits: int, num_samples: int) -> Array:
 @law(probabilities=DISTRIBUTION, num_fits=LENGTH, num_samples=MATRIX)
 def expected_support(probabilities: Float[ArrayLike, " K"], num_fits: int, num_samples: int) -> Array:
     """Return the expected number of classes alive after n fits."""
-    p = jnp.asarray(probabilities, float)
-    return sum((survival(p[k], num_fits, num_samples) for k in range(p.shape[0])), jnp.zeros(()))
+    return jnp.sum(survival(probabilities, num_fits, num_samples))
 
 
 @law(num_generations=LENGTH)
@@ -179,6 +178,7 @@ def effective_draws(sizes: Float[ArrayLike, " n"]) -> Array:
     1/h ~ 1/M_n + (1/2) sum_{i<n} 1/M_i.
     """
     (sizes,) = reals(sizes)
+    require(sizes.size > 0, "`sizes` must name at least one M.")
     return _worth(sizes)
 
 

@@ -65,10 +65,9 @@ class Domain(NamedTuple):
         """True when every element of a concrete value belongs to it; NaN never does."""
         if self.choices:
             return np.ndim(value) == 0 and any(bool(value == choice) for choice in self.choices)
-        try:
-            numbers = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
+        if np.asarray(value).dtype.kind in "OUSMmc":  # text, dates, complex numbers, nothing
             return False
+        numbers = np.asarray(value, np.float64)
         above = numbers >= self.low if self.low_closed else numbers > self.low
         below = numbers <= self.high if self.high_closed else numbers < self.high
         fits = (
@@ -122,7 +121,8 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
-                _check(name, domain[name], value)
+                bound.arguments[name] = _checked(name, domain[name], value)
+            args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
             if not all(is_concrete(leaf) for leaf in jax.tree.leaves((args, kwargs))):
                 return function(*args, **kwargs)
             with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(_host()):
@@ -156,10 +156,13 @@ def reals(*numbers: ArrayLike) -> tuple[Array, ...]:
     return tuple(jnp.asarray(number, float) for number in numbers)
 
 
-def _check(name: str, domain: Domain, value: Any) -> None:
+def _checked(name: str, domain: Domain, value: Any) -> Any:
+    """Return an argument that lies in its domain; what fixes a shape as an int."""
     for part in value if isinstance(value, tuple) else (value,):
         if is_concrete(part) and not domain.holds(part):
-            raise ValueError(f"`{name}` must {domain}, got {value}.")
+            shown = repr(value) if isinstance(value, str) else np.asarray(value)
+            raise ValueError(f"`{name}` must {domain}, got {shown}.")
+    return int(value) if domain.static and domain.integer and is_concrete(value) else value
 
 
 def _host() -> jax.Device | None:
