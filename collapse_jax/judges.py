@@ -16,7 +16,7 @@ from jaxtyping import Float, Integer
 
 from collapse_jax import datasets, triangular
 from collapse_jax.chain import Metric, Snapshot
-from collapse_jax.datasets.mnist import load_mnist
+from collapse_jax.datasets.mnist import Digits, load_mnist
 from collapse_jax.nn.classifier import Classifier, init_classifier, shifted
 from collapse_jax.nn.vae_nets import Linear
 from collapse_jax.training import adam, train
@@ -88,14 +88,22 @@ def save_judges(judges: Judges, path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def load_judges(path: Path | None = None) -> Judges:
-    """Return judges from a file, by default those of the package, examined on the last 2,000 embedded digits."""
+def load_judges(path: Path | None = None, held_out: Digits | None = None) -> Judges:
+    """Return judges from a file, examined on real images.
+
+    Args:
+        path: of the file, by default that of the package.
+        held_out: images that neither they nor any model have seen, with labels; default the last 2,000 embedded digits,
+            for models that are not fitted to those.
+    """
     _, structure = jax.tree.flatten(Classifier(*[Linear(*jnp.zeros(2))] * 4))
     with np.load(path or Path(datasets.__file__).parent / "files" / "judges.npz") as stored:
         leaves = [jnp.asarray(stored[str(index)], jnp.float32) for index in range(len(stored.files))]
-    digits = load_mnist()
     nets = jax.tree.unflatten(structure, leaves)
-    return examined(nets, digits.images[-_NUM_HELD_OUT:], digits.labels[-_NUM_HELD_OUT:])
+    if held_out is None:
+        digits = load_mnist()
+        held_out = Digits(digits.images[-_NUM_HELD_OUT:], digits.labels[-_NUM_HELD_OUT:])
+    return examined(nets, held_out.images, held_out.labels)
 
 
 @partial(jax.jit, static_argnums=(3, 4))

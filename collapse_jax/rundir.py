@@ -1,6 +1,6 @@
 """The run directory: what a study leaves on disk.
 
-    DIR/config.json      study, preset, every field, versions, device, commit, command, status
+    DIR/config.json      study, preset, every field, check sums of data, versions, device, commit, command, status
     DIR/records/         one file for each segment of each shard of seeds, until the run is finished
     DIR/checkpoints/     the last two states of each shard; of a finished run the last
     DIR/trajectory.nc    all records, put together when the run ends or is interrupted
@@ -154,6 +154,8 @@ class RunDirectory:
             ValueError: no segment was finished.
         """
         dataset = _assemble(plan, [self._of_arm(index) for index in range(len(plan.arms))])
+        if data := self.description.get("data"):
+            dataset.attrs["data"] = json.dumps(data)
         write_atomically(self.path / "trajectory.nc", lambda part: write_netcdf(dataset, part))
 
     def close(self) -> None:

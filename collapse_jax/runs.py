@@ -88,6 +88,7 @@ def execute(
         "command": command,
         "config": dataclasses.asdict(config),
         "remarks": module.remarks(config) if hasattr(module, "remarks") else (),
+        "data": dict(plan.data()),
         "shards": shards_of(plan.num_lanes or config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
         **({} if grid is None else {"grid": grid._asdict()}),
     }
@@ -121,11 +122,12 @@ def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place:
     _check_same(run, despite)
     study, module, config = _subject(description)
     plan = module.build(config)
+    data = _same_data(run, plan, despite)
 
     def prepare() -> None:
         remove_parts(path)
-        changes = file_of(study)
-        if changes and changes["file"]["digest"] != description["file"]["digest"]:
+        changes = {**file_of(study), "data": data}
+        if "file" in changes and changes["file"]["digest"] != description["file"]["digest"]:
             remark = "The study's file was changed after the run began; from there on the run is of the changed file."
             changes["remarks"] = [*description["remarks"], remark]
             copy_file(run, study)
@@ -164,6 +166,19 @@ def _check_same(run: RunDirectory, despite: bool) -> None:
             f"{run.path} was begun elsewhere ({'; '.join(found)}), so its bits could not be kept; go on there, or add "
             "--despite-differences to go on here, in the same law."
         )
+
+
+def _same_data(run: RunDirectory, plan: Plan, despite: bool) -> dict[str, Any]:
+    """Return what the run says of its data, refusing to go on with others; if that is asked for they are nobody's."""
+    now, before = dict(plan.data()), run.description.get("data", {})
+    # check sums: other numbers may differ by rounding
+    changed = [name for name, value in now.items() if isinstance(value, str) and before.get(name, value) != value]
+    if changed and not despite:
+        raise ValueError(
+            f"the data that {run.path} read were changed after it began ({', '.join(changed)}); put them back, or add "
+            "--despite-differences to go on with them as they are."
+        )
+    return {**now, **before, **dict.fromkeys(changed, "changed while the run was under way")}
 
 
 @contextmanager

@@ -1,6 +1,11 @@
 """Labels: every field of a configuration is fixed by a publication, and compared, or free, and says why."""
 
 import dataclasses
+import gzip
+import hashlib
+import json
+import re
+import struct
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -8,6 +13,9 @@ import pytest
 import xarray as xr
 
 from collapse_jax.claims import ANALOGUE, EXACT, LAW
+from collapse_jax.datasets.mnist import MNIST_SHA256
+from collapse_jax.datasets.text import WIKITEXT2_SHA256
+from collapse_jax.nn.opt_config import opt_config
 from collapse_jax.studies.gaussian import protocol as gaussian
 from collapse_jax.studies.gaussian.claims import evidence as gaussian_evidence
 from collapse_jax.studies.gaussian.comparison import compared_regimes as gaussian_comparison
@@ -16,7 +24,15 @@ from collapse_jax.studies.gmm import protocol as gmm
 from collapse_jax.studies.gmm.claims import evidence as gmm_evidence
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
 from collapse_jax.studies.gmm.config import GMMConfig
+from collapse_jax.studies.opt import protocol as opt
+from collapse_jax.studies.opt.claims import evidence as opt_evidence
+from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
+from collapse_jax.studies.opt.sources import data_read as opt_data
+from collapse_jax.studies.opt.sources import shape_of
 from collapse_jax.studies.published import departure
+from collapse_jax.studies.vae import protocol as vae
+from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
+from collapse_jax.studies.vae.digits import data_read as vae_data
 
 PUBLICATIONS = {
     "gaussian, unbiased": gaussian.UNBIASED,
@@ -24,7 +40,10 @@ PUBLICATIONS = {
     "gmm, paper": gmm.THE_PAPER,
     "gmm, code": gmm.THE_CODE,
     "gmm, sawtooth": gmm.THE_SAWTOOTH,
-}  # fmt: skip
+    "vae": vae.PUBLISHED,
+    "opt, paper": opt.PUBLISHED[opt.PAPER],
+    "opt, code": opt.PUBLISHED[opt.CODE],
+}
 
 
 def changed(config, field):
@@ -45,6 +64,10 @@ def changed(config, field):
     return dataclasses.replace(config, **{field: new})
 
 
+def names_of(publication):
+    return [name for known in publication.data for name in known.sums]
+
+
 @pytest.mark.parametrize("name", PUBLICATIONS)
 def test_every_field_is_fixed_or_free(name):
     """A new field must be said to be one of the two; a free one says why nothing published depends on it."""
@@ -57,7 +80,7 @@ def test_every_field_is_fixed_or_free(name):
 @pytest.mark.parametrize("name", PUBLICATIONS)
 def test_one_changed_field_is_a_departure_that_names_it(name):
     publication = PUBLICATIONS[name]
-    read = {key: value for known in publication.data for key, value in known.sums.items()}
+    read = {key: values[0] for known in publication.data for key, values in known.sums.items()}
     settings = publication.settings
     assert departure(settings, publication, read) == ""
     for field in publication.fixed:
@@ -65,6 +88,19 @@ def test_one_changed_field_is_a_departure_that_names_it(name):
         assert told.startswith(f"published: {field} = ") and "here" in told
     for field in publication.free:
         assert departure(changed(settings, field), publication, read) == ""
+
+
+@pytest.mark.parametrize("name", ["vae", "opt, paper", "opt, code"])
+def test_other_data_are_a_departure_that_names_them(name):
+    publication = PUBLICATIONS[name]
+    read = {key: values[0] for known in publication.data for key, values in known.sums.items()}
+    for known in publication.data:
+        for key in known.sums:
+            told = departure(publication.settings, publication, {**read, key: "0" * 64})
+            assert f"{known.what}, here another check sum ({key})" in told
+            left_out = {other: value for other, value in read.items() if other != key}
+            assert known.what in departure(publication.settings, publication, left_out)
+    assert "which data were read is not recorded" in departure(publication.settings, publication, None)
 
 
 def gmm_records(config, generations=60, seeds=4):
@@ -124,7 +160,7 @@ def test_the_sawtooth_is_exact_when_all_its_generations_are_there():
 
 @pytest.mark.parametrize(
     "change, reason",
-    [({"regime": "accumulate"}, "accumulate"), ({"ridge_size": 0.1}, "without a ridge"), ({"ridge": "none"}, "")],
+    [({"regime": "accumulate"}, "accumulate"), ({"ridge_size": 0.01}, "without a ridge"), ({"ridge": "none"}, "")],
 )
 def test_identity_by_descent_is_a_law_under_its_conditions(change, reason):
     item = gmm_items(dataclasses.replace(GMMConfig(num_samples=(100,)), **change))["exact-law-M100"]
@@ -132,14 +168,14 @@ def test_identity_by_descent_is_a_law_under_its_conditions(change, reason):
 
 
 def gaussian_items(**changes):
-    config = GaussianConfig(num_samples=(20,), **changes)
+    config = GaussianConfig(num_samples=(20,), regime_samples=20, regime_generations=5, **changes)
     dims, shape = ("seed", "generation", "num_samples"), (4, 3, 1)
     walks = {name: (dims, np.zeros(shape)) for name in ("mean", "log_variance")}
     regimes = list(gaussian_comparison(config))
-    compared = ("seed", "generation", "regime"), np.zeros((4, 101, len(regimes)))
+    compared = ("seed", "generation", "regime"), np.zeros((4, 6, len(regimes)))
     records = xr.merge([
         xr.Dataset(walks, {"num_samples": [20], "generation": np.arange(3)}),
-        xr.Dataset({"regime_log_variance": compared}, {"regime": regimes, "generation": np.arange(101)}),
+        xr.Dataset({"regime_log_variance": compared}, {"regime": regimes, "generation": np.arange(6)}),
     ], join="outer")  # fmt: skip
     return {item.claim.name: item for item in gaussian_evidence(config, records)}
 
@@ -156,3 +192,137 @@ def test_claims_on_one_gaussian_are_laws_where_their_conditions_are_met():
 
 def test_seeds_that_draw_everything_anew_share_nothing():
     assert {item.shared for item in (*gaussian_items().values(), *gmm_items(GMMConfig()).values())} == {""}
+
+
+def write_digits(folder, seed=0):
+    """A folder of four files of digits, and their check sums as the package has them."""
+    rng = np.random.default_rng(seed)
+    sums = {}
+    for split, num in (("train", 30), ("t10k", 20)):
+        images = struct.pack(">4I", 2051, num, 28, 28) + rng.integers(0, 256, (num, 28, 28), np.uint8).tobytes()
+        labels = struct.pack(">2I", 2049, num) + rng.integers(0, 10, num, np.uint8).tobytes()
+        for name, content in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+            sums[name] = hashlib.sha256(content).hexdigest()
+    return sums
+
+
+def test_digits_are_told_by_their_check_sums_packed_or_not(tmp_path, monkeypatch):
+    """Digits that are published are exact, those of which one byte is another and whatever else is in IDX are not."""
+    sums = write_digits(tmp_path)
+    paper = dataclasses.replace(VAE_PRESETS["paper"], data_folder=str(tmp_path))
+    assert "MNIST's four files, here another check sum" in vae.departure_of(paper, vae_data(paper))
+    (known,) = vae.PUBLISHED.data
+    known = known._replace(sums={name: (value,) for name, value in sums.items()})
+    monkeypatch.setattr(vae, "PUBLISHED", vae.PUBLISHED._replace(data=(known,)))
+    assert vae.departure_of(paper, vae_data(paper)) == ""
+    for name in sums:
+        path = tmp_path / f"{name}.gz"
+        content = gzip.decompress(path.read_bytes())
+        path.unlink()
+        (tmp_path / name).write_bytes(content)
+    assert vae.departure_of(paper, vae_data(paper)) == ""
+    for name in sums:
+        path = tmp_path / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert f"({name})" in vae.departure_of(paper, vae_data(paper))
+        path.write_bytes(content)
+    embedded = dataclasses.replace(paper, data_folder=None)
+    assert "MNIST's four files, here other data" in vae.departure_of(embedded, vae_data(embedded))
+    few, all_of_them = (dataclasses.replace(paper, num_digits=num) for num in (20, 60_000))
+    assert "num_digits = None, here 20" in vae.departure_of(few, vae_data(few))
+    assert vae.departure_of(all_of_them, vae_data(paper)) == ""
+
+
+def test_the_sums_of_mnist_and_wikitext_2_are_what_is_compared():
+    compared = [name for publication in (vae.PUBLISHED, *opt.PUBLISHED.values()) for name in names_of(publication)]
+    assert {*MNIST_SHA256, *WIKITEXT2_SHA256} <= set(compared)
+    sums = [*MNIST_SHA256.values(), *WIKITEXT2_SHA256.values()]
+    assert len(set(sums)) == 7 and all(re.fullmatch("[0-9a-f]{64}", value) for value in sums)
+
+
+def write_wikitext(folder, ending="raw"):
+    folder.mkdir(exist_ok=True)
+    sums = {}
+    for index, name in enumerate(WIKITEXT2_SHA256):
+        content = "".join(f" = Article {index} = \n \n A line of words , number {line} . \n" for line in range(400))
+        (folder / f"{name}.{ending}").write_text(content)
+        sums[name] = hashlib.sha256(content.encode()).hexdigest()
+    return sums
+
+
+def test_a_text_of_one_s_own_is_not_wikitext_2(tmp_path, monkeypatch):
+    """Nor is a folder whose files have the names, until their check sums are the published ones."""
+    (tmp_path / "my_novel.txt").write_text("\n\n".join(f"Chapter {n}. " + "It went on. " * 99 for n in range(9)))
+    sums = write_wikitext(tmp_path / "wikitext-2-raw")
+    known = dict.fromkeys(("weights", "tokens"), opt.from_the_hub("facebook/opt-125m")) | {"network": "125m"}
+    novel, folder = (
+        {**opt_data(dataclasses.replace(OPT_PRESETS["laptop"], text=str(tmp_path / place))), **known}
+        for place in ("my_novel.txt", "wikitext-2-raw")
+    )
+    paper = OPT_PRESETS["paper"]
+    assert "wikitext-2 (raw), here other data" in opt.departure_of(paper, opt.PAPER, novel)
+    told = opt.departure_of(paper, opt.PAPER, folder)
+    assert "wikitext-2 (raw), here another check sum (wiki.train, wiki.valid, wiki.test)" in told
+    publication = opt.PUBLISHED[opt.PAPER]
+    data = tuple(
+        one._replace(sums={name: (value,) for name, value in sums.items()}) if "wiki.train" in one.sums else one
+        for one in publication.data
+    )
+    monkeypatch.setitem(opt.PUBLISHED, opt.PAPER, publication._replace(data=data))
+    assert opt.departure_of(paper, opt.PAPER, folder) == ""
+    assert "here other data" in opt.departure_of(paper, opt.PAPER, novel)
+
+
+def test_a_model_is_told_by_its_weights_its_shape_and_its_tokenizer():
+    tiny = opt_data(OPT_PRESETS["laptop"])
+    told = opt.departure_of(OPT_PRESETS["paper"], opt.PAPER, tiny)
+    for what in ("OPT-125m's shape, here vocab_size = 2048", "OPT-125m's weights, here another check sum (weights)",
+                 "OPT-125m's tokenizer, here another check sum (tokens)"):  # fmt: skip
+        assert what in told
+    assert opt.PUBLISHED[opt.PAPER].data[1].sums["network"] == (shape_of(opt_config("125m")),)
+    for field, value in (("dropout", 0.0), ("num_layers", 11), ("pre_norm", False), ("vocab_size", 50265)):
+        assert f"{field} = {value}" == shape_of(opt_config("125m", **{field: value}))
+    assert shape_of(opt_config("125m", dtype="bfloat16", remat=True)) == "125m"
+
+
+def opt_items(config, read):
+    dims, shape = ("arm", "seed", "generation"), (len(config.arms), 2, 3)
+    records = xr.Dataset(
+        {
+            "validation": ((*dims, "protocol"), np.ones((*shape, 3))),
+            "zero_shot": (dims, np.ones(shape)),
+            "generated_nats": ((*dims, "text"), np.ones((*shape, 5))),
+        },
+        coords={"arm": list(config.arms), "generation": np.arange(3)},
+        attrs={} if read is None else {"data": json.dumps(read)},
+    )
+    return {item.claim.name: item for item in opt_evidence(config, records)}
+
+
+def test_what_a_run_of_the_language_model_read_decides_its_labels():
+    """The records hold it, so that a report, which has nothing else, comes to the same."""
+    for preset, exact in (("paper", opt.PAPER), ("published-code", opt.CODE)):
+        config = OPT_PRESETS[preset]
+        read = {key: values[0] for known in opt.PUBLISHED[exact].data for key, values in known.sums.items()}
+        labels = {item.claim.source: item.label for item in opt_items(config, read).values()}
+        assert labels == {source: EXACT if source == exact else ANALOGUE for source in (opt.PAPER, opt.CODE)}
+        for other in (None, {**read, "wiki.valid": "0" * 64}, {**read, "weights": "0" * 64}):
+            found = opt_items(config, other)
+            assert {item.label for item in found.values()} == {ANALOGUE}
+            published = found["published-zero-shot"]
+            assert published.unmet and published.unmet == published.departure
+
+
+def test_what_seeds_of_the_language_model_share_is_said_claim_by_claim():
+    config = OPT_PRESETS["paper"]
+    found = opt_items(config, None)
+    assert found["a-degrades"].shared == (
+        "base model, real blocks, validation text, prompts; beams are deterministic"
+    )
+    assert found["fine-tuning-learns"].shared == "base model, real blocks, validation text"
+    assert "no seed" in found["published-zero-shot"].shared
+    previous = opt_items(dataclasses.replace(config, prompts="previous"), None)
+    assert "prompts" not in previous["a-degrades"].shared
+    assert "teacher" in opt_items(OPT_PRESETS["teacher"], None)["a-degrades"].shared

@@ -17,7 +17,7 @@ from collapse_jax.nn.scoring import token_log_probs
 from collapse_jax.nn.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
 from collapse_jax.runs import execute
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
-from collapse_jax.studies.opt.claims import evidence, protocol_unmet
+from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 from collapse_jax.studies.opt.study import build, remarks
 from collapse_jax.studies.opt.texts import TINY, load_model, load_texts
@@ -110,18 +110,9 @@ def test_claims_are_judged_from_what_was_measured():
     assert {name: verdicts[name].verdict for name in expected} == expected
     assert "A5 beams-penalty-3" in verdicts["spike"].reason
     assert {verdict.label for verdict in verdicts.values()} == {"analogue"}
+    assert all("batch_size = 128, here 32" in verdict.departure for verdict in verdicts.values())
     few = judge(evidence(OPTStudyConfig(), dataset.isel(seed=slice(2), generation=slice(6))))
     assert {verdict.verdict for verdict in few} == {"not testable"}
-
-
-def test_the_paper_preset_with_its_text_is_the_published_protocol():
-    assert protocol_unmet(PRESETS["paper"]) == ""
-    assert protocol_unmet(replace(PRESETS["paper"], text="./wikitext-2-raw")) == ""  # a folder of it
-    assert (
-        protocol_unmet(replace(PRESETS["paper"], text=None))
-        == "exact protocol only: published are wikitext-2"
-    )
-    assert "batch_size = 128" in protocol_unmet(OPTStudyConfig())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The autoencoder study: what its judges record reaches its claims and figures."""
 
 import dataclasses
+import json
 import struct
 
 import numpy as np
@@ -9,17 +10,16 @@ import xarray as xr
 from PIL import Image
 
 from collapse_jax.claims import ANALOGUE, EXACT, judge
-from collapse_jax.datasets.mnist import load_mnist
-from collapse_jax.judges import JUDGEMENTS
+from collapse_jax.datasets.mnist import MNIST_SHA256, load_mnist
+from collapse_jax.judges import JUDGEMENTS, load_judges
 from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.runs import execute
 from collapse_jax.studies.registry import find_study
-from collapse_jax.studies.vae import claims
-from collapse_jax.studies.vae.claims import protocol_unmet
+from collapse_jax.studies.vae import claims, study
 from collapse_jax.studies.vae.config import PRESETS
-from collapse_jax.studies.vae.digits import held_out_digits, real_digits
+from collapse_jax.studies.vae.digits import held_out_digits, real_digits, targets_entropy
 
 CONFIG = dataclasses.replace(
     PRESETS["smoke"], generations=20, num_samples=64, num_digits=100, num_steps=2, num_measured=20, num_judged=20,
@@ -104,21 +104,13 @@ def test_a_folder_gives_model_0_its_training_digits_and_the_test_ones_to_no_mode
     _write_mnist(tmp_path)
     paper = dataclasses.replace(PRESETS["paper"], data_folder=str(tmp_path))
     np.testing.assert_array_equal(real_digits(paper).x, load_mnist(tmp_path, "train").images)
-    np.testing.assert_array_equal(held_out_digits(paper), load_mnist(tmp_path, "t10k").images)
-
-
-def test_the_exact_protocol_is_the_paper_s_on_all_digits():
-    paper = dataclasses.replace(PRESETS["paper"], data_folder="mnist")
-    assert protocol_unmet(paper, 60_000) == ""
-    assert "60,000 digits" in protocol_unmet(paper, 10_000)
-    assert "60,000 digits" in protocol_unmet(PRESETS["paper"], 60_000)  # the embedded ones, whatever is said
-    assert "net = conv" in protocol_unmet(dataclasses.replace(paper, net="mlp"), 60_000)
+    np.testing.assert_array_equal(held_out_digits(paper).images, load_mnist(tmp_path, "t10k").images)
 
 
 def test_the_published_loss_is_compared_above_the_digits_own_entropy(run, monkeypatch):
     """As if the run were exact: 1 nat an image above the published loss of model 0, and 1 % above that of model 3."""
     _, dataset = run
-    monkeypatch.setattr(claims, "protocol_unmet", lambda *_: "")
+    monkeypatch.setattr(claims, "departure_of", lambda *_: "")
     loss = xr.zeros_like(dataset["loss"]) + 98.6328125 + 1.0
     loss.loc[{"generation": 3}] = 36804 / 256 * 1.01
     gathered = {item.claim.name: item for item in claims.evidence(CONFIG, dataset.assign(loss=loss))}
@@ -128,6 +120,131 @@ def test_the_published_loss_is_compared_above_the_digits_own_entropy(run, monkey
     assert 30 < entropy < 60 and gathered["published-loss-0"].label == EXACT
     np.testing.assert_allclose(gathered["published-loss-0"].values, expected, rtol=1e-4)
     np.testing.assert_allclose(gathered["published-loss-3"].values, np.log(1.01), rtol=1e-4)
+
+
+def test_a_run_says_what_it_read_and_what_its_seeds_share(run, tmp_path):
+    """In config.json, in the records, which a report is judged by, in claims.json and on the page."""
+    path, dataset = run
+    told = json.loads((path / "config.json").read_text())["data"]
+    assert json.loads(dataset.attrs["data"]) == told and len(told["mnist-first10000-images-idx3-ubyte"]) == 64
+    digits = load_mnist().images[:100]
+    assert told["targets_entropy"] == pytest.approx(targets_entropy(digits))
+    assert 0.2 < told["blurred_sharpness"] / told["sharpness"] < 0.6
+    verdicts = {verdict["name"]: verdict for verdict in json.loads((path / "claims.json").read_text())}
+    assert {verdict["label"] for verdict in verdicts.values()} == {ANALOGUE}
+    departure = verdicts["spread-falls"]["departure"]
+    assert "net = conv, here mlp" in departure and "MNIST's four files, here other data" in departure
+    assert verdicts["spread-falls"]["shared"] == "real digits"
+    assert verdicts["unreadable"]["shared"] == verdicts["digits-mix"]["shared"] == "real digits, judges"
+
+
+def test_records_that_say_what_was_read_are_judged_by_it(run):
+    """As if the run were the paper's on the published files: other digits than those that lie there now."""
+    _, dataset = run
+    paper = dataclasses.replace(PRESETS["paper"], data_folder="/gone")
+    read = {**MNIST_SHA256, "targets_entropy": 20.0, "sharpness": 2.0, "blurred_sharpness": 0.5}
+    gathered = claims.evidence(paper, dataset.assign_attrs(data=json.dumps(read)))
+    assert {item.label for item in gathered} == {EXACT}
+    found = {item.claim.name: item for item in gathered}
+    assert found["digits-blur"].claim.region[1] == 0.25 and "less the digits' own entropy, 5,120" in str(found)
+    fashion = {**read, "train-images-idx3-ubyte": "0" * 64}
+    gathered = claims.evidence(paper, dataset.assign_attrs(data=json.dumps(fashion)))
+    assert {item.label for item in gathered} == {ANALOGUE}
+    assert all("another check sum (train-images-idx3-ubyte)" in item.departure for item in gathered)
+
+
+def _judged(dataset, accuracy, unanimous):
+    """The verdicts on what needs judges, of judges that are so often right, and so unanimous, on real digits.
+
+    What they say of the images: unreadable from generation 12 on.
+    """
+    told = dataset["judged"].copy(deep=True)
+    told.loc[{"judgement": "unanimous_share"}] = (dataset["generation"] < 12).astype(float)
+    known = dataset.assign(
+        judged=told,
+        judge_accuracy=dataset["judge_accuracy"] * 0 + np.asarray(accuracy, np.float32),
+        real_unanimous_share=dataset["real_unanimous_share"] * 0 + np.float32(unanimous),
+    )
+    five = [item._replace(claim=item.claim._replace(min_seeds=2)) for item in claims.evidence(CONFIG, known)]
+    verdicts = {verdict.name: verdict for verdict in judge(five)}
+    return [verdicts[name] for name in ("unreadable", "digits-mix")]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "unanimous", "fit"),
+    [
+        ([0.97] * 5, 0.95, True),
+        ([0.99, 0.99, 0.99, 0.99, 0.96], 0.99, False),  # the weakest counts, not their mean
+        ([0.99] * 5, 0.94, False),
+    ],
+)
+def test_what_needs_judges_is_decided_by_judges_that_know_the_digits(run, accuracy, unanimous, fit):
+    _, dataset = run
+    for verdict in _judged(dataset, accuracy, unanimous):
+        assert (verdict.verdict != "not testable") == fit
+        assert fit or "97% right on held-out real images and unanimous on 95%" in verdict.reason
+
+
+def _write_folder(folder, change):
+    """Real digits, of which others train than test, as four files; `change` makes other pictures or labels of them."""
+    digits = load_mnist()
+    for split, rows in (("train", slice(0, 200)), ("t10k", slice(9500, 10_000))):
+        images, labels = change((digits.images[rows] * 255).round().astype(np.uint8), digits.labels[rows])
+        head = struct.pack(">4I", 2051, len(images), 28, 28)
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, len(labels)) + labels.tobytes())
+
+
+_CHANGES = {
+    "as they are": lambda images, labels: (images, labels),
+    "inverted": lambda images, labels: (255 - images, labels),
+    "upside down": lambda images, labels: (images.reshape(-1, 28, 28)[:, ::-1].reshape(-1, 784), labels),
+    "other labels": lambda images, labels: (images, np.roll(labels, 1)),
+    "letters": lambda images, labels: (images, labels + 10),
+}
+
+
+@pytest.mark.parametrize("name", _CHANGES)
+def test_judges_are_examined_on_a_folder_s_own_held_out_images(run, tmp_path, monkeypatch, name):
+    _, dataset = run
+    _write_folder(tmp_path, _CHANGES[name])
+    examined = []
+
+    def load(**options):
+        examined.append(load_judges(**options))
+        raise RuntimeError("enough is seen")
+
+    monkeypatch.setattr(study, "load_judges", load)
+    with pytest.raises(RuntimeError, match="enough is seen"):
+        study.build(dataclasses.replace(CONFIG, data_folder=str(tmp_path)))
+    (judges,) = examined
+    assert len(judges.real) == 500  # of the folder's test images
+    for verdict in _judged(dataset, judges.accuracy, float(judges.real_unanimous)):
+        assert (verdict.verdict == "not testable") == (name != "as they are")
+
+
+def test_test_images_that_are_training_images_are_not_held_out(tmp_path):
+    """The first half of the test files repeats the training files; where all of them do, there is nothing left."""
+    _write_mnist(tmp_path)
+    config = dataclasses.replace(CONFIG, data_folder=str(tmp_path), num_digits=None)
+    train, test = (load_mnist(tmp_path, split).images for split in ("train", "t10k"))
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    both = np.concatenate([train[:250], test[250:]])
+    path.write_bytes(path.read_bytes()[:16] + (both * 255).round().astype(np.uint8).tobytes())
+    held = held_out_digits(config)
+    np.testing.assert_array_equal(held.images, test[250:])
+    seen = {image.tobytes() for image in np.asarray(real_digits(config).x)}
+    assert not any(image.tobytes() in seen for image in held.images)
+    path.write_bytes(path.read_bytes()[:16] + (train[:500] * 255).round().astype(np.uint8).tobytes())
+    with pytest.raises(ValueError, match="0 test images that are not among its training images"):
+        held_out_digits(config)
+
+
+def test_held_out_digits_of_a_folder_are_spread_over_its_test_set(tmp_path):
+    _write_mnist(tmp_path)
+    config = dataclasses.replace(CONFIG, data_folder=str(tmp_path), num_digits=None)
+    images = load_mnist(tmp_path, "t10k").images
+    np.testing.assert_array_equal(held_out_digits(config, 3).images, images[[0, 250, 499]])
 
 
 def test_held_out_digits_are_scored_in_two_parts(run):
@@ -140,6 +257,6 @@ def test_held_out_digits_are_scored_in_two_parts(run):
 def test_held_out_digits_are_not_trained_on():
     config = PRESETS["laptop"]
     seen = {image.tobytes() for image in np.asarray(real_digits(config).x)}
-    kept = held_out_digits(config)
+    kept = held_out_digits(config).images
     assert len(seen) + len(kept) == len(load_mnist().images)
     assert not any(image.tobytes() in seen for image in kept)

@@ -5,6 +5,7 @@ Called by the VAE study. NumPy only: a folder can be checked before JAX starts.
 """
 
 import gzip
+import hashlib
 import math
 import zlib
 from pathlib import Path
@@ -14,6 +15,13 @@ import numpy as np
 
 _EMBEDDED = Path(__file__).parent / "files"
 _UNSIGNED_BYTE = 8  # the IDX type code of MNIST
+# SHA-256 of the four published files, unpacked
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 
 
 class Digits(NamedTuple):
@@ -61,18 +69,28 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
     return Digits(images.reshape(-1, 784).astype(np.float32) / 255, labels)
 
 
+def mnist_sums(folder: str | Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file that digits are read from, unpacked, by its name without an ending.
+
+    Args:
+        folder: of the four MNIST files, which have `MNIST_SHA256` if they are as published; default the embedded two.
+
+    Raises:
+        ValueError: a file is missing or cannot be read.
+    """
+    home = _EMBEDDED if folder is None else Path(folder).expanduser()
+    prefixes = ("mnist-first10000",) if folder is None else ("train", "t10k")
+    names = [f"{prefix}-{kind}-ubyte" for prefix in prefixes for kind in ("images-idx3", "labels-idx1")]
+    return {name: hashlib.sha256(_content(_find(home, name))).hexdigest() for name in names}
+
+
 def read_idx(path: Path) -> np.ndarray:
     """Return the array of an IDX file of unsigned bytes, gzipped or not.
 
     Raises:
         ValueError: the file cannot be read, is truncated, or is not IDX.
     """
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}); download the file again.") from error
+    content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE:
         raise ValueError(
             f"{path} is not an IDX file of unsigned bytes; expected one of the four MNIST files."
@@ -85,6 +103,15 @@ def read_idx(path: Path) -> np.ndarray:
             f"{header + math.prod(shape)}; download the file again."
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes, unpacked."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read ({error}); download the file again.") from error
 
 
 def _find(home: Path, name: str) -> Path:

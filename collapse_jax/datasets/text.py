@@ -5,6 +5,7 @@ both learnt and held out. The embedded files are public domain and CC BY-SA 3.0 
 only: a text can be checked before JAX starts. Called by the language-model study.
 """
 
+import hashlib
 import lzma
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,14 @@ import numpy as np
 from collapse_jax.errors import check_count
 
 _EMBEDDED = Path(__file__).parent / "files"
+_WIKIPEDIA = "wikipedia_sample.txt.xz"
 _WIKITEXT2 = ("ggml-org/ci", "wikitext-2-raw-v1.zip")  # on the hub
+# SHA-256 of the three published files
+WIKITEXT2_SHA256 = {
+    "wiki.train": "6707892fa3788b5ab9ed78ab5ff37d9fe825f6011a2ad4fcd6a6d467f0e7da57",
+    "wiki.valid": "4cd0f6876d07a413aa911261ff6d363c72d757d47f0fdd6015702014c89cb9c7",
+    "wiki.test": "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08",
+}
 _EVERY = 6  # of six documents one validates and one tests
 
 
@@ -49,7 +57,7 @@ def load_wikipedia() -> Corpus:
     >>> load_wikipedia().validation[0][:38]
     'Anarchism is a political philosophy th'
     """
-    return split_documents(_embedded("wikipedia_sample.txt.xz"))
+    return split_documents(_embedded(_WIKIPEDIA))
 
 
 def load_wikitext2(folder: str | Path | None = None) -> Corpus:
@@ -62,14 +70,36 @@ def load_wikitext2(folder: str | Path | None = None) -> Corpus:
     Raises:
         ValueError: a file is missing, empty or not UTF-8, or the hub is out of reach.
     """
-    home = _fetch_wikitext2() if folder is None else _folder(folder)
-    parts = []
-    for part in ("train", "valid", "test"):
-        found = [path for ending in ("raw", "tokens") if (path := home / f"wiki.{part}.{ending}").is_file()]
-        if not found:
-            raise ValueError(f"{home} has no wiki.{part}.raw; put the three files of wikitext-2 (raw) there.")
-        parts.append([line for line in read_text(found[0]).splitlines() if line.strip()])
-    return Corpus(*parts)
+    texts = [read_text(path) for path in _wikitext2_files(folder).values()]
+    return Corpus(*([line for line in text.splitlines() if line.strip()] for text in texts))
+
+
+def wikitext2_sums(folder: str | Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each of the three files of `load_wikitext2`: `WIKITEXT2_SHA256`, if they are as published.
+
+    Args:
+        folder: as for `load_wikitext2`.
+
+    Raises:
+        ValueError: a file is missing, or the hub is out of reach.
+    """
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _wikitext2_files(folder).items()}
+
+
+def text_sum(path: str | Path | None = None) -> str:
+    """Return the SHA-256 of a text: of the file, or of all .txt files of the folder, in the order they are read.
+
+    Args:
+        path: as for `load_text`; None: the embedded articles.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    place = _EMBEDDED / _WIKIPEDIA if path is None else Path(path).expanduser()
+    found = hashlib.sha256()
+    for file in [place] if place.is_file() else _text_files(place):
+        found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 def load_text(path: str | Path) -> Corpus:
@@ -86,7 +116,7 @@ def load_text(path: str | Path) -> Corpus:
     if place.is_file():
         documents = documents_of(read_text(place))
     else:
-        files = sorted(_folder(place).rglob("*.txt"))
+        files = _text_files(place)
         if not files:
             raise ValueError(f"{place} holds no .txt file; name a text file, or a folder of them.")
         documents = [[line for line in read_text(file).splitlines() if line.strip()] for file in files]
@@ -184,6 +214,22 @@ def _fetch_wikitext2() -> Path:
             "wiki.valid.raw and wiki.test.raw into a folder and give its path, for example --text ./wikitext-2-raw."
         ) from error
     return home
+
+
+def _wikitext2_files(folder: str | Path | None) -> dict[str, Path]:
+    """Return the three files by their names without endings: to learn, to validate and to test with."""
+    home = _fetch_wikitext2() if folder is None else _folder(folder)
+    files = {}
+    for name in WIKITEXT2_SHA256:
+        found = [path for ending in ("raw", "tokens") if (path := home / f"{name}.{ending}").is_file()]
+        if not found:
+            raise ValueError(f"{home} has no {name}.raw; put the three files of wikitext-2 (raw) there.")
+        files[name] = found[0]
+    return files
+
+
+def _text_files(folder: Path) -> list[Path]:
+    return sorted(_folder(folder).rglob("*.txt"))
 
 
 def _embedded(name: str) -> list[list[str]]:

@@ -37,13 +37,19 @@ def read_tensors(folder: Path) -> tuple[Layout, Iterator[tuple[str, np.ndarray]]
         ValueError: a file is damaged or holds something else than tensors; raised while iterating.
         ImportError: a .bin without a PyTorch that reads it safely; raised while iterating.
     """
-    files = _weight_files(folder)
+    files = weight_files(folder)
     read = {".safetensors": _safetensors, ".msgpack": _msgpack, ".bin": _bin}[files[0].suffix]
     layout: Layout = "flax" if files[0].suffix == ".msgpack" else "torch"
     return layout, (pair for path in files for pair in read(path))
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that a folder's weights are read from.
+
+    Raises:
+        FileNotFoundError: no weights, or a shard is missing.
+        ValueError: an index names no files.
+    """
     for name in FORMATS:
         if (folder / name).is_file():
             return [folder / name]

@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     num_lanes: int | None = None
     record_every: int = 1
     gather: Callable[[Sequence[Records | None]], xr.Dataset] | None = None
+    data: Callable[[], Mapping[str, str | float]] = dict
 
 
 class Illustration(NamedTuple):

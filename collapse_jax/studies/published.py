@@ -4,9 +4,14 @@ Each field of a configuration is either fixed, and compared with the published v
 nothing published depends on it. Data are compared by check sums of what was read. Called by the studies' protocols.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import xarray as xr
+
+_CHECK_SUM = re.compile("[0-9a-f ]{32,}")
 _MOST_SAID = 90  # characters of a value in a sentence
 
 
@@ -14,14 +19,12 @@ class KnownData(NamedTuple):
     """Data that a publication used.
 
     Attributes:
-        what: their name, with the article.
-        by: what tells them: "check sum", "shape".
-        sums: record's name -> the value that it has if they were read.
+        what: their name.
+        sums: what a run says of the data that it read, by name -> the values that say it was these.
     """
 
     what: str
-    by: str
-    sums: Mapping[str, str]
+    sums: Mapping[str, tuple[str, ...]]
 
 
 class Publication(NamedTuple):
@@ -46,7 +49,7 @@ def departure(config: Any, publication: Publication, read: Mapping[str, Any] | N
     Args:
         config: of the run.
         publication: what it is compared with.
-        read: what the run says of the data that it read, by the names of `KnownData.sums`.
+        read: what the run says of the data that it read, by the names of `KnownData.sums`; None: nothing.
 
     >>> from collapse_jax.studies.gaussian.config import GaussianConfig
     >>> theorem = Publication(GaussianConfig(), ("estimator",), {})
@@ -56,20 +59,31 @@ def departure(config: Any, publication: Publication, read: Mapping[str, Any] | N
     settings = publication.settings
     pairs = [(name, getattr(settings, name), getattr(config, name)) for name in publication.fixed]
     told = [f"{name} = {_said(old)}, here {_said(new)}" for name, old, new in pairs if old != new]
-    told += [_other(known, read or {}) for known in publication.data if not _is(known, read or {})]
+    if publication.data and read is None:
+        told.append("which data were read is not recorded")
+    elif read is not None:
+        told += [_other(known, read) for known in publication.data if _wrong(known, read)]
     return f"published: {'; '.join(told)}" if told else ""
 
 
-def _is(known: KnownData, read: Mapping[str, Any]) -> bool:
-    return all(read.get(name) == value for name, value in known.sums.items())
+def data_read(dataset: xr.Dataset) -> dict[str, Any] | None:
+    """Return what a run says of the data that it read, from the attribute `data` of its records; None for nothing."""
+    told = dataset.attrs.get("data")
+    return None if told is None else json.loads(told)
+
+
+def _wrong(known: KnownData, read: Mapping[str, Any]) -> list[str]:
+    return [name for name, values in known.sums.items() if read.get(name) not in values]
 
 
 def _other(known: KnownData, read: Mapping[str, Any]) -> str:
     """Return what is wrong with data that are not the known ones."""
-    if not any(name in read for name in known.sums):
-        return f"{known.what}, which the run does not say that it read"
-    wrong = [name for name, value in known.sums.items() if read.get(name) != value]
-    return f"{known.what}, whose {known.by} the data read do not have ({', '.join(wrong)})"
+    wrong = _wrong(known, read)
+    told = [str(read[name]) for name in wrong if name in read and not _CHECK_SUM.fullmatch(str(read[name]))]
+    if told:
+        return f"{known.what}, here {', '.join(told)}"
+    here = "another check sum" if any(name in read for name in wrong) else "other data"
+    return f"{known.what}, here {here} ({', '.join(wrong)})"
 
 
 def _said(value: Any) -> str:

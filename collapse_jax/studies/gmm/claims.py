@@ -117,7 +117,7 @@ def _law_evidence(config: GMMConfig, log_ratio: xr.DataArray, num_samples: int, 
 
     fits, needed = log_ratio.sizes["seed"] * (last + 1), _FITS * num_samples
     unmet = f"needs {needed:,} fits over all seeds, the run has {fits:,}" if fits < needed else ""
-    return measured(claim, last, last, loss, LAW, identity_unmet(config) or unmet)
+    return measured(claim, last, last, loss, LAW, identity_unmet(config, num_samples) or unmet)
 
 
 def _survival_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> Evidence:

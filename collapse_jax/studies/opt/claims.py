@@ -11,16 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
+from collapse_jax.claims import EXACT, Claim, Evidence, labelled, measured
 from collapse_jax.estimands import last_reached, upper_tail
-from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
+from collapse_jax.studies.opt.config import OPTStudyConfig
+from collapse_jax.studies.opt.protocol import CODE, PAPER, departure_of, shared_by_seeds
+from collapse_jax.studies.published import data_read
 
-_PAPER, _CODE = "Shumailov et al. 2024", "replication of the published code"
 _MIN_SEEDS, _LAST, _VOCABULARY = 5, 9, 50_272
-_PROTOCOL = (
-    "model", "num_samples", "num_beams", "prompts", "start", "mixing", "keep_best", "batch_size", "learning_rate",
-    "end_rate", "weight_decay", "kept",
-)  # fmt: skip
 _POINTS = {  # two readings of "from 20 to 28 perplexity points"
     "by-20-to-28": ("loses 20 to 28 points of 34 (0.46 to 0.60 nats)", (0.46, 0.60)),
     "from-20-to-28": ("goes from perplexity 20 to 28 (0.34 nats, within 0.05)", (0.29, 0.39)),
@@ -38,45 +35,31 @@ class _Tail(NamedTuple):
 def evidence(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Return what the run says about each published claim."""
     arms = {str(name): dataset.sel(arm=name) for name in dataset["arm"].values}
-    label, label_code = (
-        ANALOGUE if protocol_unmet(config, preset) else EXACT for preset in ("paper", "published-code")
-    )
+    read = data_read(dataset)
+    departures = {source: departure_of(config, source, read) for source in (PAPER, CODE)}
+    gathered = [
+        *_learning(next(iter(arms.values())), departures[PAPER]), *_degradation(arms), *_tails(arms), *_penalties(arms)
+    ]  # fmt: skip
     return [
-        *_learning(config, next(iter(arms.values())), label),
-        *_degradation(arms, label),
-        *_tails(arms, label),
-        *_penalties(arms, label, label_code),
+        labelled(item, departures[item.claim.source], shared_by_seeds(config, item.claim.name)) for item in gathered
     ]
 
 
-def protocol_unmet(config: OPTStudyConfig, preset: str = "paper") -> str:
-    """Return in what a configuration departs from the protocol of a preset, "" for nothing."""
-    paper = PRESETS[preset]
-    differing = [
-        f"{name} = {getattr(paper, name)}"
-        for name in _PROTOCOL
-        if getattr(config, name) != getattr(paper, name)
-    ]
-    if config.text is None or config.truth != "text":
-        differing.append("wikitext-2")
-    return f"exact protocol only: published are {', '.join(differing)}" if differing else ""
-
-
-def _learning(config: OPTStudyConfig, arm: xr.Dataset, label: str) -> list[Evidence]:
-    """Fine-tuning on real text, and the perplexities printed for it."""
+def _learning(arm: xr.Dataset, departure: str) -> list[Evidence]:
+    """Fine-tuning on real text, and the perplexities printed for it, which an analogue does not test."""
     gained = Claim(
         "fine-tuning-learns", "Fine-tuning on real text lowers the log-loss on held-out real text.",
-        _PAPER, (-math.inf, 0.0), "mean", _MIN_SEEDS, null=0.0,
+        PAPER, (-math.inf, 0.0), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
-    last, unmet = _last(arm), protocol_unmet(config)
-    found = [measured(gained, 0, last, lambda g: nats(arm, g) - arm["zero_shot"].sel(generation=g), label)]
+    last = _last(arm)
+    found = [measured(gained, 0, last, lambda g: nats(arm, g) - arm["zero_shot"].sel(generation=g), EXACT)]
     # nothing learnt: every token is as probable, or fine-tuning leaves the model as it was
     for name, variable, perplexity, nothing in (
         ("zero-shot", "zero_shot", 115, _VOCABULARY), ("fine-tuned", "validation", 34, 115)
     ):  # fmt: skip
         claim = Claim(
             f"published-{name}", f"The {name} model's perplexity is {perplexity} (log ratio within 0.05).",
-            _PAPER, (-0.05, 0.05), "mean", _MIN_SEEDS, null=math.log(nothing / perplexity),
+            PAPER, (-0.05, 0.05), "mean", _MIN_SEEDS, null=math.log(nothing / perplexity),
             resolution=1 / perplexity,  # printed as a whole number; seeds share the zero-shot model
         )  # fmt: skip
 
@@ -88,37 +71,37 @@ def _learning(config: OPTStudyConfig, arm: xr.Dataset, label: str) -> list[Evide
             )
             return np.asarray(value) - math.log(perplexity)
 
-        found.append(measured(claim, 0, last, ratio, label, unmet))
+        found.append(measured(claim, 0, last, ratio, EXACT, departure))
     return found
 
 
-def _degradation(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
+def _degradation(arms: dict[str, xr.Dataset]) -> list[Evidence]:
     """A degrades; B less."""
     found = []
     a = Claim(
         "a-degrades", f"Setting A (5 epochs, no original data): log-loss on real text grows by generation {_LAST}.",
-        _PAPER, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
+        PAPER, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
-    found.append(_of(arms, ("A5 beams",), a, _LAST, lambda g, arm: growth(arm, g), label))
+    found.append(_of(arms, ("A5 beams",), a, _LAST, lambda g, arm: growth(arm, g)))
     for name, (words, region) in _POINTS.items():
-        claim = Claim(f"a-degrades-{name}", f"Setting A {words}.", _PAPER, region, "mean", _MIN_SEEDS, 0.0)
-        found.append(_of(arms, ("A5 beams",), claim, _LAST, lambda g, arm: growth(arm, g), label))
+        claim = Claim(f"a-degrades-{name}", f"Setting A {words}.", PAPER, region, "mean", _MIN_SEEDS, 0.0)
+        found.append(_of(arms, ("A5 beams",), claim, _LAST, lambda g, arm: growth(arm, g)))
     minor = Claim(
         "b-minor", "Setting B (10 epochs, 10 % original): log-loss grows by less than 0.21 nats (34 to 42).",
-        _PAPER, (-math.inf, 0.21), "mean", _MIN_SEEDS, null=0.21,
+        PAPER, (-math.inf, 0.21), "mean", _MIN_SEEDS, null=0.21,
     )  # fmt: skip
-    found.append(_of(arms, ("B10 beams",), minor, _LAST, lambda g, arm: growth(arm, g), label))
+    found.append(_of(arms, ("B10 beams",), minor, _LAST, lambda g, arm: growth(arm, g)))
     for epochs in (5, 10):
         less = Claim(
             f"b-less-than-a-{epochs}", f"At equal epochs ({epochs}) setting B degrades less than A (paired seeds).",
-            _PAPER, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
+            PAPER, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
         )  # fmt: skip
         pair = (f"A{epochs} beams", f"B{epochs} beams")
-        found.append(_of(arms, pair, less, _LAST, lambda g, a, b: growth(a, g) - growth(b, g), label))
+        found.append(_of(arms, pair, less, _LAST, lambda g, a, b: growth(a, g) - growth(b, g)))
     return found
 
 
-def _tails(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
+def _tails(arms: dict[str, xr.Dataset]) -> list[Evidence]:
     """Probable text piles up, and a longer tail grows: sequences under model 0 against model 0's own."""
     num = next(iter(arms.values())).sizes["text"]
 
@@ -127,9 +110,9 @@ def _tails(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
         of_chance = f"than the {chance:.2%} of a second draw of model 0"
         stated = Claim(
             name, f"At generation {_LAST} more texts lie {statement} {of_chance}.",
-            _PAPER, (chance, math.inf), "mean", _MIN_SEEDS, null=chance, resolution=1 / num,
+            PAPER, (chance, math.inf), "mean", _MIN_SEEDS, null=chance, resolution=1 / num,
         )  # fmt: skip
-        return _of(arms, ("A5 beams",), stated, _LAST, lambda g, arm: share_beyond(arm, g, tail), label)
+        return _of(arms, ("A5 beams",), stated, _LAST, lambda g, arm: share_beyond(arm, g, tail))
 
     return [
         claim("low-perplexity-grows", "below model 0's own 5th percentile", _Tail(0.05, below=True)),
@@ -139,29 +122,29 @@ def _tails(arms: dict[str, xr.Dataset], label: str) -> list[Evidence]:
     ]
 
 
-def _penalties(arms: dict[str, xr.Dataset], label: str, label_code: str) -> list[Evidence]:
+def _penalties(arms: dict[str, xr.Dataset]) -> list[Evidence]:
     """Repetition penalties 2 (the paper) and 3 (the code)."""
     doubled = Claim(
         "penalty-doubles", f"Repetition penalty 2 doubles the perplexity of generation {_LAST} (log2 within 0.4 of 1).",
-        _PAPER, (0.6, 1.4), "mean", _MIN_SEEDS, null=0.0,
+        PAPER, (0.6, 1.4), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     spike = Claim(
         "spike", "With penalty 3 the log-loss of generation 2 is above the mean of generations 6 to 9.",
-        _CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
+        CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     plateau = Claim(
         "partial-recovery",
         "With penalty 3 the log-loss recovers in part: after its spike the mean of generations 6 to 9 stays above "
         "generation 0's.",
-        _CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
+        CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
     late = lambda arm: sum(nats(arm, g) for g in range(6, _LAST + 1)) / (_LAST - 5)  # noqa: E731
     spiked = lambda arm: nats(arm, 2) - late(arm)  # noqa: E731
     pair, harsh = ("A5 beams", "A5 beams-penalty-2"), ("A5 beams-penalty-3",)
     return [
-        _of(arms, pair, doubled, _LAST, lambda g, a, b: (nats(b, g) - nats(a, g)) / math.log(2), label),
-        _of(arms, harsh, spike, _LAST, lambda g, arm: spiked(arm), label_code),
-        _of(arms, harsh, plateau, _LAST, lambda g, arm: late(arm) - nats(arm, 0), label_code, _no_spike(spiked)),
+        _of(arms, pair, doubled, _LAST, lambda g, a, b: (nats(b, g) - nats(a, g)) / math.log(2)),
+        _of(arms, harsh, spike, _LAST, lambda g, arm: spiked(arm)),
+        _of(arms, harsh, plateau, _LAST, lambda g, arm: late(arm) - nats(arm, 0), _no_spike(spiked)),
     ]
 
 
@@ -201,13 +184,13 @@ def _last(arm: xr.Dataset) -> int:
 
 def _of(
     arms: dict[str, xr.Dataset], names: tuple[str, ...], claim: Claim, generation: int,
-    measure: Callable[..., np.ndarray], label: str, presupposed: Callable[..., str] = lambda *arms: "",
+    measure: Callable[..., np.ndarray], presupposed: Callable[..., str] = lambda *arms: "",
 ) -> Evidence:  # fmt: skip
     """Return what `measure` finds in the named arms, or which of them the run lacks, or what it presupposes."""
     missing = [name for name in names if name not in arms]
     if missing:
-        return measured(claim, generation, 0, measure, label, f"needs the arm {', '.join(missing)}")
+        return measured(claim, generation, 0, measure, EXACT, f"needs the arm {', '.join(missing)}")
     chosen = [arms[name] for name in names]
     last = min(_last(arm) for arm in chosen)
     unmet = presupposed(*chosen) if last >= generation else ""
-    return measured(claim, generation, last, lambda g: measure(g, *chosen), label, unmet)
+    return measured(claim, generation, last, lambda g: measure(g, *chosen), EXACT, unmet)

@@ -4,6 +4,7 @@ Reference: Shumailov et al. (2024), the OPT-125m experiment; `--preset paper` is
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.figures import figures
+from collapse_jax.studies.opt.sources import data_read
 from collapse_jax.studies.opt.teacher import teach
 from collapse_jax.studies.opt.texts import BLOCK, Texts, load_model, load_texts
 from collapse_jax.studies.plan import Arm, Plan
@@ -65,6 +67,7 @@ def build(config: OPTStudyConfig) -> Plan:
     return Plan(
         "arm", arms, 1, config.lanes, coordinates, on_host=_is_large(config) or config.spread != "seeds",
         mesh=None if config.spread == "seeds" else _mesh(config, len(texts.training)),
+        data=partial(data_read, config),
     )  # fmt: skip
 
 
@@ -76,7 +79,9 @@ def _is_large(config: OPTStudyConfig) -> bool:
 def remarks(config: OPTStudyConfig) -> tuple[str, ...]:
     """Return what a reader of the report must know about a run."""
     found = [
-        "All seeds share one pretrained model: intervals are conditional on it.",
+        "All seeds share one pretrained model, the real blocks, which are the prompts, too, and the validation text: "
+        "intervals are conditional on them. A beam search draws nothing; seeds differ by the order of minibatches, by "
+        "dropout, in setting B by which blocks are kept, and where text is sampled by what is drawn.",
         "Setting A still meets real data in three ways: real prompts, fine-tuning from generation 0's weights, and the "
         "choice of the best epoch by real validation text.",
     ]

@@ -95,9 +95,13 @@ def _corpus(text: str | None) -> Corpus:
         return load_wikipedia()
     if text == "wikitext-2":
         return load_wikitext2()
+    return load_wikitext2(text) if is_wikitext2(text) else load_text(text)
+
+
+def is_wikitext2(text: str) -> bool:
+    """Whether a path is that of a folder with the files of wikitext-2."""
     folder = Path(text).expanduser()
-    is_wikitext = any((folder / f"wiki.train.{ending}").is_file() for ending in ("raw", "tokens"))
-    return load_wikitext2(folder) if is_wikitext else load_text(folder)
+    return any((folder / f"wiki.train.{ending}").is_file() for ending in ("raw", "tokens"))
 
 
 def spread(blocks: np.ndarray, num: int) -> np.ndarray:

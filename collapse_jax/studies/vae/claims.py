@@ -4,32 +4,27 @@ Where nothing happens, what a generation records has the law of generation 0 (of
 with a published number).
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage, special
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, measured
+from collapse_jax.claims import EXACT, Claim, Evidence, labelled, measured
 from collapse_jax.estimands import last_reached
-from collapse_jax.metrics import high_frequency_energy
-from collapse_jax.studies.vae.config import PRESETS, VAEConfig
-from collapse_jax.studies.vae.digits import real_digits
+from collapse_jax.studies import published
+from collapse_jax.studies.vae.config import VAEConfig
+from collapse_jax.studies.vae.digits import data_read
+from collapse_jax.studies.vae.protocol import departure_of, judges_unfit
 
 # five printed runs: lowest and highest latent spread under the generation-0 encoder, generations 1 to 5
 PUBLISHED_SPREAD = ((0.674, 0.700), (0.594, 0.609), (0.523, 0.554), (0.468, 0.489), (0.428, 0.467))
 # training loss of a batch of 256 at epoch 30, generations 0 to 5
 _PUBLISHED_LOSS = (25250, 31514, 34555, 36804, 38883, 40544)
-_PROTOCOL = (
-    "net", "num_samples", "num_latents", "num_steps", "batch_size", "learning_rate", "weight_decay", "start",
-    "synthetic", "draws", "regime",
-)  # fmt: skip
 _MIN_SEEDS = 5
 _SHUMAILOV, _CODE = "Shumailov et al. 2024", "published code, five runs"
-_PUBLISHED_BATCH, _ALL_DIGITS = 256, 60_000
+_PUBLISHED_BATCH = 256
 _READABLE = 0.5  # an image set is unreadable below this share of unanimously classified images
 
 
@@ -37,25 +32,28 @@ class _Protocol(NamedTuple):
     """How far a run went, and in what it departs from the publication."""
 
     last: int
-    unmet: str
+    departure: str
 
 
 def evidence(config: VAEConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Return what the run says about each published claim."""
     arm = dataset.isel(num_samples=0)
-    # as intensities: what a Bernoulli decoder is fitted to is drawn from them
-    digits = np.asarray(real_digits(dataclasses.replace(config, draws="mean")).x)
-    protocol = _Protocol(last_reached(arm["loss"]), protocol_unmet(config, len(digits)))
-    gathered = _shrinking(protocol, arm, digits[:1000])
-    if config.num_judged:
-        gathered += _reading(protocol, arm)
-    return gathered + _published(protocol, arm, targets_entropy(digits))
+    read = published.data_read(dataset)
+    protocol = _Protocol(last_reached(arm["loss"]), departure_of(config, read))
+    digits = data_read(config) if read is None else read  # records without it: as the digits are now
+    judged = _reading(protocol, arm) if config.num_judged else []
+    found = [
+        *_shrinking(protocol, arm, digits["sharpness"], digits["blurred_sharpness"]),
+        *judged,
+        *_published(protocol, arm, digits["targets_entropy"]),
+    ]
+    shared = {item.claim.name: "real digits, judges" for item in judged}
+    return [labelled(item, protocol.departure, shared.get(item.claim.name, "real digits")) for item in found]
 
 
-def _shrinking(protocol: _Protocol, arm: xr.Dataset, digits: np.ndarray) -> list[Evidence]:
-    """Spread, mean and blur, for which real digits are the measure."""
+def _shrinking(protocol: _Protocol, arm: xr.Dataset, real: float, blurred: float) -> list[Evidence]:
+    """Spread, mean and blur; the high-frequency energy of real digits, and of blurred ones, is the measure."""
     spread, mean, sharpness = arm["latent_spread"], arm["latent_mean"], arm["sharpness"]
-    real, blurred = _sharpness_of(digits)
     ratio = blurred / real
     falls = Claim(
         "spread-falls", "The latent spread falls from generation 1 to 5.",
@@ -85,7 +83,7 @@ def _reading(protocol: _Protocol, arm: xr.Dataset) -> list[Evidence]:
     """Unreadable, and mixed, as five classifiers see them."""
     judged = lambda name: arm["judged"].sel(judgement=name).transpose("seed", "generation")  # noqa: E731
     unanimous, entropy = judged("unanimous_share"), judged("posterior_entropy")
-    unfit, first = _unfit(arm), _first_unreadable(unanimous.values)
+    unfit, first = judges_unfit(arm), _first_unreadable(unanimous.values)
     unreadable = Claim(
         "unreadable",
         "Digits become unreadable (fewer than half of them classified unanimously) between generations 10 and 20.",
@@ -99,17 +97,6 @@ def _reading(protocol: _Protocol, arm: xr.Dataset) -> list[Evidence]:
         _at(protocol, unreadable, 20, lambda _: first, unfit or _never_became(first)),
         _at(protocol, mixed, 20, lambda g: entropy.sel(generation=g) - entropy.sel(generation=0), unfit),
     ]
-
-
-def _unfit(arm: xr.Dataset) -> str:
-    """Return why the judges cannot tell, "" when they can."""
-    real = float(arm["real_unanimous_share"].isel(seed=0, generation=0))
-    weakest = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
-    if real >= 0.95 and weakest >= 0.97:
-        return ""
-    return (
-        f"the judges must be unanimous on 95 % of real digits and 97 % right; they are on {real:.1%} and {weakest:.1%}"
-    )
 
 
 def _first_unreadable(unanimous: np.ndarray) -> np.ndarray:
@@ -144,7 +131,7 @@ def _published_spreads(protocol: _Protocol, arm: xr.Dataset) -> list[Evidence]:
             null=sum(PUBLISHED_SPREAD[0]) / 2 if generation > 1 else own,
         )  # fmt: skip
         measure = lambda g: arm["latent_spread"].sel(generation=g)  # noqa: E731
-        gathered.append(_at(protocol, claim, generation, measure, protocol.unmet))
+        gathered.append(_at(protocol, claim, generation, measure, protocol.departure))
     return gathered
 
 
@@ -168,37 +155,11 @@ def _published_losses(protocol: _Protocol, arm: xr.Dataset, least: float) -> lis
             ours = _PUBLISHED_BATCH * arm["loss"].sel(generation=generation).values
             return np.log((ours - floor) / (loss - floor))
 
-        gathered.append(_at(protocol, claim, generation, log_ratio, protocol.unmet))
+        gathered.append(_at(protocol, claim, generation, log_ratio, protocol.departure))
     return gathered
-
-
-def protocol_unmet(config: VAEConfig, num_digits: int) -> str:
-    """Return in what a configuration and its number of real digits depart from the publication, "" for nothing."""
-    published = PRESETS["paper"]
-    differing = [
-        f"{name} = {getattr(published, name)}"
-        for name in _PROTOCOL
-        if getattr(config, name) != getattr(published, name)
-    ]
-    if config.data_folder is None or num_digits != _ALL_DIGITS:
-        differing.append(f"all {_ALL_DIGITS:,} digits of MNIST")
-    return f"exact protocol only: the published code has {', '.join(differing)}" if differing else ""
-
-
-def targets_entropy(digits: np.ndarray) -> float:
-    """Return the least loss that targets of these intensities allow, nats an image: their own entropy."""
-    return float(np.mean(np.sum(special.entr(digits) + special.entr(1 - digits), axis=1, dtype=float)))
 
 
 def _at(
     protocol: _Protocol, claim: Claim, generation: int, measure: Callable[[int], Any], unmet: str = ""
 ) -> Evidence:
-    label = ANALOGUE if protocol.unmet else EXACT
-    return measured(claim, generation, protocol.last, measure, label, unmet)
-
-
-def _sharpness_of(digits: np.ndarray) -> tuple[float, float]:
-    """Return the high-frequency energy of real digits, and what a Gaussian blur of one pixel leaves of it."""
-    plain = digits.reshape(-1, 28, 28)
-    blurred = ndimage.gaussian_filter(plain, sigma=(0, 1, 1))
-    return float(high_frequency_energy(plain)), float(high_frequency_energy(blurred))
+    return measured(claim, generation, protocol.last, measure, EXACT, unmet)

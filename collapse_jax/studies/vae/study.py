@@ -3,6 +3,7 @@
 Reference: Shumailov et al. (2024), the variational autoencoder experiment; `--preset paper` is its protocol.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
 from collapse_jax.studies.vae.config import VAEConfig
-from collapse_jax.studies.vae.digits import held_out_digits, real_digits
+from collapse_jax.studies.vae.digits import NUM_JUDGED_REAL, data_read, held_out_digits, real_digits
+from collapse_jax.studies.vae.protocol import judges_unfit
 
 __all__ = ["build", "evidence", "figures"]
 
@@ -44,9 +46,10 @@ def build(config: VAEConfig) -> Plan:
         num_samples=config.num_samples, generations=config.generations,
     )  # fmt: skip
     check_count("num_judged", config.num_judged, minimum=0)
-    metrics = (*vae_metrics(config.num_measured, _NUM_SHOWN), *held_out_metrics(held_out_digits(config)))
+    metrics = (*vae_metrics(config.num_measured, _NUM_SHOWN), *held_out_metrics(held_out_digits(config).images))
     if config.num_judged:
-        metrics = (*metrics, *judge_metrics(load_judges(), config.num_judged))
+        judges = load_judges(held_out=held_out_digits(config, NUM_JUDGED_REAL))
+        metrics = (*metrics, *judge_metrics(judges, config.num_judged))
     chain = build_chain(model, regime, real, config.num_samples, metrics)
     return Plan(
         "num_samples",
@@ -54,6 +57,7 @@ def build(config: VAEConfig) -> Plan:
         segment_length=1,
         lanes=config.lanes,
         coordinates={"judgement": JUDGEMENTS},
+        data=partial(data_read, config),
     )
 
 
@@ -145,10 +149,11 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     )
     axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
     accuracy = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
+    unfit = ": too few to judge by" if judges_unfit(arm) else ""
     return Illustration(
         "judges",
-        f"What five classifiers of real digits (accuracy {accuracy:.1%} "
-        "or better on held-out digits) see in each generation's images: median and 90 % of seeds.",
+        f"What five classifiers of real digits (accuracy {accuracy:.1%} or better on held-out real images{unfit}) see "
+        "in each generation's images: median and 90 % of seeds.",
         figure,
     )
 

@@ -1,0 +1,81 @@
+"""What the language-model study's publications fix, and what all seeds of a run share.
+
+Called by the study's claims.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from collapse_jax.datasets.text import WIKITEXT2_SHA256
+from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
+from collapse_jax.studies.opt.sources import from_the_hub
+from collapse_jax.studies.published import KnownData, Publication, departure
+
+PAPER, CODE = "Shumailov et al. 2024", "replication of the published code"
+_HUB = from_the_hub("facebook/opt-125m")
+_DATA = (
+    KnownData("wikitext-2 (raw)", {name: (value,) for name, value in WIKITEXT2_SHA256.items()}),
+    KnownData("OPT-125m's shape", {"network": ("125m",)}),
+    # pytorch_model.bin: others, and what was converted from it, are known by coming from the hub alone
+    KnownData(
+        "OPT-125m's weights",
+        {"weights": ("2d74da6615135c58cf3cf9ad4cb11e7c613ff9e55fe658a47ab83b6c8d1174a9", _HUB)},
+    ),
+    KnownData(
+        "OPT-125m's tokenizer",  # vocab.json and merges.txt
+        {"tokens": ("0a39732b2d8be8e493cab3da68b68cc3e28221de 226b0752cac7789c48f0cb3ec53eda48b7be36cc", _HUB)},
+    ),
+)
+_FREE = {
+    "model": "compared by what was read of it",
+    "text": "compared by what was read of it",
+    "generations": "each claim names the generation at which it is measured",
+    "seeds": "repetitions",
+    "arms": "each claim names the arms that it is about",
+    "spread": "how the work is cut",
+    "lanes": "how the work is cut",
+    "seed": "chance",
+}
+_FIXED = (
+    "num_samples", "kept", "mixing", "truth", "num_beams", "prompts", "start", "keep_best", "batch_size",
+    "learning_rate", "end_rate", "weight_decay", "num_evaluated",
+)  # fmt: skip
+PUBLISHED = {
+    PAPER: Publication(PRESETS["paper"], _FIXED, _FREE, _DATA),
+    CODE: Publication(PRESETS["published-code"], _FIXED, _FREE, _DATA),
+}
+
+
+def departure_of(config: OPTStudyConfig, source: str, read: Mapping[str, Any] | None) -> str:
+    """Return in what a run departs from what a claim's source did, "" for nothing.
+
+    Args:
+        config: of the run.
+        source: of the claim.
+        read: what the run says of the data that it read.
+
+    Raises:
+        KeyError: a source that nobody has said the protocol of.
+    """
+    return departure(config, PUBLISHED[source], read)
+
+
+def shared_by_seeds(config: OPTStudyConfig, claim: str) -> str:
+    """Return what all seeds have in common that a claim depends on.
+
+    Seeds differ by the order of minibatches and by dropout, in setting B by which blocks are kept, and where text is
+    sampled by what is drawn. A beam search draws nothing.
+
+    Args:
+        config: of the run.
+        claim: its name.
+    """
+    if claim == "published-zero-shot":
+        return "all: no seed enters a loss before training"
+    given = "base model, real blocks, validation text"
+    if config.truth == "teacher":
+        given = f"teacher, {given}"
+    if claim in ("fine-tuning-learns", "published-fine-tuned"):  # of model 0, before anything is written
+        return given
+    prompts = ", prompts" if config.prompts == "original" else ""
+    return f"{given}{prompts}; beams are deterministic"
