@@ -67,7 +67,8 @@ def survival(probability: ArrayLike, num_fits: int, num_samples: int) -> Array:
         return jnp.where(jnp.asarray(probability) > 0, 1.0, 0.0)
     # the first draw's law over 1 ... M copies, each with its chance of life, n - 1 draws later
     later = matrices.alive(num_samples, num_fits - 1)
-    return binomial_law(num_samples, probability) @ jnp.asarray(later, float)
+    alive = binomial_law(num_samples, probability) @ jnp.asarray(later, float)
+    return jnp.minimum(alive, 1.0)  # a hundred roundings may lead past it
 
 
 @law(probabilities=DISTRIBUTION, num_fits=LENGTH, num_samples=MATRIX)

@@ -1,0 +1,20 @@
+"""The laws of `collapse_jax.theory` once more, from their mathematics, with 80 digits: what the package is held to.
+
+One function for each law, of the same name and arguments, in a module of the same name, in its direct textbook form:
+products, sums, recursions, exact solves. Nothing here comes from the package. `book` says what an oracle may return.
+"""
+
+from oracles import ancestry, curation, descent, discrete, gaussian, limits, regression
+from oracles.book import ORACLES, Convention
+
+__all__ = [
+    "ORACLES",
+    "Convention",
+    "ancestry",
+    "curation",
+    "descent",
+    "discrete",
+    "gaussian",
+    "limits",
+    "regression",
+]
