@@ -33,7 +33,7 @@ from collapse_jax.models.vae import vae
 from collapse_jax.nn.decode import Rules
 
 KEY = jax.random.key(0)
-USES = ("real", "init", "fit", "sample", "regime", "metric", "other")
+USES = ("real", "init", "fit", "sample", "regime", "metric", "second")
 
 
 def _told(key):
@@ -61,7 +61,7 @@ def _spying_chain():
     found = {
         "init": lambda key, s: s.params["init"], "fit": lambda key, s: s.params["fit"],
         "sample": lambda key, s: s.synthetic.x[0], "read": lambda key, s: s.params["read"],
-        "metric": lambda key, s: _told(key), "other": lambda key, s: _told(key),
+        "metric": lambda key, s: _told(key), "second": lambda key, s: _told(key),
     }  # fmt: skip
     metrics = [Metric(name, ("half",), "1", function) for name, function in found.items()]
     return build_chain(Model(start, fit, sample), Regime(lambda real, synthetic: (), update), real, 2, metrics)
@@ -79,7 +79,7 @@ def test_every_use_in_every_generation_of_every_seed_has_its_own_key(run):
         tuple(records[name][seed, generation].tolist())
         for seed in range(2)
         for generation in range(3)
-        for name in ("fit", "sample", "read", "metric", "other", *(["init"] if generation == 0 else []))
+        for name in ("fit", "sample", "read", "metric", "second", *(["init"] if generation == 0 else []))
     ]
     assert len(keys) == 2 * (3 * 5 + 1) and len(set(keys)) == len(keys)
     assert not any(key == tuple(_told(KEY).tolist()) for key in keys)  # the root itself draws nothing

@@ -153,7 +153,8 @@ def memoriser_asymptote(exponent: ArrayLike, num_samples: ArrayLike) -> Array:
     """
     b, size = reals(exponent, num_samples)
     power = (b - 1) / b
-    constant = zeta(b, 1.0) ** (-1 / b) * jnp.exp(gammaln(power)) / b
+    # beyond 100 zeta is 1 to 30 digits, and its series no number in float32
+    constant = zeta(jnp.minimum(b, 100.0), 1.0) ** (-1 / b) * jnp.exp(gammaln(power)) / b
     return jnp.minimum(constant * size**-power, 1.0)  # few draws: a mass is at most 1
 
 
