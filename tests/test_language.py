@@ -5,6 +5,7 @@ from dataclasses import replace as changed
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy_opt
 import pytest
 from tiny_opt import SMALL, equal, random_params
 
@@ -29,7 +30,7 @@ from collapse_jax.models.text_metrics import (
     generated_nats,
     log_loss_metric,
 )
-from collapse_jax.nn.decode import Rules
+from collapse_jax.nn.decode import Generated, Rules
 from collapse_jax.nn.opt import hidden_states, logits
 from collapse_jax.nn.scoring import sequence_log_probs, token_log_probs
 from collapse_jax.sharding import model_mesh
@@ -286,6 +287,103 @@ def test_metrics_say_what_they_are_called():
     log_probs = np.asarray(token_log_probs(CONFIG, weights, VALIDATION))
     for band, rare in zip(np.asarray(record["band_log_probs"]), (counts < edge, counts >= edge)):
         assert band == pytest.approx(log_probs[rare].mean(), abs=1e-4)
+
+
+def nats(weights, texts):
+    """-log p of every token but the first of each text, by NumPy."""
+    texts = np.asarray(texts)
+    scores = numpy_opt.log_softmax(numpy_opt.next_scores(CONFIG, weights, texts[:, :-1]))
+    return -np.take_along_axis(scores, texts[:, 1:, None], axis=2)[..., 0]
+
+
+def test_texts_are_scored_by_model_0_and_real_text_by_the_model_of_its_generation():
+    """A snapshot of a later generation, whose model is another than model 0; float32 against float64."""
+    later = random_params(CONFIG, seed=3, scale=0.5)
+    blocks, stream = jnp.asarray(REAL), RNG.integers(3, 9, 60)
+    now, first = (LanguageParams(weights, weights, blocks, jnp.asarray(1)) for weights in (later, PRETRAINED))
+    snapshot = Snapshot(jnp.asarray(4), now, first, as_samples(blocks), as_samples(blocks[::-1]))
+    metrics = (
+        generated_nats(CONFIG),
+        band_log_probs(CONFIG, VALIDATION, REAL, num_bands=1),
+        log_loss_metric("real", CONFIG, stream, block=6),
+    )
+    measured = jax.jit(lambda s: [metric.function(jax.random.key(0), s) for metric in metrics])(snapshot)
+    own, others = (nats(weights, REAL).mean(axis=1) for weights in (PRETRAINED, later))
+    np.testing.assert_allclose(measured[0], own, atol=1e-4)
+    assert np.abs(own - others).min() > 1e-2
+    np.testing.assert_allclose(measured[1], [-nats(later, VALIDATION).mean()], atol=1e-4)
+    # three protocols: blocks of 6; blocks of all 12 positions; a window of 12 that moves by 6
+    windows = nats(later, np.stack([stream[start : start + 12] for start in range(0, 49, 6)]))
+    expected = [
+        nats(later, stream.reshape(10, 6)).mean(), nats(later, stream.reshape(5, 12)).mean(),
+        np.concatenate([windows[0], windows[1:, -6:].ravel()]).mean(),
+    ]  # fmt: skip
+    np.testing.assert_allclose(measured[2], expected, atol=1e-4)
+    assert np.abs(np.diff([*expected, expected[0]])).min() > 1e-3  # no two protocols agree here
+
+
+def test_a_fit_reports_the_mean_loss_of_its_last_epoch():
+    """With steps of nothing every minibatch is scored by the first weights: nats a token of all rows, once each."""
+    still = changed_tuning(num_epochs=3, learning_rate=1e-12, end_rate=0.0, weight_decay=0.0)
+    data = as_samples(jnp.asarray(REAL))
+    model = build(tuning=still)
+    _, info = model.fit(jax.random.key(0), model.init(jax.random.key(1), data), data)
+    assert float(info["loss"]) == pytest.approx(nats(PRETRAINED, REAL).mean(), abs=1e-4)
+    assert float(info["validation_loss"]) == pytest.approx(nats(PRETRAINED, VALIDATION).mean(), abs=1e-4)
+
+
+def test_rates_fall_by_epochs_to_the_end_that_was_asked_for_and_weights_decay_by_them():
+    """One step an epoch: the rate is 1e-3, then half way to 2e-4. Rows of positions that no text reaches only decay."""
+    tuning = changed_tuning(
+        num_epochs=2, batch_size=8, learning_rate=1e-3, end_rate=2e-4, weight_decay=10.0, keep_best=False
+    )
+    data, model = as_samples(jnp.asarray(REAL)), build(tuning=tuning)
+    params, _ = model.fit(jax.random.key(0), model.init(jax.random.key(1), data), data)
+    before, after = (np.asarray(w["positions"]["embedding"])[8:] for w in (PRETRAINED, params.weights))
+    np.testing.assert_allclose(after / before, (1 - 1e-2) * (1 - 6e-3), rtol=1e-5)
+    # the others move by about the rate a step, besides
+    first, last = (np.asarray(w["layers"][0]["up"]["kernel"]) for w in (PRETRAINED, params.weights))
+    assert 1.2e-3 < np.abs(last - after[0, 0] / before[0, 0] * first).max() < 1.7e-3
+
+
+def test_the_order_of_an_epoch_shares_no_key_with_a_step():
+    """fold_in(key, i), which a step uses, is split(key)[i]: what an epoch uses must not be of the same parent."""
+    model, key = build(tuning=changed_tuning(num_epochs=3)), jax.random.key(0)
+    data = as_samples(jnp.asarray(REAL))
+    begun = model.fit.start(key, model.init(key, data), data)
+    orders = np.asarray(begun.order).reshape(3, 8)
+    of_steps = jax.vmap(lambda n: epoch_order(jax.random.fold_in(begun.key, n), data.weight, 8))(jnp.arange(6))
+    assert not any((order == of_steps).all(axis=1).any() for order in orders)
+    assert not jnp.array_equal(jax.random.key_data(begun.key), jax.random.key_data(key))
+
+
+def test_batches_of_prompts_do_not_share_their_randomness():
+    """Eight prompts alike, two at a time: no two continuations are alike; and the key decides."""
+    alike = np.repeat(REAL[:1], 8, axis=0)
+    model = language(CONFIG, PRETRAINED, alike, VALIDATION, by_sampling(RULES), TUNING, prompt_batch=2)
+    params = model.init(jax.random.key(0), as_samples(jnp.asarray(alike)))
+    first, again, other = (np.asarray(model.sample(jax.random.key(k), params, 8).x) for k in (1, 1, 2))
+    assert len({tuple(row) for row in first.tolist()}) == 8  # 24^6 texts: two alike once in ten million
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_ways_of_writing_pass_on_what_they_are_asked_for(monkeypatch):
+    told = []
+
+    def write(*args, **options):
+        told.append((args[-1], options))
+        return Generated(jnp.asarray(REAL), jnp.full(8, 6), jnp.zeros(8))
+
+    monkeypatch.setattr("collapse_jax.models.language.sample", write)
+    monkeypatch.setattr("collapse_jax.models.language.beam_search", write)
+    options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9}
+    ways = (by_sampling(RULES, **options), by_sampling(RULES), by_beams(RULES), by_beams(RULES, 3))
+    for decode in ways:
+        assert np.array_equal(decode(jax.random.key(0), CONFIG, PRETRAINED, jnp.asarray(REAL)), REAL)
+    assert [what.pop("rules") for _, what in told] == [RULES] * 4
+    plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    assert [what for _, what in told] == [options, plain, {"num_beams": 5}, {"num_beams": 3}]
+    assert all(np.array_equal(prompts, REAL) for prompts, _ in told)
 
 
 @pytest.mark.parametrize(

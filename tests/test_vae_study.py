@@ -4,6 +4,7 @@ import dataclasses
 import json
 import struct
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -260,3 +261,17 @@ def test_held_out_digits_are_not_trained_on():
     kept = held_out_digits(config).images
     assert len(seen) + len(kept) == len(load_mnist().images)
     assert not any(image.tobytes() in seen for image in kept)
+
+
+def test_binary_digits_have_their_intensities_as_means_and_a_stream_of_their_own():
+    """200 digits: the bits' mean is seen to 0.006; bits are the seed's, and not those of the chains' root."""
+    config = dataclasses.replace(CONFIG, num_digits=200, draws="bernoulli")
+    bits, grey = (np.asarray(real_digits(c).x) for c in (config, dataclasses.replace(config, draws="mean")))
+    assert set(np.unique(bits)) == {0.0, 1.0} and (grey > 0).sum() > (bits > 0).sum()
+    assert (bits[grey == 0] == 0).all() and (bits[grey == 1] == 1).all()
+    spread = np.sqrt((grey * (1 - grey)).sum())
+    assert abs((bits - grey).sum()) < 5 * spread
+    root = jax.random.uniform(jax.random.key(config.seed), grey.shape)
+    assert not np.array_equal(bits, root < grey)
+    again, other = (np.asarray(real_digits(dataclasses.replace(config, seed=seed)).x) for seed in (0, 1))
+    assert np.array_equal(bits, again) and not np.array_equal(bits, other)

@@ -190,11 +190,12 @@ def _fine_tuning(
 
     def start(key: Key, params: LanguageParams, data: Samples) -> _Fit:
         weights = params.weights if tuning.start == "previous" else params.base
-        keys = jax.random.split(key, tuning.num_epochs)
+        key_orders, key_steps = jax.random.split(key)  # apart: fold_in(key, i) is split(key)[i]
+        keys = jax.random.split(key_orders, tuning.num_epochs)
         orders = jax.vmap(lambda k: epoch_order(k, data.weight, num_rows))(keys)
         orders = orders[:, : steps_per_epoch * tuning.batch_size].reshape(-1, tuning.batch_size)
         worst = jnp.asarray(jnp.inf, jnp.float32)
-        return _Fit(key, params, data, weights, optimizer.init(weights), orders, weights, worst, worst)
+        return _Fit(key_steps, params, data, weights, optimizer.init(weights), orders, weights, worst, worst)
 
     def advance(index: Array, carry: _Fit) -> _Fit:
         def step(number: Array, carry_step: tuple) -> tuple:

@@ -43,6 +43,7 @@ __all__ = ["build", "evidence", "figures", "remarks"]
 _PROMPT_BATCH = 64
 _NUM_SHOWN = 2
 _LARGE = 20_000_000  # weights
+_TEACHER_STREAM = 0x7EAC4  # a stream of its own, away from the chains' seeds
 _STEPS_PER_PIECE = 50  # of a large model: some minutes on a few cores, seconds on an accelerator
 
 
@@ -106,7 +107,8 @@ def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
     texts = load_texts(config)
     if config.truth == "text":
         return texts, _metrics(config, texts)
-    teacher = teach(jax.random.key(config.seed), network, pretrained, texts, _tuning(config, 5))
+    key = jax.random.fold_in(jax.random.key(config.seed), _TEACHER_STREAM)
+    teacher = teach(key, network, pretrained, texts, _tuning(config, 5))
     divergence = divergences(network, teacher.weights, teacher.texts.validation)
     return teacher.texts, (*_metrics(config, teacher.texts), divergence)
 

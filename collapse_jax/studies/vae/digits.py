@@ -16,6 +16,7 @@ from collapse_jax.types import Key
 NUM_HELD_OUT = 500  # of the embedded digits, and of a folder's those that a model's loss is measured on
 NUM_JUDGED_REAL = 2000  # of a folder's, that the judges are examined on: all of 10,000 would take minutes
 _NUM_BLURRED = 1000
+_PIXEL_STREAM = 0x50495845  # a stream of its own, away from the chains' seeds
 
 
 def real_digits(config: VAEConfig) -> Samples:
@@ -26,7 +27,7 @@ def real_digits(config: VAEConfig) -> Samples:
     """
     images = _training_images(config)
     if config.draws == "bernoulli":
-        images = _binarise(jax.random.key(config.seed), images)
+        images = _binarise(jax.random.fold_in(jax.random.key(config.seed), _PIXEL_STREAM), images)
     return as_samples(images)
 
 
