@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy_opt
 import pytest
 from scipy import stats
 from tiny_opt import SMALL, random_params
@@ -56,14 +57,65 @@ def test_greedy_takes_the_largest_of_the_uncached_scores():
 
 
 def test_beams_as_wide_as_the_tree_find_the_best_of_all_texts():
-    """Three tokens of twelve: 144 beams lose no prefix, so the result must be the best of 1,728."""
-    rules = Rules(max_new_tokens=3, ends=False)
-    found = beam_search(CONFIG, PARAMS, PROMPTS[:2], rules=rules, num_beams=144, length_penalty=0.0)
-    every = np.asarray(list(itertools.product(range(12), repeat=3)))
+    """Up to three tokens of twelve, of which one ends a text: 144 beams lose no prefix, and "never" stops too early.
+
+    So the result is the best of all 1,464 texts, by log-probability over length^0.7.
+    """
+    config, rules = replace(CONFIG, eos_token=7), Rules(max_new_tokens=3)
+    found = beam_search(
+        config, PARAMS, PROMPTS[:2], rules=rules, num_beams=144, length_penalty=0.7, early_stopping="never"
+    )
+    texts = [t for size in (1, 2, 3) for t in itertools.product(range(12), repeat=size) if 7 not in t[:-1]]
+    texts = [text for text in texts if text[-1] == 7 or len(text) == 3]
+    assert len(texts) == 1 + 11 + 121 * 12
+    padded = np.asarray([(*text, 0, 0)[:3] for text in texts])
+    lengths = np.asarray([len(text) for text in texts])
     for row in range(2):
-        scores = total(jnp.repeat(PROMPTS[row][None], len(every), axis=0), every)
-        assert np.array_equal(every[scores.argmax()], found.tokens[row])
-        assert np.isclose(scores.max(), found.scores[row], atol=1e-4)
+        every = np.concatenate([np.tile(PROMPTS[row], (len(texts), 1)), padded], axis=1)
+        scores = numpy_opt.log_softmax(numpy_opt.next_scores(CONFIG, PARAMS, every)[:, 4:-1])
+        gains = np.take_along_axis(scores, padded[:, :, None], axis=2)[..., 0]
+        totals = np.where(np.arange(3) < lengths[:, None], gains, 0.0).sum(axis=1) / lengths**0.7
+        best = totals.argmax()
+        assert np.asarray(found.tokens[row])[: lengths[best]].tolist() == list(texts[best])
+        assert int(found.lengths[row]) == lengths[best] and np.isclose(totals[best], found.scores[row], atol=1e-4)
+
+
+DEFAULTS = {"num_beams": 5, "length_penalty": 1.0, "early_stopping": False}
+SEARCHES = [
+    (Rules(8), {}),
+    (Rules(8, 3, 1.5), {"num_beams": 3, "length_penalty": 2.0, "early_stopping": "never"}),
+    (Rules(8), {"num_beams": 2, "length_penalty": -1.0, "early_stopping": True}),
+    (Rules(8, 0, 0.8, 3), {"num_beams": 4, "length_penalty": 0.5, "early_stopping": False}),
+]
+
+
+@pytest.mark.parametrize(("rules", "options"), SEARCHES, ids=str)
+def test_beams_are_those_of_a_search_with_lists(rules, options):
+    """Six prompts, texts that may end, penalties and forbidden n-grams: the same words, length and score."""
+    config = replace(CONFIG, eos_token=7)
+    found = jax.jit(partial(beam_search, config, rules=rules, **options))(PARAMS, prompts=PROMPTS)
+    options = DEFAULTS | options
+    ended = 0
+    for row, prompt in enumerate(np.asarray(PROMPTS).tolist()):
+        text, score = numpy_opt.beams(config, PARAMS, prompt, rules, **options)
+        assert np.asarray(found.tokens[row]).tolist() == text + [config.pad_token] * (8 - len(text))
+        assert int(found.lengths[row]) == len(text)
+        assert float(found.scores[row]) == pytest.approx(score, abs=1e-4)  # float32 against float64
+        ended += len(text) < 8
+    assert ended or options["length_penalty"] >= 1  # with these two some texts do end
+
+
+@pytest.mark.parametrize("rules", [Rules(8), Rules(8, 2, 1.4, 2), Rules(8, 8, 0.7)], ids=str)
+def test_greedy_texts_obey_their_rules_and_are_scored_up_to_their_end(rules):
+    config = replace(CONFIG, eos_token=8)
+    found = greedy(config, PARAMS, PROMPTS, rules=rules)
+    ended = 0
+    for row, prompt in enumerate(np.asarray(PROMPTS).tolist()):
+        text, score = numpy_opt.greedy(config, PARAMS, prompt, rules)
+        assert np.asarray(found.tokens[row]).tolist() == text + [config.pad_token] * (8 - len(text))
+        assert int(found.lengths[row]) == len(text) and float(found.scores[row]) == pytest.approx(score, abs=1e-4)
+        ended += len(text) < 8
+    assert (ended > 0) == (rules.min_new_tokens < 8)
 
 
 def test_more_beams_find_better_texts_than_greedy():
@@ -104,6 +156,16 @@ def test_a_text_ends_and_is_filled(decode):
     assert seen > 0  # else this test has looked at nothing
 
 
+def _warped(p):
+    """Probabilities at temperature 2, of these the six largest, and of these the fewest that reach 0.6."""
+    p = np.sqrt(p)
+    p = np.where(p >= np.sort(p)[-6], p, 0)
+    order = np.argsort(-p)
+    sums = np.cumsum(p[order]) / p.sum()
+    p[order[1 + np.argmax(sums >= 0.6) :]] = 0
+    return p / p.sum()
+
+
 def test_sampling_draws_from_the_model():
     """First tokens of one prompt, 4,000 times: chi-square against the model's own probabilities, p > 1e-3.
 
@@ -115,6 +177,7 @@ def test_sampling_draws_from_the_model():
         ({}, lambda p: p),
         ({"temperature": 0.5}, lambda p: p**2 / np.sum(p**2)),
         ({"top_k": 3}, lambda p: np.where(p >= np.sort(p)[-3], p, 0) / np.sort(p)[-3:].sum()),
+        ({"temperature": 2.0, "top_k": 6, "top_p": 0.6}, _warped),
     ):
         found = sample(jax.random.key(7), CONFIG, PARAMS, prompts, rules=rules, **settings)
         for step in range(2):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy_opt
 import pytest
 from tiny_opt import CONFIGS, SMALL, random_params
 
@@ -67,6 +68,15 @@ def test_random_weights_are_normal_norms_the_identity_and_padding_is_zero():
     layer = params["layers"][0]
     assert (layer["ffn_norm"]["scale"] == 1).all() and not layer["up"]["bias"].any()
     assert np.std(layer["attention"]["qkv"]["kernel"]) == pytest.approx(config.init_std, rel=0.03)
+
+
+@SWITCHES
+def test_logits_are_those_of_plain_numpy(config, x64):
+    """In float64 on both sides, so that an epsilon of a norm shows."""
+    wide = replace(config, dtype="float64", dropout=0.0)
+    params = random_params(wide)
+    expected = numpy_opt.next_scores(wide, params, TOKENS)
+    np.testing.assert_allclose(run(wide, params, TOKENS), expected, rtol=1e-9, atol=1e-10)
 
 
 @SWITCHES
