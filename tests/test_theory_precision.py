@@ -96,11 +96,11 @@ def _possible(law, value):
     return all(((part >= 0) & (part <= 1)).all() for part in parts(value))
 
 
-def _judged(key, law, point):
+def _judged(key, law, point, number=lambda value: value):
     """Return the fault of a concrete call, or None."""
     allowed = answer(key, point)
     try:
-        value = called(law, point)
+        value = called(law, point, number)
     except ValueError as refusal:
         _record("refused", key, point, 0.0)
         named = any(f"`{name}`" in str(refusal) for name in [law.__name__, *point])
@@ -119,9 +119,15 @@ def _judged(key, law, point):
 
 @every_law
 def test_right_with_numbers(key):
-    points = grid(key, COMPARED[key]) + edges(key, COMPARED[key]) + MORE.get(key, [])
-    faults = [fault for point in points if (fault := _judged(key, COMPARED[key], point))]
-    assert not faults, f"{len(faults)} of {len(points)}:\n" + "\n".join(faults[:10])
+    """Python's numbers, NumPy's and JAX's float32, which is the number that it holds, in turn; edges are Python's."""
+    law, kinds = (
+        COMPARED[key],
+        [lambda value: value, np.asarray, lambda value: jnp.asarray(value, np.float32)],
+    )
+    faults = [_judged(key, law, point, kinds[i % 3]) for i, point in enumerate(grid(key, law))]
+    faults += [_judged(key, law, point) for point in edges(key, law) + MORE.get(key, [])]
+    found = [fault for fault in faults if fault]
+    assert not found, f"{len(found)} of {len(faults)}:\n" + "\n".join(found[:10])
 
 
 def _static_part(key, point):
@@ -175,6 +181,23 @@ def test_right_in_float32_under_jit(key):
                 faults.append(f"{point}: {error:.1e} off, {value} for {allowed.values[0]}")
             compared += 1
     assert compared and not faults, f"{len(faults)} of {compared}:\n" + "\n".join(faults[:10])
+
+
+@every_law
+def test_any_one_argument_may_be_traced_beside_numbers(key):
+    """Whole numbers beyond 2^31 among them, which JAX's own conversion refuses."""
+    law = COMPARED[key]
+    point = next((p for p in reversed(grid(key, law)) if not answer(key, p).refusal), None)
+    assert point is not None
+    for name, value in point.items():
+        if not is_static(law, name):
+            traced = (
+                jax.tree.map(jnp.float32, value) if isinstance(value, tuple) else jnp.asarray(value, float)
+            )
+            shapes = jax.eval_shape(lambda x, name=name: called(law, {**point, name: x}), traced)
+            assert [part.shape for part in jax.tree.leaves(shapes)] == [
+                part.shape for part in answer(key, point).values[0]
+            ]
 
 
 @every_law

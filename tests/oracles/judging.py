@@ -83,6 +83,14 @@ def nearest(found: Any, allowed: Answer, precision: Any) -> float:
     return min((relative_error(parts(found), one, precision) for one in allowed.values), default=math.inf)
 
 
-def called(law: Callable, point: dict[str, Any]) -> Any:
-    """Call a law with plain numbers; vectors as NumPy arrays."""
-    return law(**{n: np.array(v) if isinstance(v, list) else v for n, v in point.items()})
+def called(law: Callable, point: dict[str, Any], number: Callable = lambda value: value) -> Any:
+    """Call a law with plain numbers, or with what `number` makes of those that may be traced; vectors are NumPy's."""
+    arguments = {}
+    for name, value in point.items():
+        if isinstance(value, list):
+            arguments[name] = np.array(value)
+        elif law.domain[name].static or isinstance(value, tuple):
+            arguments[name] = value
+        else:
+            arguments[name] = number(value)
+    return law(**arguments)
