@@ -15,18 +15,21 @@ from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory, find_runs, shards_of
 from collapse_jax.runs import Stopped, assemble_if_needed, execute, illustrate, resume
+from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.registry import find_study
 
 # two segments of 50 and one of 5, so that an interruption has something to keep
 _CONFIG = GMMConfig(num_samples=(40,), generations=105, seeds=3, lanes=4, held_out=20)
+# what going on needs no pictures for: two segments of 500 and one of 5 of what compiles in a second
+_WALKS = GaussianConfig(num_samples=(40,), generations=1005, regime_generations=0, seeds=3, lanes=4)
 
 
 def _execute(
     path: Path, *, config=_CONFIG, overwrite=False, on_progress=lambda progress: None, command="a command"
 ):
     return execute(
-        find_study("gmm"),
+        find_study("gmm" if isinstance(config, GMMConfig) else "gaussian"),
         config,
         path,
         preset="smoke",
@@ -41,6 +44,12 @@ def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "gmm"
     assert _execute(path, command="collapse-jax run gmm <script>alert(1)</script>")
     return path
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """What is drawn is another test's business."""
+    monkeypatch.setattr("collapse_jax.runs.illustrate", lambda run: [])
 
 
 def test_a_finished_run_holds_everything(finished):
@@ -92,11 +101,22 @@ def test_foreign_files_are_never_deleted(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_same_seed_same_bits_other_seed_other_bits(finished, tmp_path):
-    _execute(tmp_path / "again")
-    _execute(tmp_path / "other", config=dataclasses.replace(_CONFIG, seed=1))
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    """A finished run without pictures."""
+    path = tmp_path_factory.mktemp("walks") / "gaussian"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_jax.runs.illustrate", lambda run: [])
+        assert _execute(path, config=_WALKS)
+    return path
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_same_seed_same_bits_other_seed_other_bits(walked, tmp_path):
+    _execute(tmp_path / "again", config=_WALKS)
+    _execute(tmp_path / "other", config=dataclasses.replace(_WALKS, seed=1))
     first, again, other = (
-        read_netcdf(path / "trajectory.nc") for path in (finished, tmp_path / "again", tmp_path / "other")
+        read_netcdf(path / "trajectory.nc") for path in (walked, tmp_path / "again", tmp_path / "other")
     )
     assert first.equals(again) and not first.equals(other)
 
@@ -116,6 +136,7 @@ def test_interruption_leaves_a_readable_partial_run(finished, tmp_path):
     assert "interrupted" in write_report(find_runs(path), tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_interruption_in_the_second_arm_keeps_both(tmp_path):
     def press_ctrl_c(progress):
         if progress.label.endswith("=44") and progress.generation == 50:
@@ -141,12 +162,6 @@ def test_a_running_or_killed_run_is_assembled_from_its_segments(finished, tmp_pa
     assert len(run.segments(label)) == 2  # they are still there to go on from
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """What is drawn is another test's business."""
-    monkeypatch.setattr("collapse_jax.runs.illustrate", lambda run: [])
-
-
 def _stop_at(generation, stop):
     def on_progress(progress):
         if progress.generation == generation:
@@ -159,9 +174,9 @@ def _interrupt():
     raise KeyboardInterrupt
 
 
-def _interrupted(path, generation=50, **changes):
+def _interrupted(path, generation=500, config=_WALKS, **changes):
     """A run that Ctrl-C ended."""
-    config = dataclasses.replace(_CONFIG, **changes)
+    config = dataclasses.replace(config, **changes)
     assert not _execute(path, config=config, on_progress=_stop_at(generation, _interrupt))
     return path
 
@@ -184,7 +199,7 @@ def _same_ending(path, other):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path):
-    path = _interrupted(tmp_path / "run")
+    path = _interrupted(tmp_path / "run", 50, _CONFIG)
     assert _go_on(path)[0]
     _same_ending(path, finished)
     description = json.loads((path / "config.json").read_text())
@@ -194,18 +209,18 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_sigterm_stops_at_the_next_checkpoint(finished, tmp_path):
+def test_sigterm_stops_at_the_next_checkpoint(walked, tmp_path):
     def terminate():
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped):
-        _execute(tmp_path / "run", on_progress=_stop_at(50, terminate))
+        _execute(tmp_path / "run", config=_WALKS, on_progress=_stop_at(500, terminate))
     assert signal.getsignal(signal.SIGTERM) == before
     assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "stopped"
-    assert RunDirectory(tmp_path / "run").recorded_until("arm000-seed00000000") == 100
+    assert RunDirectory(tmp_path / "run").recorded_until("arm000-seed00000000") == 1000
     assert _go_on(tmp_path / "run")[0]
-    _same_ending(tmp_path / "run", finished)
+    _same_ending(tmp_path / "run", walked)
 
 
 def _damage_checkpoint(path):
@@ -226,17 +241,17 @@ def _damage_records(path):
 @pytest.mark.parametrize(
     ("damage", "notice"),
     [
-        (_damage_checkpoint, "gen00000050.npz is damaged; going on from the one before it."),
+        (_damage_checkpoint, "gen00000500.npz is damaged; going on from the one before it."),
         (_lose_records, ""),
         (_damage_records, ""),
     ],
 )
-def test_a_run_goes_on_from_the_last_good_state(finished, tmp_path, damage, notice):
+def test_a_run_goes_on_from_the_last_good_state(walked, tmp_path, damage, notice):
     path = _interrupted(tmp_path / "run")
     damage(path)
     done, told = _go_on(path)
     assert done and notice in told
-    _same_ending(path, finished)
+    _same_ending(path, walked)
 
 
 def _change(path, **changes):
@@ -250,7 +265,7 @@ def _change(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"config": {"separation": 3.0}}, "the configuration in .* was changed after the run began; restore it"),
+        ({"config": {"estimator": "mle"}}, "the configuration in .* was changed after the run began; restore it"),
         ({"versions": {"jax": "0.1"}}, "begun elsewhere .jax 0.1, now .*--despite-differences"),
         ({"threads": 999}, "begun elsewhere .threads 999, now"),
         ({"device_kind": "TPU v9"}, "begun elsewhere .device_kind TPU v9, now cpu"),
@@ -258,7 +273,7 @@ def _change(path, **changes):
     ],
 )
 def test_what_would_give_other_bits_is_refused_and_left_alone(tmp_path, changes, sentence):
-    path = _interrupted(tmp_path / "run", generations=60)
+    path = _interrupted(tmp_path / "run", generations=505)
     _change(path, **changes)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     with pytest.raises(ValueError, match=sentence):
@@ -270,7 +285,7 @@ def test_what_would_give_other_bits_is_refused_and_left_alone(tmp_path, changes,
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_second_process_is_refused(tmp_path):
-    path = _interrupted(tmp_path / "run", generations=60)
+    path = _interrupted(tmp_path / "run", generations=505)
     with Lock(path):
         for begin in (_go_on, lambda path: _execute(path, overwrite=True)):
             with pytest.raises(ValueError, match="another process is writing to"):
@@ -285,23 +300,23 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_disk_that_fills_up_ends_the_run_with_a_remedy(finished, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_ends_the_run_with_a_remedy(walked, tmp_path, monkeypatch):
     """Whatever was whole before stays whole, and the run goes on when there is room again."""
     savez, calls = np.savez, []
 
     def fill_up(file, *args, **options):
         calls.append(file)
-        if len(calls) == 4:  # records and a state of generation 0, records of 50, and then its state
+        if len(calls) == 4:  # records and a state of generation 0, records of 500, and then its state
             file.write(b"half of it")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         savez(file, *args, **options)
 
     monkeypatch.setattr(np, "savez", fill_up)
     with pytest.raises(ValueError, match=r"No space left on device.*; free some space.*collapse-jax resume"):
-        _execute(tmp_path / "run")
+        _execute(tmp_path / "run", config=_WALKS)
     monkeypatch.undo()
     assert _go_on(tmp_path / "run")[0]
-    _same_ending(tmp_path / "run", finished)
+    _same_ending(tmp_path / "run", walked)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
