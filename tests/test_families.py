@@ -164,5 +164,16 @@ def test_fresh_data_enter_the_scale():
     assert float(training.values) == pytest.approx(10.1)
 
 
+def test_a_fresh_maximum_enters_the_scale():
+    """The largest of ten real points, 50, is a half where the scale is 100; of the pool the larger counts."""
+    frame = frames.advance(frames.data_frame(1), jnp.zeros(1), jnp.array([[100.0]]))
+    sampler = lambda key, num: Largest(jnp.asarray(float(num)), jnp.asarray(50.0))  # noqa: E731
+    for drawn, expected in ((0.4, 0.5), (0.7, 0.7)):
+        own = Largest(jnp.asarray(10.0), jnp.asarray(drawn), frame)
+        training, _ = add(fresh(sampler), count=10).update(jax.random.key(0), own, ())
+        assert float(training.value) == pytest.approx(expected) and float(training.weight) == 20
+    assert float(Largest(jnp.asarray(3.0), jnp.asarray(0.5)).scale(0.0).value) == 0
+
+
 def test_a_window_of_maxima():
     build_chain(uniform(), window(2), _real("uniform"), SIZE)

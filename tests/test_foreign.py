@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from collapse_jax.cli import run_command
-from collapse_jax.foreign import MIN_SEEDS, movements, read_records, report_records
+from collapse_jax.foreign import MIN_SEEDS, _holm, movements, read_records, report_records
 
 
 def _csv(tmp_path, text, name="mine.csv"):
@@ -183,6 +183,14 @@ def test_many_metrics_are_one_family(tmp_path):
     found = movements(read_records(path))
     assert [m.moved for m in found] == ["no evidence"] * 40
     assert found[0].p == pytest.approx(40 * stats.binomtest(0, 10).pvalue)
+
+
+def test_p_values_are_adjusted_by_holms_steps_in_any_order():
+    """The smallest times 4, the next times 3 ..., never below one before it and never above 1; Holm (1979)."""
+    p = [0.04, 0.01, 0.9, 0.02]
+    assert _holm(p) == pytest.approx([0.08, 0.04, 0.9, 0.06])
+    assert _holm([0.03, 0.02]) == pytest.approx([0.04, 0.04])  # 0.03 alone would come before the 0.02 times 2
+    assert _holm([0.6, 0.7]) == [1.0, 1.0] and _holm([]) == []
 
 
 def test_diverged_seeds_are_counted_and_leave_the_others_alone(tmp_path):

@@ -263,6 +263,9 @@ def test_the_truth_draws_its_own_mean_and_covariance():
         scatter = np.asarray(moments.factor @ moments.factor.T) / DRAWS
         np.testing.assert_allclose(scatter, factor @ factor.T, atol=0.03 * np.trace(factor @ factor.T))
         np.testing.assert_allclose(moments.mean, [2.0, -1.0], atol=5 * 1.5 / np.sqrt(DRAWS))
+    # means of five points spread by a fifth of the covariance: 40,000 of them see 3 %
+    means = np.asarray(jax.vmap(lambda key: truth.moments(key, 5).mean)(jax.random.split(KEY, DRAWS)))
+    np.testing.assert_allclose(np.cov(means.T), factor @ factor.T / 5, atol=0.03 * np.trace(factor @ factor.T) / 5)
 
 
 def test_metrics_are_those_of_the_living_directions_in_data_units():

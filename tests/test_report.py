@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from collapse_jax.claims import Verdict
 from collapse_jax.plots import Film, new_figure, save_figure, save_film
-from collapse_jax.report import write_report
+from collapse_jax.report import _view, write_report
 from collapse_jax.results import write_netcdf
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.rundir import RunDirectory, plain
 
 _NASTY = "'\"><script>alert(1)</script>"
 _TAGS = re.compile(r"<script")
@@ -79,3 +80,16 @@ def test_a_film_has_a_slider_with_one_step_for_each_frame(run, tmp_path):
     assert '<div class="film" hidden' in page
     assert page.count("data:image/png;base64,") == 2
     assert 'src="http' not in page and 'href="http' not in page and "url(" not in page
+
+
+def test_numbers_have_four_digits_and_verdicts_are_counted(run, tmp_path):
+    found = [
+        Verdict(f"c{i}", "it falls", "us", verdict, "law", 0.123456, (0.1, np.inf), (0.0, 1.0), 0.95, 7, 0, "why")
+        for i, verdict in enumerate(("holds", "fails", "holds", "not testable"))
+    ]
+    claims = [plain(verdict._asdict()) for verdict in found]
+    run.write_json("claims.json", claims)
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert "0.1235" in page and "0.123456" not in page and "∞" in page
+    tally = _view(run)["tally"]
+    assert tally == {"holds": 2, "fails": 1, "inconclusive": 0, "not testable": 1}

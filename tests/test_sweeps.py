@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from collapse_jax import (
     Metric,
@@ -176,3 +177,27 @@ def test_a_study_is_swept_with_its_arms(unchecked):
     assert [arm.value for arm in plan.arms] == ["num_samples=20", "num_samples=30"] and plan.num_lanes == 6
     with pytest.raises(ValueError, match="has no field 'real_fractoin' to sweep; did you mean 'real_fraction'"):
         Swept(study, Grid({"real_fractoin": (0.0,)})).build(config)
+
+
+def test_a_sweep_is_drawn_as_a_map_of_means_at_its_end():
+    """Two axes of three values or more: the mean over seeds at the last generation; else lines, each a cell's."""
+    study = find_study("gaussian")
+    rng, last = np.random.default_rng(0), 4
+    values = {"num_samples": (10, 100, 1000), "real_fraction": (0.0, 0.5, 1.0)}
+    sizes = (3, 3, 5, last + 1)
+    dims = (*values, "seed", "generation")
+    axes = {**{name: list(v) for name, v in values.items()}, "seed": range(5), "generation": range(last + 1)}
+    dataset = xr.Dataset({"log_total_variance": (dims, rng.normal(size=sizes), {"units": "nats"})}, axes)
+    (picture,) = Swept(study, Grid(values)).figures(study.cell, dataset)
+    expected = dataset.log_total_variance.sel(generation=last).mean("seed")
+    panel = picture.figure.axes[0]
+    across = panel.get_xlabel().replace(" ", "_")
+    shown = np.asarray(panel.collections[0].get_array())
+    np.testing.assert_allclose(shown, expected.transpose(..., across).values)
+    assert "generation 4" in picture.caption and "5 seeds" in picture.caption
+    one = dataset.isel(real_fraction=[1])
+    (lines,) = Swept(study, Grid({**values, "real_fraction": (0.5,)})).figures(study.cell, one)
+    drawn = {line.get_label(): line.get_ydata() for line in lines.figure.axes[0].get_lines()}
+    for size in values["num_samples"]:
+        cell = one.log_total_variance.sel(num_samples=size, real_fraction=0.5)
+        np.testing.assert_allclose(drawn[f"num_samples = {size}, real_fraction = 0.5"], cell.median("seed"))

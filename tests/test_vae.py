@@ -175,6 +175,11 @@ def test_a_warm_start_goes_on_and_a_fresh_start_forgets():
     assert _distance(fresh(KEY, _params(1), data)[0], fresh(jax.random.key(1), _params(1), data)[0]) > 0.1
 
 
+def test_a_net_begins_anew_unless_told_otherwise():
+    data = _pictures()
+    jax.tree.map(np.testing.assert_array_equal, *(_fit()(KEY, _params(seed), data)[0] for seed in (1, 2)))
+
+
 def test_info_is_the_mean_of_the_last_tenth_of_the_steps():
     data = _pictures()
     short, long = (_fit(num_steps=steps, start="warm") for steps in (19, 20))
