@@ -44,6 +44,8 @@ def _view(run: RunDirectory) -> dict[str, Any]:
     claims = json.loads((run.path / "claims.json").read_text())
     return {
         **description,
+        "data": description.get("data", {}),
+        "departures": _noted(claims),
         "title": description.get("title") or study_of(description).title,
         "claims": claims,
         "remarks": [*description.get("remarks", ()), *_changed(description)],
@@ -52,6 +54,14 @@ def _view(run: RunDirectory) -> dict[str, Any]:
         "figures": figures,
         "seconds": description.get("seconds", math.nan),
     }
+
+
+def _noted(claims: list[dict[str, Any]]) -> list[str]:
+    """Return in what the analogues among claims depart from their sources, once each, and number them in the claims."""
+    departures = list(dict.fromkeys(claim["departure"] for claim in claims if claim.get("departure")))
+    for claim in claims:
+        claim["note"] = departures.index(claim["departure"]) + 1 if claim.get("departure") else 0
+    return departures
 
 
 def _changed(description: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -74,16 +75,26 @@ def print_verdicts(study: str, verdicts: list[Any]) -> None:
         title_justify="left",
         box=None,
     )
-    for row in (verdict if isinstance(verdict, dict) else verdict._asdict() for verdict in verdicts):
+    rows = [verdict if isinstance(verdict, dict) else verdict._asdict() for verdict in verdicts]
+    for row in rows:
         tested = row["verdict"] != "not testable"
-        detail = f"{row['statement']} [dim]({row['reason']})[/]" if row["reason"] else row["statement"]
         low, high = (_shown(bound) for bound in row["interval"])
-        colour = _COLOURS[row["verdict"]]
+        shared = f"\n[dim]all seeds share: {escape(row['shared'])}[/]" if row.get("shared") else ""
         table.add_row(
-            f"[{colour}]{row['verdict']}[/]", detail, _shown(row["estimate"]) if tested else "",
-            f"{low} to {high}" if tested else "", str(row["num_seeds"]) if tested else "",
+            f"[{_COLOURS[row['verdict']]}]{row['verdict']}[/]", _detail(row), _shown(row["estimate"]) if tested else "",
+            f"{low} to {high}{shared}" if tested else "", str(row["num_seeds"]) if tested else "",
         )  # fmt: skip
     console.print(table)
+    for departure in dict.fromkeys(row["departure"] for row in rows if row.get("departure")):
+        console.print(f"[dim]analogue: {escape(departure)}.[/]")
+
+
+def _detail(row: dict[str, Any]) -> str:
+    """Return what a claim says, and why it is not testable."""
+    reason = row["reason"]
+    if reason and reason == row.get("departure"):  # said once, below the table
+        reason = "tested in the exact protocol alone"
+    return escape(row["statement"]) + (f" [dim]({escape(reason)})[/]" if reason else "")
 
 
 def _shown(value: float | None) -> str:

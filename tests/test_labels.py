@@ -231,7 +231,7 @@ def test_digits_are_told_by_their_check_sums_packed_or_not(tmp_path, monkeypatch
     embedded = dataclasses.replace(paper, data_folder=None)
     assert "MNIST's four files, here other data" in vae.departure_of(embedded, vae_data(embedded))
     few, all_of_them = (dataclasses.replace(paper, num_digits=num) for num in (20, 60_000))
-    assert "num_digits = None, here 20" in vae.departure_of(few, vae_data(few))
+    assert "num_digits = left out, here 20" in vae.departure_of(few, vae_data(few))
     assert vae.departure_of(all_of_them, vae_data(paper)) == ""
 
 

@@ -256,6 +256,56 @@ def test_a_changed_file_is_refused_unless_asked_for(mine, capsys, monkeypatch):
     assert _trajectory("run").sizes["generation"] == 5
 
 
+PLAN = '''
+
+def build(config):
+    from collapse_jax import Arm, Plan
+
+    return Plan(None, (Arm("one", chain_of(config)),), 1, 3, data=lambda: {"numbers": Path("numbers").read_text()})
+'''
+
+
+def test_data_that_changed_since_the_run_began_are_refused_unless_asked_for(mine, capsys, monkeypatch):
+    """What was read stands in config.json and in the records; of mixed data neither says that it was the one or the
+    other."""
+    mine(HEAD, HOST.replace("def chain(", "def chain_of("), PLAN)
+    Path("numbers").write_text("3 4")
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 1)
+        assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 75
+    assert _description("run")["data"] == {"numbers": "3 4"}
+    Path("numbers").write_text("5 6")
+    code, _, err = _read(["resume", "run"], capsys)
+    assert code == 2 and "the data that run read were changed after it began (numbers); put them back" in err
+    assert _description("run")["data"] == {"numbers": "3 4"}
+    assert _read(["resume", "run", "--despite-differences"], capsys)[0] == 0
+    mixed = {"numbers": "changed while the run was under way"}
+    assert _description("run")["data"] == json.loads(_trajectory("run").attrs["data"]) == mixed
+
+
+def test_data_that_are_back_go_on_as_they_were(mine, capsys, monkeypatch):
+    mine(HEAD, HOST.replace("def chain(", "def chain_of("), PLAN)
+    Path("numbers").write_text("3 4")
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 1)
+        assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 75
+    assert _read(["resume", "run"], capsys)[0] == 0
+    assert json.loads(_trajectory("run").attrs["data"]) == {"numbers": "3 4"}
+
+
+def test_what_seeds_share_is_said_beside_the_interval(mine, capsys):
+    """On the screen, in claims.json and on the page; whose words hold markup shows it."""
+    shared = CLAIM.replace("ANALOGUE)]", "ANALOGUE)._replace(shared='the [b]teacher[/b]', departure='<i>tiny</i>')]")
+    mine(HEAD, HOST, shared)
+    code, out, _ = _read(["run", "mine.py", "--out", "run"], capsys)
+    assert code == 0 and "all seeds share: the [b]teacher[/b]" in re.sub(" +", " ", out)
+    assert "analogue: <i>tiny</i>." in out
+    (claim,) = json.loads(Path("run/claims.json").read_text())
+    assert (claim["shared"], claim["departure"]) == ("the [b]teacher[/b]", "<i>tiny</i>")
+    page = Path("run/report.html").read_text()
+    assert "all seeds share: the [b]teacher[/b]" in page and "[1] &lt;i&gt;tiny&lt;/i&gt;." in page
+
+
 def test_other_versions_of_what_the_file_imports_are_refused(mine, capsys, monkeypatch):
     mine(HEAD, HOST, "import sklearn\n")
     with monkeypatch.context() as patch:

@@ -93,3 +93,30 @@ def test_numbers_have_four_digits_and_verdicts_are_counted(run, tmp_path):
     assert "0.1235" in page and "0.123456" not in page and "∞" in page
     tally = _view(run)["tally"]
     assert tally == {"holds": 2, "fails": 1, "inconclusive": 0, "not testable": 1}
+
+
+def _claim(**changes):
+    return {
+        "name": "c", "statement": "It falls.", "source": "paper", "verdict": "not testable", "label": "analogue",
+        "estimate": None, "interval": [None, None], "region": [None, 0.0], "level": None, "num_seeds": 0,
+        "num_excluded": 0, "reason": "", **changes,
+    }  # fmt: skip
+
+
+def test_in_what_analogues_depart_is_said_once_for_all(run, tmp_path):
+    """A number leads to it from each; a claim that is tested in the exact protocol alone does not repeat it."""
+    first, second = "published: net = conv, here mlp", "published: M = 7"
+    claims = [
+        _claim(departure=first), _claim(departure=second, reason="needs 5 seeds"), _claim(departure=first, reason=first)
+    ]  # fmt: skip
+    run.write_json("claims.json", claims)
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert page.count(f"[1] {first}.") == page.count(f"[2] {second}.") == 1
+    assert page.count('href="#vae-1"') == 2 and page.count('href="#vae-2"') == 1
+    assert page.count("tested in the exact protocol alone") == 1 and "needs 5 seeds" in page
+
+
+def test_claims_of_earlier_runs_have_neither(run, tmp_path):
+    run.write_json("claims.json", [_claim(verdict="holds", estimate=-1.0, interval=[-2.0, -0.5], level=0.95)])
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert "analogue" in page and "all seeds share" not in page and 'href="#vae-1"' not in page

@@ -82,12 +82,14 @@ def _other(known: KnownData, read: Mapping[str, Any]) -> str:
     told = [str(read[name]) for name in wrong if name in read and not _CHECK_SUM.fullmatch(str(read[name]))]
     if told:
         return f"{known.what}, here {', '.join(told)}"
-    here = "another check sum" if any(name in read for name in wrong) else "other data"
-    return f"{known.what}, here {here} ({', '.join(wrong)})"
+    here = f"another check sum ({', '.join(wrong)})" if any(name in read for name in wrong) else "other data"
+    return f"{known.what}, here {here}"
 
 
 def _said(value: Any) -> str:
     """Return a value as a reader knows it from the command line."""
+    if value is None:
+        return "left out"
     if isinstance(value, tuple):
         value = " ".join(f"{item}" for item in value) or "none"
     return f"{value}"[:_MOST_SAID]
