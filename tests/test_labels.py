@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 import struct
 from typing import get_args, get_type_hints
 
@@ -14,11 +15,10 @@ import xarray as xr
 
 from collapse_jax.claims import ANALOGUE, EXACT, LAW
 from collapse_jax.datasets.mnist import MNIST_SHA256
-from collapse_jax.datasets.text import WIKITEXT2_SHA256
+from collapse_jax.datasets.text import WIKITEXT2_SHA256, text_sum
 from collapse_jax.nn.opt_config import opt_config
+from collapse_jax.studies.gaussian import claims as gaussian_claims
 from collapse_jax.studies.gaussian import protocol as gaussian
-from collapse_jax.studies.gaussian.claims import evidence as gaussian_evidence
-from collapse_jax.studies.gaussian.comparison import compared_regimes as gaussian_comparison
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm import protocol as gmm
 from collapse_jax.studies.gmm.claims import evidence as gmm_evidence
@@ -28,7 +28,8 @@ from collapse_jax.studies.opt import protocol as opt
 from collapse_jax.studies.opt.claims import evidence as opt_evidence
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.opt.sources import data_read as opt_data
-from collapse_jax.studies.opt.sources import shape_of
+from collapse_jax.studies.opt.sources import git_sum, shape_of
+from collapse_jax.studies.opt.texts import TINY
 from collapse_jax.studies.published import departure
 from collapse_jax.studies.vae import protocol as vae
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
@@ -167,20 +168,25 @@ def test_identity_by_descent_is_a_law_under_its_conditions(change, reason):
     assert item.label == (ANALOGUE if reason else LAW) and reason in item.departure
 
 
-def gaussian_items(**changes):
-    config = GaussianConfig(num_samples=(20,), regime_samples=20, regime_generations=5, **changes)
-    dims, shape = ("seed", "generation", "num_samples"), (4, 3, 1)
-    walks = {name: (dims, np.zeros(shape)) for name in ("mean", "log_variance")}
-    regimes = list(gaussian_comparison(config))
-    compared = ("seed", "generation", "regime"), np.zeros((4, 6, len(regimes)))
-    records = xr.merge([
-        xr.Dataset(walks, {"num_samples": [20], "generation": np.arange(3)}),
-        xr.Dataset({"regime_log_variance": compared}, {"regime": regimes, "generation": np.arange(6)}),
-    ], join="outer")  # fmt: skip
-    return {item.claim.name: item for item in gaussian_evidence(config, records)}
+@pytest.fixture
+def gaussian_items(monkeypatch):
+    """What the Gaussian study says, by claim, of records in which nothing is to be seen."""
+    regimes = ["replace", "accumulate", "original added"]
+    predicted = dict.fromkeys(regimes, np.linspace(1.0, 0.7, 6))  # labels do not depend on it
+    monkeypatch.setattr(gaussian_claims, "predicted_variance", lambda config: predicted)
+    walks = {name: (("seed", "generation", "num_samples"), np.zeros((4, 6, 1))) for name in ("mean", "log_variance")}
+    compared = {"regime_log_variance": (("seed", "generation", "regime"), np.zeros((4, 6, len(regimes))))}
+    coordinates = {"num_samples": [20], "generation": np.arange(6), "regime": regimes}
+    records = xr.Dataset({**walks, **compared}, coordinates)
+
+    def items(**changes):
+        config = GaussianConfig(num_samples=(20,), regime_samples=20, regime_generations=5, **changes)
+        return {item.claim.name: item for item in gaussian_claims.evidence(config, records)}
+
+    return items
 
 
-def test_claims_on_one_gaussian_are_laws_where_their_conditions_are_met():
+def test_claims_on_one_gaussian_are_laws_where_their_conditions_are_met(gaussian_items):
     found = gaussian_items()
     assert {item.label for name, item in found.items() if name != "original-only-delays"} == {LAW}
     assert "deep networks" in found["original-only-delays"].departure
@@ -190,7 +196,7 @@ def test_claims_on_one_gaussian_are_laws_where_their_conditions_are_met():
     assert {biased[name].label for name in lost} == {ANALOGUE} and biased["drift-M20"].label == LAW
 
 
-def test_seeds_that_draw_everything_anew_share_nothing():
+def test_seeds_that_draw_everything_anew_share_nothing(gaussian_items):
     assert {item.shared for item in (*gaussian_items().values(), *gmm_items(GMMConfig()).values())} == {""}
 
 
@@ -285,6 +291,31 @@ def test_a_model_is_told_by_its_weights_its_shape_and_its_tokenizer():
     for field, value in (("dropout", 0.0), ("num_layers", 11), ("pre_norm", False), ("vocab_size", 50265)):
         assert f"{field} = {value}" == shape_of(opt_config("125m", **{field: value}))
     assert shape_of(opt_config("125m", dtype="bfloat16", remat=True)) == "125m"
+
+
+def test_a_folder_of_a_published_name_did_not_come_from_the_hub(tmp_path, monkeypatch):
+    """Its files are summed: weights, and of the tokenizer the file that goes first, or the two that go together."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(TINY, "somebody/opt-125m")
+    folder = tmp_path / "somebody" / "opt-125m"
+    config = dataclasses.replace(OPT_PRESETS["laptop"], model="somebody/opt-125m")
+    read = opt_data(config)
+    assert read["weights"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert read["tokens"] == git_sum((folder / "tokenizer.json").read_bytes())
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text("{}")
+    both = [git_sum((folder / name).read_bytes()) for name in ("vocab.json", "merges.txt")]
+    assert opt_data(config)["tokens"] == " ".join(both)
+
+
+def test_texts_are_summed_as_they_are_read(tmp_path):
+    for name, content in (("b.txt", "later"), ("a.txt", "first"), ("c.md", "no text")):
+        (tmp_path / name).write_text(content)
+    summed = {str(place): text_sum(place) for place in (tmp_path, tmp_path / "b.txt")}
+    assert list(summed.values()) == [hashlib.sha256(text).hexdigest() for text in (b"firstlater", b"later")]
+    for place, value in summed.items():
+        assert opt_data(dataclasses.replace(OPT_PRESETS["laptop"], text=place))["text"] == value
+    assert opt_data(OPT_PRESETS["laptop"])["text"] == text_sum() not in summed.values()
 
 
 def opt_items(config, read):
