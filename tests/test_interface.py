@@ -1,0 +1,182 @@
+"""What users see without asking: defaults, and names, dims and units of what is recorded; changed knowingly alone."""
+
+import dataclasses
+import importlib
+import inspect
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from collapse_jax import metrics, mixture_metrics, two_gaussians, vae_metrics
+from collapse_jax.judges import judge_metrics, load_judges
+from collapse_jax.models.bigram import row_heterozygosity, table_metric
+from collapse_jax.models.categorical import categorical_metrics
+from collapse_jax.models.families import log_scale_metric
+from collapse_jax.models.gaussian import gaussian_metrics
+from collapse_jax.models.kde import kde_metrics
+from collapse_jax.models.regression import risk_metric
+from collapse_jax.models.text_metrics import (
+    band_log_probs,
+    divergences,
+    diversity_metrics,
+    forgotten_words,
+    generated_nats,
+    log_loss_metric,
+)
+from collapse_jax.models.vae import held_out_metrics
+from collapse_jax.nn.opt_config import opt_config
+from collapse_jax.studies.gaussian.study import _metrics as walk_metrics
+
+_NET = {"start": "fresh", "draws": "mean"}
+_SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+_CHAINS = {"regime": "replace", "real_fraction": 0.0, "window_size": 5, "seed": 0}
+# published: scikit-learn's tolerance, cap and ridge; OPT's and the autoencoder's training; beams; PyTorch's decay
+DEFAULTS = {
+    "datasets.mnist.load_mnist": {"split": "train"},
+    "datasets.synthetic.two_gaussians": {"separation": 4.0},
+    "drivers.run_compiled": {"lanes": 16, "first_seed": 0, "record_every": 1, "donate": False},
+    "judges.judge_metrics": {"num_images": 300},
+    "judges.precision_and_recall": {"num_neighbours": 3},
+    "judges.train_judges": {"num_held_out": 2000, "num_steps": 1200, "batch_size": 128},
+    "metrics.log_total_variance": {"num_rows": 1000},
+    "metrics.pixel_variance": {"num_images": 1000},
+    "metrics.sample_mean": {"num_rows": 1000},
+    "metrics.sharpness": {"num_images": 1000, "side": 28},
+    "models.bigram.bigram": {"draws": "path"},
+    "models.bigram.known_table": {"draws": "visits"},
+    "models.categorical.categorical": {"draws": "statistics"},
+    "models.gaussian.gaussian": {"estimator": "unbiased", "draws": "points", "bias": 1.0},
+    "models.kde.kde": {"bandwidth": "scott", "width": 0.1},
+    "models.language.FineTuning": {
+        "num_epochs": 5, "batch_size": 128, "learning_rate": 2e-5, "end_rate": 1e-6, "weight_decay": 0.01,
+        "start": "generation-0", "real_batches": 0.0, "keep_best": True, "steps_per_piece": 0,
+    },
+    "models.language.by_beams": {"num_beams": 5},
+    "models.language.by_sampling": _SAMPLING,
+    "models.language.language": {"prompts_from": "original", "prompt_batch": 64},
+    "models.mixture.mixture": {
+        "start": "warm", "tol": 1e-3, "max_steps": 100, "ridge": "relative", "ridge_size": 1e-6,
+    },
+    "models.regression.regression": {"noise": 1.0, "estimator": "ols", "penalty": 0.0, "design": "fresh"},
+    "models.regression.regression_truth": {"noise": 1.0},
+    "models.text_metrics.band_log_probs": {"num_bands": 5},
+    "models.text_metrics.diversity_metrics": {"num_shown": 4},
+    "models.text_metrics.log_loss_metric": {"block": 64},
+    "models.vae.conv_vae": {
+        "num_latents": 20, "num_steps": 7031, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 1e-5,
+        "synthetic": "fresh", **_NET,
+    },
+    "models.vae.vae": {
+        "num_pixels": 784, "num_hidden": 256, "num_latents": 16, "num_steps": 470, "batch_size": 128,
+        "learning_rate": 1e-3, "weight_decay": 0.0, "synthetic": "fixed", **_NET,
+    },
+    "models.vae.vae_metrics": {"num_images": 1000, "num_shown": 20, "side": 28},
+    "nn.beams.beam_search": {"num_beams": 5, "length_penalty": 1.0, "early_stopping": False},
+    "nn.decode.Rules": {
+        "max_new_tokens": 64, "min_new_tokens": 0, "repetition_penalty": 1.0, "no_repeat_ngram": 0, "ends": True,
+    },
+    "nn.decode.sample": _SAMPLING,
+    "nn.opt_config.OPTConfig": {
+        "vocab_size": 50272, "hidden_size": 768, "num_layers": 12, "num_heads": 12, "ffn_size": 3072,
+        "max_positions": 2048, "embed_size": None, "pre_norm": True, "final_norm": True, "bias": True, "affine": True,
+        "dropout": 0.1, "attention_dropout": 0.0, "pad_token": 1, "bos_token": 2, "eos_token": 2, "init_std": 0.02,
+        "dtype": "float32", "precision": "default", "remat": False,
+    },
+    "nn.scoring.block_log_loss": {"length": 64, "batch_size": 32},
+    "plots.band": {"share": 0.9, "line": "-"},
+    "regimes.curate": {"choice": "best", "sharpness": 1.0},
+    "simulation.simulate": {"keep": (), "lanes": 16, "segment_length": 100},
+    "studies.gaussian.config.GaussianCell": {
+        "num_samples": 100, "dim": 1, "estimator": "mle", "draws": "points", "bias": 1.0, "generations": 1000,
+        "seeds": 64, **_CHAINS,
+    },
+    "studies.gaussian.config.GaussianConfig": {
+        "num_samples": (100, 500, 1000, 10_000), "generations": 2000, "seeds": 512, "estimator": "unbiased",
+        "regime_samples": 100, "regime_generations": 100, "lanes": 64, "seed": 0,
+    },
+    "studies.gmm.config.GMMConfig": {
+        "num_samples": (100, 1000), "generations": 2000, "seeds": 64, "truth": "two-clusters", "separation": 4.0,
+        "num_components": 2, "start": "warm", "tol": 1e-3, "max_steps": 100, "tight_tol": None, "ridge": "relative",
+        "ridge_size": 1e-6, "held_out": 500, "lanes": 16, **_CHAINS,
+    },
+    "studies.opt.config.OPTStudyConfig": {
+        "model": None, "text": None, "num_samples": 192, "generations": 5, "seeds": 2,
+        "arms": ("A5 beams", "B5 beams"), "kept": 0.1, "mixing": "example", "truth": "text", "num_beams": 5,
+        "prompts": "original", "start": "generation-0", "keep_best": True, "batch_size": 32, "learning_rate": 3e-4,
+        "end_rate": 1e-6, "weight_decay": 0.01, "spread": "seeds", "num_evaluated": 128, "lanes": 2, "seed": 0,
+    },
+    "studies.vae.config.VAEConfig": {
+        "num_samples": 10_000, "generations": 20, "seeds": 5, "data_folder": None, "num_digits": None, "net": "mlp",
+        "num_hidden": 256, "num_latents": 16, "num_steps": 600, "batch_size": 128, "learning_rate": 4e-3,
+        "weight_decay": 0.0, "synthetic": "fixed", "num_measured": 1000, "num_judged": 300, "lanes": 5, **_NET,
+        **_CHAINS,
+    },
+    "summaries.Summary": {"quantile_generations": (), "quantiles": (0.05, 0.25, 0.5, 0.75, 0.95), "edges": {}},
+    "sweeps.sweep": {"record_every": 1, "memory": 2**30},
+    "training.adam": {"weight_decay": 0.0},
+    "training.adamw": {"weight_decay": 0.01, "decay_vectors": True, "clip": None},
+}  # fmt: skip
+
+
+def _defaults(found):
+    if dataclasses.is_dataclass(found):
+        return {f.name: f.default for f in dataclasses.fields(found) if f.default is not dataclasses.MISSING}
+    if inspect.isclass(found):
+        return found._field_defaults
+    parameters = inspect.signature(found).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_these(name):
+    module, _, attribute = f"collapse_jax.{name}".rpartition(".")
+    found = _defaults(getattr(importlib.import_module(module), attribute))
+    told = {key: value for key, value in found.items() if value is not None or key in DEFAULTS[name]}
+    plain = {key: told[key] for key in told if not callable(told[key]) and not hasattr(told[key], "_fields")}
+    plain = {key: value for key, value in plain.items() if not dataclasses.is_dataclass(value)}
+    assert plain == DEFAULTS[name]
+
+
+IMAGES = np.zeros((2, 784), np.float32)
+TINY = opt_config("tiny")
+BLOCKS = np.full((2, 300), 3, np.int32)
+
+
+def _recorded():
+    """Every metric that the package makes."""
+    yield from (metrics.log_total_variance(2), metrics.sample_mean(), metrics.pixel_variance(2), metrics.sharpness())
+    yield from (metrics.images(2), *gaussian_metrics(), *walk_metrics("regime_"), *kde_metrics())
+    yield from (*categorical_metrics(), row_heterozygosity(), table_metric(), log_scale_metric())
+    yield risk_metric(np.ones(1))
+    yield from mixture_metrics(two_gaussians(), jnp.zeros((2, 2)))
+    yield from (*vae_metrics(2), *held_out_metrics(IMAGES), *judge_metrics(load_judges(), 2))
+    yield from (log_loss_metric("validation", TINY, BLOCKS.ravel()), generated_nats(TINY), forgotten_words(BLOCKS))
+    yield from (band_log_probs(TINY, BLOCKS, BLOCKS), divergences(TINY, {}, BLOCKS), *diversity_metrics(9))
+
+
+NATS, UNITS, SQUARED = "nats", "data units", "squared data units"
+RECORDED = {
+    ("log_total_variance", (), NATS), ("sample_mean", ("axis",), UNITS),
+    ("pixel_variance", (), "squared intensity"), ("sharpness", (), "squared intensity"),
+    ("images", ("image", "pixel"), "1/255 intensity"),
+    ("mean", ("axis",), UNITS), ("log_scale", ("axis",), NATS), ("log_scale", (), NATS),
+    ("regime_mean", (), UNITS), ("regime_log_variance", (), NATS), ("variance", (), SQUARED),
+    ("heterozygosity", (), "1"), ("entropy", (), NATS), ("probabilities", ("class",), "1"),
+    ("row_heterozygosity", (), "1"), ("table", ("context", "word"), "1"), ("test_error", (), "squared label units"),
+    ("log_within_variance", (), NATS), ("weights", ("component",), "1"), ("means", ("component", "axis"), UNITS),
+    ("covariances", ("component", "axis", "axis_2"), SQUARED), ("log_l2_truth", (), NATS),
+    ("log_l2_origin", (), NATS), ("w2_truth", (), SQUARED), ("mean_error", (), UNITS), ("held_out_nll", (), NATS),
+    ("latent_mean", (), "latent units"), ("latent_spread", (), "latent units"),
+    ("held_out_loss", (), "nats an image"), ("held_out_reconstruction", (), "nats an image"),
+    ("judged", ("judgement",), "see collapse_jax.judges.JUDGEMENTS"), ("judge_accuracy", ("judge",), "1"),
+    ("real_unanimous_share", (), "1"),
+    ("validation", ("protocol",), "nats a token"), ("generated_nats", ("text",), "nats a token"),
+    ("band_log_probs", ("band",), NATS), ("divergence", ("direction",), "nats a token"), ("forgotten", (), "1"),
+    ("vocabulary", (), "tokens"), ("distinct", ("order",), "1"), ("repetition", (), "1"),
+    ("texts", ("sample", "place"), "token"),
+}  # fmt: skip
+
+
+def test_what_is_recorded_has_these_names_dims_and_units():
+    assert {(metric.name, metric.dims, metric.unit) for metric in _recorded()} == RECORDED
