@@ -26,6 +26,7 @@ from collapse_jax import (
     replace,
     replace_part,
     subsample,
+    theory,
     weight_real,
     window,
 )
@@ -458,9 +459,22 @@ def test_the_mean_wanders_by_what_the_variance_loses(name):
         assert_mean(mean**2, related, power=0.025)
 
 
-def test_laws_keep_their_order():
-    """Of the recursions themselves: accumulate <= window <= replace, and a window of one is replace."""
-    assert np.allclose(_window(1), _replace()) and np.allclose(_window(LAST + 1), _accumulate())
-    for pool, between, single in zip(_accumulate(), _window(2), _replace()):
-        assert pool <= between + 1e-12 and between <= single + 1e-12
-    assert np.allclose(_fraction_fresh(0.0), _replace()) and np.allclose(_fraction_fresh(1.0), 1 / BATCH)
+THEORY = {
+    "replace": lambda g, m: theory.ibd_replace(g, m, m),
+    "accumulate": lambda g, m: theory.ibd_accumulate(g, m, m),
+    "accumulate-subsample": theory.ibd_accumulate_subsample,
+    "window": lambda g, m: theory.ibd_window(g, m, 2),
+    "fraction-fresh": lambda g, m: theory.ibd_fresh_fraction(g, m, m, 0.3),
+    "fraction-original": lambda g, m: theory.ibd_original_fraction(g, m, m, 0.3),
+    "count-fresh": lambda g, m: theory.ibd_fresh_counts(g, m, 3, m - 3),
+    "count-original": lambda g, m: theory.ibd_original_counts(g, m, m, 3),
+    "add-original": lambda g, m: theory.ibd_add_original(g, m, m),
+    "add-fresh": lambda g, m: theory.ibd_fresh_counts(g, m, 4, m),
+    "weight-fresh": lambda g, m: theory.ibd_weight_fresh(g, m, 0.4, 8, m),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_recursions_here_are_those_of_theory(name):
+    """Written twice, apart: float32 of probabilities."""
+    np.testing.assert_allclose(THEORY[name](LAST, BATCH), LAWS[name][1], rtol=1e-5)
