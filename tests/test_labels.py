@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.claims import ANALOGUE, EXACT, LAW
+from collapse_jax.claims import ANALOGUE, EXACT, LAW, Claim
 from collapse_jax.datasets.mnist import MNIST_SHA256
 from collapse_jax.datasets.text import WIKITEXT2_SHA256, text_sum
 from collapse_jax.nn.opt_config import opt_config
@@ -248,6 +248,11 @@ def test_the_sums_of_mnist_and_wikitext_2_are_what_is_compared():
     assert len(set(sums)) == 7 and all(re.fullmatch("[0-9a-f]{64}", value) for value in sums)
 
 
+def opt_departure(read, preset="paper", source=opt.PAPER):
+    claim = Claim("a-degrades", "", source, (0.0, 1.0), "mean", 5)
+    return opt.departure_of(OPT_PRESETS[preset], claim, "A5 beams", read)
+
+
 def write_wikitext(folder, ending="raw"):
     folder.mkdir(exist_ok=True)
     sums = {}
@@ -267,9 +272,8 @@ def test_a_text_of_one_s_own_is_not_wikitext_2(tmp_path, monkeypatch):
         {**opt_data(dataclasses.replace(OPT_PRESETS["laptop"], text=str(tmp_path / place))), **known}
         for place in ("my_novel.txt", "wikitext-2-raw")
     )
-    paper = OPT_PRESETS["paper"]
-    assert "wikitext-2 (raw), here other data" in opt.departure_of(paper, opt.PAPER, novel)
-    told = opt.departure_of(paper, opt.PAPER, folder)
+    assert "wikitext-2 (raw), here other data" in opt_departure(novel)
+    told = opt_departure(folder)
     assert "wikitext-2 (raw), here another check sum (wiki.train, wiki.valid, wiki.test)" in told
     publication = opt.PUBLISHED[opt.PAPER]
     data = tuple(
@@ -277,13 +281,13 @@ def test_a_text_of_one_s_own_is_not_wikitext_2(tmp_path, monkeypatch):
         for one in publication.data
     )
     monkeypatch.setitem(opt.PUBLISHED, opt.PAPER, publication._replace(data=data))
-    assert opt.departure_of(paper, opt.PAPER, folder) == ""
-    assert "here other data" in opt.departure_of(paper, opt.PAPER, novel)
+    assert opt_departure(folder) == ""
+    assert "here other data" in opt_departure(novel)
 
 
 def test_a_model_is_told_by_its_weights_its_shape_and_its_tokenizer():
     tiny = opt_data(OPT_PRESETS["laptop"])
-    told = opt.departure_of(OPT_PRESETS["paper"], opt.PAPER, tiny)
+    told = opt_departure(tiny)
     for what in ("OPT-125m's shape, here vocab_size = 2048", "OPT-125m's weights, here another check sum (weights)",
                  "OPT-125m's tokenizer, here another check sum (tokens)"):  # fmt: skip
         assert what in told
@@ -337,13 +341,26 @@ def test_what_a_run_of_the_language_model_read_decides_its_labels():
     for preset, exact in (("paper", opt.PAPER), ("published-code", opt.CODE)):
         config = OPT_PRESETS[preset]
         read = {key: values[0] for known in opt.PUBLISHED[exact].data for key, values in known.sums.items()}
-        labels = {item.claim.source: item.label for item in opt_items(config, read).values()}
-        assert labels == {source: EXACT if source == exact else ANALOGUE for source in (opt.PAPER, opt.CODE)}
+        for item in opt_items(config, read).values():
+            published = item.claim.source == exact and not item.claim.name.startswith("b-less-than-a")
+            assert item.label == (EXACT if published else ANALOGUE)
         for other in (None, {**read, "wiki.valid": "0" * 64}, {**read, "weights": "0" * 64}):
             found = opt_items(config, other)
             assert {item.label for item in found.values()} == {ANALOGUE}
             published = found["published-zero-shot"]
             assert published.unmet and published.unmet == published.departure
+
+
+def test_arms_that_were_not_published_are_analogues():
+    """Model 0 of another number of epochs, and settings A and B side by side at equal epochs."""
+    read = {key: values[0] for known in opt.PUBLISHED[opt.PAPER].data for key, values in known.sums.items()}
+    paper = OPT_PRESETS["paper"]
+    found = opt_items(dataclasses.replace(paper, arms=("A10 beams", "A5 beams", "B10 beams")), read)
+    for name in ("fine-tuning-learns", "published-fine-tuned"):
+        assert found[name].label == ANALOGUE and found[name].departure == "published: 5 epochs, here 10"
+    assert found["published-zero-shot"].label == found["a-degrades"].label == found["b-minor"].label == EXACT
+    for epochs in (5, 10):
+        assert "here equal epochs" in opt_items(paper, read)[f"b-less-than-a-{epochs}"].departure
 
 
 def test_what_seeds_of_the_language_model_share_is_said_claim_by_claim():

@@ -6,7 +6,7 @@ nothing published depends on it. Data are compared by check sums of what was rea
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import xarray as xr
@@ -43,13 +43,16 @@ class Publication(NamedTuple):
     data: tuple[KnownData, ...] = ()
 
 
-def departure(config: Any, publication: Publication, read: Mapping[str, Any] | None = None) -> str:
+def departure(
+    config: Any, publication: Publication, read: Mapping[str, Any] | None = None, others: Sequence[str] = ()
+) -> str:
     """Return in what a run departs from a publication, one sentence without its stop; "" for nothing.
 
     Args:
         config: of the run.
         publication: what it is compared with.
         read: what the run says of the data that it read, by the names of `KnownData.sums`; None: nothing.
+        others: departures that no field shows.
 
     >>> from collapse_jax.studies.gaussian.config import GaussianConfig
     >>> theorem = Publication(GaussianConfig(), ("estimator",), {})
@@ -58,7 +61,7 @@ def departure(config: Any, publication: Publication, read: Mapping[str, Any] | N
     """
     settings = publication.settings
     pairs = [(name, getattr(settings, name), getattr(config, name)) for name in publication.fixed]
-    told = [f"{name} = {_said(old)}, here {_said(new)}" for name, old, new in pairs if old != new]
+    told = [*others, *(f"{name} = {_said(old)}, here {_said(new)}" for name, old, new in pairs if old != new)]
     if publication.data and read is None:
         told.append("which data were read is not recorded")
     elif read is not None:

@@ -35,17 +35,13 @@ class _Tail(NamedTuple):
 def evidence(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Return what the run says about each published claim."""
     arms = {str(name): dataset.sel(arm=name) for name in dataset["arm"].values}
-    read = data_read(dataset)
-    departures = {source: departure_of(config, source, read) for source in (PAPER, CODE)}
-    gathered = [
-        *_learning(next(iter(arms.values())), departures[PAPER]), *_degradation(arms), *_tails(arms), *_penalties(arms)
-    ]  # fmt: skip
-    return [
-        labelled(item, departures[item.claim.source], shared_by_seeds(config, item.claim.name)) for item in gathered
-    ]
+    first, read = next(iter(arms)), data_read(dataset)
+    departure = lambda claim: departure_of(config, claim, first, read)  # noqa: E731
+    gathered = [*_learning(arms[first], departure), *_degradation(arms), *_tails(arms), *_penalties(arms)]
+    return [labelled(item, departure(item.claim), shared_by_seeds(config, item.claim.name)) for item in gathered]
 
 
-def _learning(arm: xr.Dataset, departure: str) -> list[Evidence]:
+def _learning(arm: xr.Dataset, departure: Callable[[Claim], str]) -> list[Evidence]:
     """Fine-tuning on real text, and the perplexities printed for it, which an analogue does not test."""
     gained = Claim(
         "fine-tuning-learns", "Fine-tuning on real text lowers the log-loss on held-out real text.",
@@ -71,7 +67,7 @@ def _learning(arm: xr.Dataset, departure: str) -> list[Evidence]:
             )
             return np.asarray(value) - math.log(perplexity)
 
-        found.append(measured(claim, 0, last, ratio, EXACT, departure))
+        found.append(measured(claim, 0, last, ratio, EXACT, departure(claim)))
     return found
 
 

@@ -6,7 +6,9 @@ Called by the study's claims.
 from collections.abc import Mapping
 from typing import Any
 
+from collapse_jax.claims import Claim
 from collapse_jax.datasets.text import WIKITEXT2_SHA256
+from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 from collapse_jax.studies.opt.sources import from_the_hub
 from collapse_jax.studies.published import KnownData, Publication, departure
@@ -46,18 +48,28 @@ PUBLISHED = {
 }
 
 
-def departure_of(config: OPTStudyConfig, source: str, read: Mapping[str, Any] | None) -> str:
+_BEFORE_WRITING = ("fine-tuning-learns", "published-fine-tuned")  # of model 0 of a run's first arm
+_EPOCHS = 5  # of the published fine-tuning, and of setting A
+
+
+def departure_of(config: OPTStudyConfig, claim: Claim, first_arm: str, read: Mapping[str, Any] | None) -> str:
     """Return in what a run departs from what a claim's source did, "" for nothing.
 
     Args:
         config: of the run.
-        source: of the claim.
+        claim: what is judged.
+        first_arm: of the run.
         read: what the run says of the data that it read.
 
     Raises:
         KeyError: a source that nobody has said the protocol of.
     """
-    return departure(config, PUBLISHED[source], read)
+    epochs, others = parse_arm(first_arm).epochs, []
+    if claim.name.startswith("b-less-than-a"):
+        others = ["setting A with 5 epochs beside B with 10, here equal epochs"]
+    elif claim.name in _BEFORE_WRITING and epochs != _EPOCHS:
+        others = [f"{_EPOCHS} epochs, here {epochs}"]
+    return departure(config, PUBLISHED[claim.source], read, others)
 
 
 def shared_by_seeds(config: OPTStudyConfig, claim: str) -> str:
@@ -75,7 +87,7 @@ def shared_by_seeds(config: OPTStudyConfig, claim: str) -> str:
     given = "base model, real blocks, validation text"
     if config.truth == "teacher":
         given = f"teacher, {given}"
-    if claim in ("fine-tuning-learns", "published-fine-tuned"):  # of model 0, before anything is written
+    if claim in _BEFORE_WRITING:
         return given
     prompts = ", prompts" if config.prompts == "original" else ""
     return f"{given}{prompts}; beams are deterministic"
