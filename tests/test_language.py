@@ -32,7 +32,7 @@ from collapse_jax.models.text_metrics import (
 )
 from collapse_jax.nn.decode import Generated, Rules
 from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.scoring import sequence_log_probs, token_log_probs
+from collapse_jax.nn.scoring import LogLoss, sequence_log_probs, token_log_probs
 from collapse_jax.sharding import model_mesh
 from collapse_jax.training import epoch_order
 
@@ -355,6 +355,38 @@ def test_the_order_of_an_epoch_shares_no_key_with_a_step():
     of_steps = jax.vmap(lambda n: epoch_order(jax.random.fold_in(begun.key, n), data.weight, 8))(jnp.arange(6))
     assert not any((order == of_steps).all(axis=1).any() for order in orders)
     assert not jnp.array_equal(jax.random.key_data(begun.key), jax.random.key_data(key))
+
+
+def _told_by(monkeypatch, told, tuning, num_fits):
+    """What a fit reports of the blocks that it reads, by a loss that moves no weight: 64 blocks, of tokens 0 to 63.
+
+    The data are tokens from 100 on; original blocks are the prompts.
+    """
+
+    def quiet(config):
+        still = lambda weights: 0.0 * weights["final_norm"]["bias"].sum()  # noqa: E731
+        return lambda key, weights, texts: (still(weights), {"loss": told(texts.tokens[:, 0])})
+
+    monkeypatch.setattr("collapse_jax.models.language.language_loss", quiet)
+    one = LogLoss(jnp.ones(()), jnp.asarray(1))
+    monkeypatch.setattr("collapse_jax.models.language.block_log_loss", lambda *_: one)
+    blocks = np.repeat(np.arange(64, dtype=np.int32)[:, None], 6, axis=1)
+    model = build(tuning=tuning, prompts=blocks)
+    data = as_samples(jnp.asarray(100 + blocks))
+    start = model.init(jax.random.key(1), data)._replace(num_fits=jnp.asarray(num_fits))
+    return float(model.fit(jax.random.key(2), start, data)[1]["loss"])
+
+
+@pytest.mark.parametrize(("share", "num_fits"), [(0.5, 1), (1.0, 1), (0.5, 0)])
+def test_a_minibatch_of_original_blocks_has_each_once_and_comes_at_its_share(share, num_fits, monkeypatch):
+    """32 minibatches of 2 among 64 blocks: half of them to 0.45, five standard errors; before a first fit none."""
+    tuning = changed_tuning(num_epochs=1, batch_size=2, real_batches=share)
+    found = _told_by(monkeypatch, lambda tokens: 1.0 * jnp.all(tokens < 64), tuning, num_fits)
+    expected = share * (num_fits > 0)
+    assert abs(found - expected) <= (0.45 if 0 < expected < 1 else 0)
+    if share == 1:  # half of all blocks in each of two minibatches, none twice
+        wide, distinct = tuning._replace(batch_size=32), lambda t: 1.0 + jnp.sum(jnp.diff(jnp.sort(t)) > 0)
+        assert _told_by(monkeypatch, distinct, wide, 1) == 32
 
 
 def test_batches_of_prompts_do_not_share_their_randomness():

@@ -21,6 +21,8 @@ from collapse_jax import (
     simulate,
     sweep,
 )
+from collapse_jax.axes import parse_axis
+from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.swept import Grid, Swept
 from collapse_jax.sweeps import lanes_for, slabs
@@ -201,3 +203,25 @@ def test_a_sweep_is_drawn_as_a_map_of_means_at_its_end():
     for size in values["num_samples"]:
         cell = one.log_total_variance.sel(num_samples=size, real_fraction=0.5)
         np.testing.assert_allclose(drawn[f"num_samples = {size}, real_fraction = 0.5"], cell.median("seed"))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("num_samples=10:1000:4", (10, 340, 670, 1000)),
+        ("num-samples=10:11:4", (10, 11)),  # rounded, each once
+        ("bias=0.5:2:4", (0.5, 1.0, 1.5, 2.0)),
+        ("regime=replace, add", ("replace", "add")),
+        ("bias= 1, 2", (1.0, 2.0)),
+    ],
+)
+def test_an_axis_is_read_as_it_is_written(text, values):
+    name, found = parse_axis(text, GaussianCell())
+    assert name == text.partition("=")[0].replace("-", "_") and found == values
+    assert {type(value) for value in found} == {type(values[0])}
+
+
+@pytest.mark.parametrize("text", ["bias=1:2:1", "bias=1:2:x", "num_samples=1.5", "bias=", "num_samples=a:b:3"])
+def test_an_axis_that_cannot_be_read_says_how_it_is_written(text):
+    with pytest.raises(ValueError, match="cannot be read; write --axis"):
+        parse_axis(text, GaussianCell())
