@@ -149,7 +149,7 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     )
     axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
     accuracy = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
-    unfit = ": too few to judge by" if judges_unfit(arm) else ""
+    unfit = ", too little to judge by" if judges_unfit(arm) else ""
     return Illustration(
         "judges",
         f"What five classifiers of real digits (accuracy {accuracy:.1%} or better on held-out real images{unfit}) see "
