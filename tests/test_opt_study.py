@@ -182,10 +182,18 @@ def test_a_model_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_path_of_the_paper_s_preset_with_a_model_of_its_shape(tmp_path):
-    """Random weights of OPT-125m's layers, a small vocabulary and few blocks: one generation, driven from the host."""
+@pytest.mark.parametrize(
+    ("shape", "large"),
+    [
+        ({"num_layers": 1, "hidden_size": 16, "num_heads": 2, "ffn_size": 16}, 1000),
+        pytest.param({}, 20_000_000, marks=pytest.mark.heavy),  # OPT-125m's layers: they alone are large
+    ],
+)
+def test_the_path_of_the_paper_s_preset_with_random_weights(shape, large, tmp_path, monkeypatch):
+    """A small vocabulary and few blocks: one generation of a model that counts as large, driven from the host."""
+    monkeypatch.setattr("collapse_jax.studies.opt.study._LARGE", large)
     lines = load_addresses().train[:400]
-    config = opt_config("125m", vocab_size=512, max_positions=256)
+    config = opt_config("125m", vocab_size=512, max_positions=256, **shape)
     save_opt(tmp_path / "model", config, init_opt(jax.random.key(0), config))
     save_tokenizer(train_tokenizer(lines, 512), tmp_path / "model")
     (tmp_path / "text.txt").write_text("\n\n".join("\n".join(lines[i::4]) for i in range(4)))
