@@ -68,6 +68,10 @@ def test_a_metric_sees_the_generation_whole():
     drew = [float(jnp.mean(s.synthetic.x)) for s in (start, state)]
     np.testing.assert_allclose(first["seen"], [0, zero, zero, 0.0, drew[0]], atol=1e-6)
     np.testing.assert_allclose(record["seen"], [1, mean, zero, drew[0], drew[1]], atol=1e-6)
+    # in the second generation the model before is no longer model 0
+    after, record = chain.step(jax.random.key(2), state)
+    np.testing.assert_allclose(record["seen"][:4], [2, float(after.params.mean), zero, drew[1]], atol=1e-6)
+    assert abs(mean - zero) > 0.01 and float(after.origin.mean) == zero
 
 
 def test_real_data_may_be_drawn_anew_for_each_seed():
