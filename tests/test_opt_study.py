@@ -1,6 +1,7 @@
 """The language-model study: its arms, what it reads, what it says of published claims, and the shipped model."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from collapse_jax.claims import judge
 from collapse_jax.datasets.text import load_addresses, to_blocks
 from collapse_jax.drivers import run_compiled
+from collapse_jax.host import run_host
 from collapse_jax.nn.opt import init_opt
 from collapse_jax.nn.opt_config import opt_config
 from collapse_jax.nn.opt_weights import save_opt
@@ -140,18 +142,36 @@ def test_readers_are_told_what_the_stand_in_is_not():
     assert "teacher" in remarks(PRESETS["teacher"])[0]
 
 
-def test_a_teacher_s_text_takes_the_place_of_real_text(monkeypatch):
-    """Blocks begin where texts begin; the control stays nearer to the truth than a chain that feeds on itself."""
+def _random_model(folder, shape):
+    """Random weights of some shape and a small vocabulary; return the folder, and the lines it was made from."""
+    lines = load_addresses().train[:400]
+    config = opt_config("125m", vocab_size=512, max_positions=256, **shape)
+    save_opt(folder, config, init_opt(jax.random.key(0), config))
+    save_tokenizer(train_tokenizer(lines, 512), folder)
+    return str(folder), lines
+
+
+_ONE_LAYER = {"num_layers": 1, "hidden_size": 16, "num_heads": 2, "ffn_size": 16}
+
+
+@pytest.mark.parametrize("random", [True, pytest.param(False, marks=pytest.mark.heavy)])
+def test_a_teacher_s_text_takes_the_place_of_real_text(random, tmp_path, monkeypatch):
+    """Blocks begin where texts begin; the control stays nearer to the truth than a chain that feeds on itself.
+
+    A teacher of random weights, from the host; the shipped one, all lanes in one program.
+    """
     config = OPTStudyConfig(
+        model=_random_model(tmp_path, _ONE_LAYER)[0] if random else None,
         truth="teacher", num_samples=16, num_evaluated=16, generations=2, batch_size=8, learning_rate=3e-3,
         arms=("A3 sample", "fresh3 sample"),
     )  # fmt: skip
     few = load_texts(config)._replace(pool=load_texts(config).pool[:64])
     monkeypatch.setattr("collapse_jax.studies.opt.study.load_texts", lambda config: few)
+    run = run_host if random else partial(run_compiled, lanes=2)
     plan = build(config)
     found = {}
     for arm in plan.arms:
-        segments = list(run_compiled(arm.chain, jax.random.key(0), 2, (1, 2), lanes=2))
+        segments = list(run(arm.chain, jax.random.key(0), 2, (1, 2)))
         found[arm.value] = np.concatenate([segment.records["divergence"] for segment in segments], axis=1)
         assert found[arm.value].shape == (2, 3, 2) and np.all(found[arm.value] > 0)
     control, alone = found["fresh3 sample"][:, 2, 0], found["A3 sample"][:, 2, 0]
@@ -185,20 +205,17 @@ def test_a_model_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("shape", "large"),
     [
-        ({"num_layers": 1, "hidden_size": 16, "num_heads": 2, "ffn_size": 16}, 1000),
+        (_ONE_LAYER, 1000),
         pytest.param({}, 20_000_000, marks=pytest.mark.heavy),  # OPT-125m's layers: they alone are large
     ],
 )
 def test_the_path_of_the_paper_s_preset_with_random_weights(shape, large, tmp_path, monkeypatch):
     """A small vocabulary and few blocks: one generation of a model that counts as large, driven from the host."""
     monkeypatch.setattr("collapse_jax.studies.opt.study._LARGE", large)
-    lines = load_addresses().train[:400]
-    config = opt_config("125m", vocab_size=512, max_positions=256, **shape)
-    save_opt(tmp_path / "model", config, init_opt(jax.random.key(0), config))
-    save_tokenizer(train_tokenizer(lines, 512), tmp_path / "model")
+    model, lines = _random_model(tmp_path / "model", shape)
     (tmp_path / "text.txt").write_text("\n\n".join("\n".join(lines[i::4]) for i in range(4)))
     study = replace(
-        PRESETS["paper"], model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"), num_samples=4, generations=1,
+        PRESETS["paper"], model=model, text=str(tmp_path / "text.txt"), num_samples=4, generations=1,
         seeds=1, arms=("B1 beams",), batch_size=2, num_evaluated=4, kept=0.25, num_beams=2,
     )  # fmt: skip
     assert build(study).on_host
