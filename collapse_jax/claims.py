@@ -8,12 +8,12 @@ contains the null, the estimand if what is claimed did not happen, would hold of
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
-Kind = Literal["mean", "log_mean", "share", "range"]
+from collapse_jax.intervals import Kind, all_equal, excluding_level, interval, log
+
 EXACT, ANALOGUE, LAW = "exact protocol", "analogue", "law"
 
 
@@ -154,60 +154,8 @@ def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verd
     ]
 
 
-def interval(
-    values: np.ndarray, kind: Kind, significance: float, resolution: float = 0.0
-) -> tuple[float, float]:
-    """Return the confidence interval of level 1 - significance over seeds.
-
-    n equal values are no certainty: a value one step off may have any probability up to
-    1 - (significance/2)^(1/n) (Clopper and Pearson), and shift the mean by that part of a step. No interval
-    is narrower; without a `resolution` equal values say nothing of their spread, and the interval is NaN.
-
-    >>> low, high = interval(np.array([1.0] * 64), "share", 0.05)
-    >>> round(low, 3), high
-    (0.943, 1.0)
-    >>> interval(np.array([12.0] * 5), "mean", 0.05, resolution=1.0)  # generations
-    (11.478..., 12.521...)
-    """
-    return _bounds(_summary(values), kind, significance, resolution)
-
-
-class _Summary(NamedTuple):
-    num: int
-    mean: float
-    spread: float
-
-
-def _summary(values: np.ndarray) -> _Summary:
-    equal = values.max() == values.min()  # their mean may be rounded away from them
-    spread = 0.0 if equal else float(np.std(values, ddof=1))
-    return _Summary(len(values), float(values[0] if equal else np.mean(values)), spread)
-
-
-def _bounds(summary: _Summary, kind: Kind, significance: float, resolution: float) -> tuple[float, float]:
-    num, mean, spread = summary
-    if kind == "share":
-        return _wilson(mean, num, significance)
-    if spread == 0 and resolution == 0:
-        return math.nan, math.nan
-    quantile = float(special.stdtrit(num - 1, 1 - significance / 2))
-    another = kind == "range"
-    half = quantile * spread * (math.sqrt(1 + 1 / num) if another else math.sqrt(1 / num))
-    half = max(half, resolution * (1.0 if another else 1 - (significance / 2) ** (1 / num)))
-    return (_log(mean - half), _log(mean + half)) if kind == "log_mean" else (mean - half, mean + half)
-
-
-def _wilson(share: float, num: int, significance: float) -> tuple[float, float]:
-    quantile = float(special.ndtri(1 - significance / 2))
-    pull = quantile**2 / num
-    centre = (share + pull / 2) / (1 + pull)
-    half = quantile * math.sqrt(share * (1 - share) / num + pull / (4 * num)) / (1 + pull)
-    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
-
-
 def _decide(item: Evidence, significance: float) -> Verdict:
-    values, excluded = _finite(item.values)
-    claim = item.claim
+    claim, (values, excluded) = item.claim, _finite(item.values)
     bounds = interval(values, claim.kind, significance, claim.resolution)
     estimate = float(np.mean(values))
     left_out = f"{excluded} of {len(item.values)} seeds are left out: no finite number"
@@ -215,7 +163,7 @@ def _decide(item: Evidence, significance: float) -> Verdict:
         claim.name, claim.statement, claim.source,
         _compare(claim, bounds),
         item.label,
-        _log(estimate) if claim.kind == "log_mean" else estimate,
+        log(estimate) if claim.kind == "log_mean" else estimate,
         bounds,
         claim.region,
         1 - significance,
@@ -240,25 +188,14 @@ def _compare(claim: Claim, bounds: tuple[float, float]) -> str:
 
 def _decision_level(item: Evidence) -> float:
     """Return the smallest significance at which the interval is inside or outside the region."""
-    claim, summary = item.claim, _summary(_finite(item.values)[0])
+    claim, (values, _) = item.claim, _finite(item.values)
     edges = list(claim.region)
     if claim.kind == "log_mean":
         edges = [math.exp(edge) if edge > -math.inf else edge for edge in edges]
-    if not edges[0] < summary.mean < edges[1]:  # outside: the nearer one decides
-        edges = [min(edges, key=lambda edge: abs(summary.mean - edge))]
-    return max(_excluding_level(summary, claim, edge) for edge in edges)
-
-
-def _excluding_level(summary: _Summary, claim: Claim, edge: float) -> float:
-    """Return the significance at which the interval ends at an edge."""
-    num, mean, spread = summary
-    distance = abs(mean - edge)
-    if claim.kind == "share":
-        error = math.sqrt(max(edge * (1 - edge), 0.0) / num) if 0 < edge < 1 else 0.0
-        return 2 * float(special.ndtr(-distance / error)) if error else float(distance == 0)
-    student = float(special.stdtr(num - 1, -distance * math.sqrt(num) / spread)) if spread else 0.0
-    step = max(1 - distance / claim.resolution, 0.0) ** num if claim.resolution else 0.0
-    return 2 * min(max(student, step), 0.5)
+    mean = float(np.mean(values))
+    if not edges[0] < mean < edges[1]:  # outside: the nearer one decides
+        edges = [min(edges, key=lambda edge: abs(mean - edge))]
+    return max(excluding_level(values, claim.kind, edge, claim.resolution) for edge in edges)
 
 
 def _why_untestable(item: Evidence) -> str:
@@ -275,7 +212,7 @@ def _why_untestable(item: Evidence) -> str:
     if claim.kind == "share":
         odd = values[(values != 0) & (values != 1)]
         return f"a share is of seeds with 1 and 0, got {odd[0]:.3g}" if len(odd) else ""
-    if claim.resolution == 0 and values.max() == values.min():
+    if claim.resolution == 0 and all_equal(values):
         same = f"all {len(values)} seeds give {values[0]:.6g}, which says nothing of their spread"
         return f"{same}; if values move in steps, give the claim a `resolution`"
     return ""
@@ -294,7 +231,3 @@ def _finite(values: np.ndarray) -> tuple[np.ndarray, int]:
     values = np.asarray(values, float)
     finite = np.isfinite(values)
     return values[finite], int((~finite).sum())
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf

@@ -19,8 +19,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from collapse_jax.claims import interval
 from collapse_jax.errors import nearest
+from collapse_jax.intervals import interval
 from collapse_jax.plots import metric_bands, save_figure
 
 MIN_SEEDS = 6  # with fewer, seeds that all move the same way have p > 0.05 still

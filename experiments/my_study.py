@@ -86,7 +86,7 @@ def evidence(config, dataset):
         "law",
         f"Prior {config.prior}: from generation {last // 2} to {last} the mean variance is {expected:.2f} of the real "
         "one's, to 0.2.",
-        "exact for one component", (expected - 0.2, expected + 0.2), "mean", 64,
+        "exact for one component", (expected - 0.2, expected + 0.2), "mean", 64, null=1.0,
     )  # fmt: skip
     unmet = "" if config.num_components == 1 else "the law is for one component"
     return [Evidence(claim, dataset["variance"].values[:, late].mean(axis=1), "law", unmet)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, _decision_level, interval, judge, measured
+from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, _decision_level, judge, measured
+from collapse_jax.intervals import interval
 
 _INF = math.inf
 
@@ -190,6 +191,9 @@ def test_equal_values_are_no_certainty():
     low, high = interval(np.full(5, 12.0), "log_mean", 0.05, 1.0)
     assert (low, high) == pytest.approx((math.log(12 - half), math.log(12 + half)))
     assert np.isnan(interval(np.full(5, 0.1), "mean", 0.05)).all()
+    # rounding is no spread
+    assert np.isnan(interval(np.float32(0.1) + 1e-8 * np.arange(5), "mean", 0.05)).all()
+    assert np.isfinite(interval(0.1 + 1e-6 * np.arange(5), "mean", 0.05)).all()
     # a spread that shows is Student's, as long as it is the larger
     spread = np.array([12.0, 13.0, 12.0, 14.0, 12.0])
     assert interval(spread, "mean", 0.05, 1.0) == interval(spread, "mean", 0.05)

@@ -45,7 +45,8 @@ ALLOWED = {
         "frame", "sharding", "triangular", "errors", "types",
     ],
     "judges": ["nn", "training", "datasets", "chain", "data", "triangular", "errors", "types"],
-    "claims": ["errors", "types"],
+    "intervals": [],
+    "claims": ["intervals", "errors", "types"],
     "estimands": ["errors", "types"],
     "laws": [
         "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
@@ -56,7 +57,7 @@ ALLOWED = {
     ],
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "frame", "errors", "types"],
-    "foreign": ["claims", "plots", "errors", "types"],
+    "foreign": ["intervals", "plots", "errors", "types"],
     "studies": [
         "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims", "estimands",
         "plots", "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results", "drivers",

@@ -49,7 +49,8 @@ def evidence(config: GMMConfig, dataset: xr.Dataset) -> list[Evidence]:
         found += _published_evidence(config, arm, num_samples)
         if num_samples == _SAWTOOTH or config.tight_tol is not None:
             found.append(_stopping_evidence(config, arm, num_samples))
-        gathered += [_labelled(config, item, num_samples, _last(arm)) for item in found]
+        last = _last(arm)
+        gathered += [_labelled(config, item, num_samples, last) for item in found]
     return gathered
 
 

@@ -134,7 +134,7 @@ def _penalties(arms: dict[str, xr.Dataset]) -> list[Evidence]:
         "generation 0's.",
         CODE, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
     )  # fmt: skip
-    late = lambda arm: sum(nats(arm, g) for g in range(6, _LAST + 1)) / (_LAST - 5)  # noqa: E731
+    late = lambda arm: nats(arm, slice(6, _LAST)).mean(axis=1)  # noqa: E731
     spiked = lambda arm: nats(arm, 2) - late(arm)  # noqa: E731
     pair, harsh = ("A5 beams", "A5 beams-penalty-2"), ("A5 beams-penalty-3",)
     return [
@@ -154,9 +154,9 @@ def _no_spike(spiked: Callable[[xr.Dataset], np.ndarray]) -> Callable[[xr.Datase
     return unmet
 
 
-def nats(arm: xr.Dataset, generation: int) -> np.ndarray:
-    """Return the log-loss on real validation text by blocks of 64, nats a token, one for each seed."""
-    return arm["validation"].sel(generation=generation).isel(protocol=0).values
+def nats(arm: xr.Dataset, generation: int | slice) -> np.ndarray:
+    """Return the log-loss on real validation text by blocks of 64, nats a token: [seed], or [seed, generation]."""
+    return arm["validation"].isel(protocol=0).sel(generation=generation).transpose("seed", ...).values
 
 
 def growth(arm: xr.Dataset, generation: int) -> np.ndarray:
