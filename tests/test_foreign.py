@@ -48,6 +48,7 @@ def test_objects_line_by_line_give_the_same_dataset(tmp_path):
     result = read_records(_csv(tmp_path, "\r\n".join(lines), "mine.jsonl"))
     other = read_records(_csv(tmp_path, "generation,loss,fid\r\n0,1,\r\n1,,\r\n2,,3.5\r\n"))
     assert result.drop_attrs().identical(other.drop_attrs()) and result.sizes == {"seed": 1, "generation": 3}
+    assert result.seed.values.tolist() == [0]
 
 
 def test_the_result_of_a_chain_goes_out_and_comes_back(tmp_path):

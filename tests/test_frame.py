@@ -57,6 +57,14 @@ def test_follow_keeps_points_in_place(first, second, seed):
     )
 
 
+def test_following_drops_what_is_rounding_and_nothing_more():
+    """Along the second axis 1 and 1 + d cancel to d: 2e-5 of the terms is spread, a unit in the last place is none."""
+    frame = advance(data_frame(2), jnp.zeros(2), jnp.array([[1.0, 0.0], [1.0, 1.0]]))
+    for gap, kept in ((4e-5, 4e-5), (1e-3, 1e-3), (2.0**-23, 0.0)):
+        moved = follow(frame, jnp.array([[1.0, 1.0 + gap]]))
+        assert float(moved[0, 0]) == 1.0 and float(moved[0, 1]) == pytest.approx(kept, rel=0.01, abs=0)
+
+
 def test_a_frame_outlives_the_underflow_of_its_axes():
     """400 halvings, unequal along the two axes: float32 axes are 0, logs and relative maps are exact to rounding."""
     ratio = np.array([[0.5, 0.0], [0.1, 0.25]])

@@ -200,9 +200,11 @@ def _same_ending(path, other):
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path):
     path = _interrupted(tmp_path / "run", 50, _CONFIG)
+    _change(path, seconds=1000.0)
     assert _go_on(path)[0]
     _same_ending(path, finished)
     description = json.loads((path / "config.json").read_text())
+    assert 1000 < description["seconds"] < 2000  # of both halves
     assert description["status"] == "finished" and len(description["resumed"]) == 1
     assert not (path / "records").exists()
     assert _go_on(path) == (True, f"{path} is finished already.")
