@@ -107,7 +107,7 @@ def test_log_total_variance_takes_more_columns_than_axes():
 
 @pytest.mark.parametrize("dim", [1, 2])
 def test_a_store_that_moves_with_its_frame_does_not_grow(dim):
-    """Ratios near 1, as 1e9 points give; a reciprocal is rounded up on average: 1.5e-8 a generation, here seen at 2e-9."""
+    """Ratios near 1, as 1e9 points give; reciprocals are rounded up: 1.2e-8 a generation, here seen at 2e-9."""
     rng = np.random.default_rng(0)
     ratios = np.float32(1 + 1e-4 * rng.uniform(-1, 1, 4000))
     columns = rng.uniform(1, 2, (dim, 100)).astype(np.float32)
