@@ -95,8 +95,8 @@ def follow_columns(frame: Frame, columns: Float[Array, "dim num"]) -> Float[Arra
     columns = _divided(columns, diagonal)
     if columns.shape[0] == 1:
         return columns
-    unit = jnp.where(jnp.eye(columns.shape[0], dtype=bool), 1.0, frame.ratio / diagonal)
-    back = triangular.inverse(unit)
+    back = triangular.inverse(frame.ratio) * diagonal.T  # of unit diagonal: what divides has been divided above
+    back = jnp.where(jnp.eye(columns.shape[0], dtype=bool), 1.0, back)
     moved = jnp.matmul(back, columns, precision=_HIGHEST)
     terms = jnp.matmul(jnp.abs(back), jnp.abs(columns), precision=_HIGHEST)
     return jnp.where(jnp.abs(moved) > 30 * jnp.finfo(moved.dtype).eps * terms, moved, 0.0)
