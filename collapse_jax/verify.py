@@ -5,7 +5,23 @@ from typing import NamedTuple
 
 import jax
 
-from collapse_jax.laws import discrete, fits, gaussian, regimes
+from collapse_jax.laws import (
+    curation,
+    dimensions,
+    families,
+    gaussian,
+    large,
+    lineages,
+    memoriser,
+    mixtures,
+    regimes,
+    regression,
+    tables,
+    times,
+    variants,
+    weights,
+    wright_fisher,
+)
 from collapse_jax.laws.checks import Check
 from collapse_jax.types import Key
 
@@ -20,18 +36,24 @@ class Program(NamedTuple):
 
 PROGRAMS = (
     Program("gaussian, one dimension", gaussian.one_dimension, True),
-    Program("gaussian, dimensions", gaussian.dimensions, True),
-    Program("gaussian, long run", gaussian.long_run, True),
-    Program("gaussian, variants", gaussian.variants, False),
-    Program("kernel density", gaussian.kernels, False),
+    Program("gaussian, long run", gaussian.passages, True),
+    Program("gaussian, dimensions", dimensions.dimensions, False),
+    Program("gaussian, variants", variants.variants, False),
+    Program("kernel density", variants.kernels, False),
     Program("regimes, statistics", regimes.from_statistics, True),
     Program("regimes, points", regimes.from_points, False),
-    Program("categorical", discrete.wright_fisher, False),
-    Program("families", discrete.families, True),
-    Program("bigram tables", discrete.tables, False),
-    Program("novelty and truncation", discrete.novelty, False),
-    Program("regression", fits.regressions, False),
-    Program("mixtures", fits.mixtures, False),
+    Program("a million and a billion points", large.large_sizes, False),
+    Program("weights of real data", weights.weights, False),
+    Program("families", families.families, True),
+    Program("categorical", wright_fisher.wright_fisher, False),
+    Program("times", times.times, False),
+    Program("lineages", lineages.lineages, False),
+    Program("memoriser", memoriser.memoriser, False),
+    Program("curation", curation.curations, False),
+    Program("bigram tables", tables.tables, False),
+    Program("novelty and forgetting", tables.novelty, False),
+    Program("regression", regression.regressions, False),
+    Program("mixtures", mixtures.mixtures, False),
 )
 QUICK_EFFORT = 0.3
 

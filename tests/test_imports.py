@@ -49,7 +49,7 @@ ALLOWED = {
     "claims": ["intervals", "errors", "types"],
     "estimands": ["errors", "types"],
     "laws": [
-        "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
+        "abreast", "pieces", "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
         "errors", "types",
     ],
     "speed": [

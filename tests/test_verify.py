@@ -19,7 +19,7 @@ KEY = jax.random.key(0)
 
 def test_the_laws_of_one_dimension_hold():
     checks = gaussian_laws.one_dimension(KEY, 0.1)
-    assert len(checks) == 19 and all(item.holds for item in checks)
+    assert len(checks) > 30 and all(item.holds for item in checks)
 
 
 def test_a_wrong_denominator_fails(monkeypatch):
@@ -56,7 +56,7 @@ def test_a_check_that_is_not_finite_does_not_hold():
 
 def test_programs_are_few_and_named_once():
     names = [program.name for program in PROGRAMS]
-    assert len(set(names)) == len(names) <= 15
+    assert len(set(names)) == len(names) <= 25
     assert any(program.quick for program in PROGRAMS)
 
 

@@ -1,216 +1,171 @@
-"""Laws of Gaussian chains: mean, variance, logs, dimensions, schedules, bias, curation, kernels."""
+"""Laws of one-dimensional Gaussian chains under `replace`: moments at small n, logs and first passages at large n."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from scipy.special import polygamma
 
-from collapse_jax import theory
+from collapse_jax.abreast import along
 from collapse_jax.chain import Chain, build_chain
-from collapse_jax.laws.checks import Check, check, check_variance, run_all
+from collapse_jax.laws.checks import Check, check, check_exact, check_variance
+from collapse_jax.laws.running import num_runs, run_all
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
-from collapse_jax.models.kde import kde, kde_metrics
-from collapse_jax.regimes import curate, replace, schedule
+from collapse_jax.regimes import replace
+from collapse_jax.sufficient import moments_of
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Key
 
 
 def one_dimension(key: Key, effort: float) -> list[Check]:
-    """Both estimators at M = 20, from exact statistics: 10 fits, n/M = 0.5, where moments are testable."""
-    size, fits, runs = 20, 10, int(200_000 * effort)
-    truth = gaussian_truth(1)
+    """Both estimators at M = 20: 10 fits, n/M = 0.5, where moments are testable."""
+    size, fits = 20, 10
+    truth, metrics = gaussian_truth(1), (gaussian_metrics()[0], gaussian_metrics()[2])
     chains = {
         name: build_chain(
-            gaussian(1, estimator=name, draws="statistics"),
-            replace(),
-            truth.moments_sampler(size),
-            size,
-            gaussian_metrics(),
+            gaussian(1, estimator=name, draws="statistics"), replace(),
+            lambda key: moments_of(truth.sample(key, size)), size, metrics,
         )
         for name in ("unbiased", "mle")
-    }
-    records = run_all(chains, key, runs, fits - 1)
+    }  # fmt: skip
+    records = run_all(chains, key, num_runs(100_000, effort), fits - 1)
     checks = []
     for name, ddof in (("unbiased", 1), ("mle", 0)):
-        log_v = records[name]["log_total_variance"][:, -1].astype(float)
-        before = records[name]["log_total_variance"][:, -2].astype(float)
-        variance, mean, section = np.exp(log_v), records[name]["mean"][:, -1, 0], f"gaussian, replace, {name}"
-        steps = records[name]["mean"][:, -1, 0] - records[name]["mean"][:, -2, 0]
-        checks += [
-            check(
-                section, "one step: E[v'/v | v]", np.exp(log_v - before), exact.variance_mean(1, size, ddof)
-            ),
-            check(section, "one step: E[(mu'-mu)^2/v | v] = 1/M", steps**2 / np.exp(before), 1 / size),
-            check(section, "E v_n", variance, exact.variance_mean(fits, size, ddof)),
-            check_variance(section, "Var v_n", variance, exact.variance_variance(fits, size, ddof)),
-            check(section, "E mu_n^2", mean**2, exact.mean_variance(fits, size, ddof)),
-            check(section, "E sigma_n", np.sqrt(variance), exact.std_mean(fits, size, ddof)),
-            check(
-                section,
-                "E W2^2 to the truth",
-                mean**2 + (np.sqrt(variance) - 1) ** 2,
-                exact.w2_mean(fits, size, ddof),
-            ),
-            check(section, "E log v_n", log_v, fits * exact.log_variance_drift(size, ddof)),
-            check_variance(section, "Var log v_n", log_v, fits * exact.log_variance_variance(size)),
-        ]
-    both = records["mle"]
-    conserved = both["mean"][:, -1, 0] ** 2 + np.exp(both["log_total_variance"][:, -1])
-    checks.append(check("gaussian, replace, mle", "E[mu_n^2 + v_n] is conserved", conserved, 1.0))
-    return checks
+        log_v = records[name]["log_total_variance"].astype(float)
+        mean, section = records[name]["mean"][..., 0].astype(float), f"gaussian, replace, {name}"
+        checks += _steps(section, log_v, mean, size, ddof)
+        checks += _moments(section, log_v, mean, fits, size, ddof)
+        checks += _higher_moments(section, log_v[:, 4], mean[:, 4], 5, size, ddof)
+    return checks + _mean_laws(records, fits, size)
 
 
-def dimensions(key: Key, effort: float) -> list[Check]:
-    """Three dimensions, unbiased, M = 20; and ten points in sixteen dimensions, whose rank is nine."""
-    size, dim, fits, runs = 20, 3, 6, int(100_000 * effort)
-    chains = {
-        "full": build_chain(
-            gaussian(dim, draws="statistics"),
-            replace(),
-            gaussian_truth(dim).moments_sampler(size),
-            size,
-            gaussian_metrics(),
-        ),
-        "deficient": build_chain(
-            gaussian(16, draws="statistics"),
-            replace(),
-            gaussian_truth(16).moments_sampler(10),
-            10,
-            gaussian_metrics(),
-        ),
-    }
-    records = run_all(chains, key, runs, fits - 1)
-    full, section = records["full"], "gaussian, d = 3, replace"
-    log_l = full["log_scale"][:, -1].astype(float)
-    trace, mean = np.exp(full["log_total_variance"][:, -1].astype(float)), full["mean"][:, -1]
-    checks = [
-        check(
-            section,
-            f"E log L_{j}{j}^2 (Lyapunov slope)",
-            2 * log_l[:, j - 1],
-            fits * exact.log_variance_drift(size, 1, j),
-        )
-        for j in range(1, dim + 1)
+def _steps(section: str, log_v: np.ndarray, mean: np.ndarray, size: int, ddof: int) -> list[Check]:
+    """The last step, given the model before it: mean and variance, and that they are independent."""
+    kept, moved = np.exp(log_v[:, -1] - log_v[:, -2]), (mean[:, -1] - mean[:, -2]) ** 2 / np.exp(log_v[:, -2])
+    once = exact.variance_mean(1, size, ddof)
+    return [
+        check(section, "one step: E[v'/v | v]", kept, once),
+        check(section, "one step: E[(mu'-mu)^2/v | v] = 1/M", moved, 1 / size),
+        check(section, "one step: mean and variance independent", moved * size * kept / once, 1.0),
     ]
-    checks += [
-        check_variance(section, "Var log L_33^2", 2 * log_l[:, 2], fits * exact.log_variance_variance(size, 3)),
-        check(section, "Cov(log L_11, log L_33) = 0",
-              (log_l[:, 0] - log_l[:, 0].mean()) * (log_l[:, 2] - log_l[:, 2].mean()), 0.0),
-        check(section, "E tr S_n", trace, dim),
-        check(section, "E (tr S_n)^2", trace**2, exact.trace_squares(fits, size, dim)[1]),
-        check(section, "E |mu_n|^2 = n d / M", np.sum(mean**2, axis=1), fits * dim / size),
-        check(section, "E det S_n", np.exp(2 * log_l.sum(axis=1)), exact.determinant_mean(fits, size, dim)),
-        check("gaussian, M <= d", "rank is M - 1 at once", records["deficient"]["rank"][:, 0], 9),
-        check("gaussian, M <= d", "E tr S_n, unbiased", np.exp(records["deficient"]["log_total_variance"][:, -1]), 16),
+
+
+def _moments(
+    section: str, log_v: np.ndarray, mean: np.ndarray, fits: int, size: int, ddof: int
+) -> list[Check]:
+    log_v, mean = log_v[:, -1], mean[:, -1]
+    variance = np.exp(log_v)
+    distance = mean**2 + (np.sqrt(variance) - 1) ** 2
+    return [
+        check(section, "E v_n", variance, exact.variance_mean(fits, size, ddof)),
+        check(section, "E mu_n^2", mean**2, exact.mean_variance(fits, size, ddof)),
+        check(section, "E sigma_n", np.sqrt(variance), exact.std_mean(fits, size, ddof)),
+        check(section, "E W2^2 to the truth", distance, exact.w2_mean(fits, size, ddof)),
+        check(section, "E log v_n", log_v, fits * exact.log_variance_drift(size, ddof)),
+        check_variance(section, "Var log v_n", log_v, fits * exact.log_variance_variance(size)),
+        check(section, "time to half the variance at the logs' rate", exact.loss_time(0.5, size, ddof) * log_v / fits,
+              np.log(0.5)),
     ]  # fmt: skip
-    return checks
 
 
-def variants(key: Key, effort: float) -> list[Check]:
-    """A schedule of sizes, from statistics and from points; sampling bias; truncation; best of two."""
-    runs, fits, size = int(40_000 * effort), 6, 20
-    sizes = (10, 40, 20, 80, 15, 30)
-    truth, metrics = gaussian_truth(1), gaussian_metrics()
-    mle = lambda **options: gaussian(1, estimator="mle", **options)  # noqa: E731
-    score = lambda rows: rows[:, 0]  # noqa: E731
-    chains: dict[str, Chain] = {
-        "schedule, statistics": build_chain(
-            mle(draws="statistics"), replace(), truth.moments_sampler(sizes[0]), (*sizes[1:], 30), metrics
-        ),
-        "schedule, points": build_chain(
-            mle(), schedule(sizes[1:]), truth.sampler(sizes[0]), max(sizes), metrics
-        ),
-        "bias": build_chain(
-            gaussian(1, draws="statistics", bias=0.8), replace(), truth.moments_sampler(size), size, metrics
-        ),
-        "cut": build_chain(mle(cut=1.6449), replace(), truth.sampler(size), size, metrics),
-        "best": build_chain(mle(), curate(score, 2), truth.sampler(size), 2 * size, metrics),
-    }
-    records = run_all(chains, key, runs, fits - 1)
+def _higher_moments(
+    section: str, log_v: np.ndarray, mean: np.ndarray, fits: int, size: int, ddof: int
+) -> list[Check]:
+    fourth, mixed, square = exact.fourth_moments(fits, size, ddof)
+    return [
+        check_variance(section, f"Var v_n, n = {fits}", np.exp(log_v), exact.variance_variance(fits, size, ddof)),
+        check(section, f"E mu_n^4, n = {fits}", mean**4, fourth),
+        check(section, f"E mu_n^2 v_n, n = {fits}", mean**2 * np.exp(log_v), mixed),
+        check(section, f"E v_n^2, n = {fits}", np.exp(2 * log_v), square),
+    ]
+
+
+def _mean_laws(records: dict[str, dict[str, np.ndarray]], fits: int, size: int) -> list[Check]:
+    """What is conserved or approximated: marginal variances, the 3/2 rule, the fourth moment's limit, a bound on c4."""
+    mean = {name: record["mean"][:, -1, 0].astype(float) for name, record in records.items()}
     variance = {
         name: np.exp(record["log_total_variance"][:, -1].astype(float)) for name, record in records.items()
     }
-    mean = {name: record["mean"][:, -1, 0] for name, record in records.items()}
-    kept = 1 - float(theory.ibd_replace(fits - 1, sizes[0], jnp.array(sizes[1:]))[-1])
-    cut, loss = exact.truncated_variance(1.6449), 1 - 1 / size
+    distance = mean["unbiased"] ** 2 + (np.sqrt(variance["unbiased"]) - 1) ** 2
+    sizes = np.arange(2, 2000)
+    slack = exact.std_mean(1, sizes, 1) * np.exp(1 / (4 * sizes - 1))
+    first, second = fits / size, fits / size**2
+    unbiased = "gaussian, replace, unbiased"
     return [
-        check("gaussian, schedule", "E v_n from statistics", variance["schedule, statistics"], kept),
-        check("gaussian, schedule", "E v_n from points", variance["schedule, points"], kept),
-        check("gaussian, schedule", "E mu_n^2 from points", mean["schedule, points"] ** 2, 1 - kept),
-        check("gaussian, sampling bias", "E v_n = lambda^(n-1)", variance["bias"], 0.8 ** (fits - 1)),
-        check("gaussian, sampling bias", "E mu_n^2", mean["bias"] ** 2, exact.biased_mean_variance(fits, size, 0.8)),
-        check("gaussian, top-p", "E v_n", variance["cut"], loss**fits * cut ** (fits - 1)),
-        check("gaussian, best of two", "E v_n", variance["best"], exact.best_of_two_variance(fits - 1, size) * loss),
-        check(
-            "gaussian, best of two", "one step: E mu' = E sigma / sqrt(pi)",
-            records["best"]["mean"][:, 1, 0] - records["best"]["mean"][:, 0, 0],
-            exact.std_mean(1, size, 0) / np.sqrt(np.pi),
-        ),
+        check("gaussian, replace, mle", "E[mu_n^2 + v_n] is conserved", mean["mle"] ** 2 + variance["mle"], 1.0),
+        check(unbiased, "E[mu_n^2 + v_n] = 1 + n/M", mean["unbiased"] ** 2 + variance["unbiased"], 1 + first),
+        check(unbiased, "E W2^2 ~ (3/2) S1, at S1 = 0.5", distance, 1.5 * first, allowance=first**2 / 16),
+        check(unbiased, "E W2^2 ~ (3/2) S1 + S2/2 - S1^2/16", distance, exact.w2_expansion(first, second),
+              allowance=first**3 / 100),
+        Check(unbiased, "c4(M) <= e^(-1/(4M-1)), M = 2 ... 1999", float(slack.max()), 0.0, 1.0, relation="<="),
+        check_exact("gaussian, replace, mle", "E mu_n^4 -> 6M - 3", exact.fourth_moments(20_000, size, 0)[0],
+                    exact.mle_limit_fourth_moment(size)),
     ]  # fmt: skip
 
 
-def kernels(key: Key, effort: float) -> list[Check]:
-    """Kernel density estimates at M = 20: fixed bandwidth, Scott, Silverman, shrunk."""
-    size, fits, runs, truth = 20, 6, int(30_000 * effort), gaussian_truth(1)
-    models = {name: kde(name, width=0.3) for name in ("fixed", "scott", "silverman", "shrunk")}
-    chains = {
-        name: build_chain(model, replace(), truth.sampler(size), size, kde_metrics())
-        for name, model in models.items()
-    }
-    records = run_all(chains, key, runs, fits - 1)
-    # the kernel's own variance is added after the last fit, too
-    factors = {"scott": size ** (-1 / 5), "silverman": (size * 3 / 4) ** (-1 / 5)}
+def passages(key: Key, effort: float) -> list[Check]:
+    """M = 20 and M = 5 for 400 generations: tails, first passages, and logs where the variance underflows."""
+    metrics, truth = gaussian_metrics()[2:], gaussian_truth(1)
+
+    def walk(size: int) -> Chain:
+        model = gaussian(1, draws="statistics")
+        return build_chain(model, replace(), truth.moments_sampler(size), size, metrics)
+
+    walks = along(walk, (20, 5), "num_samples")
+    records = run_all({"walks": walks}, key, num_runs(16_000, effort), 400)
+    slow, fast = np.moveaxis(records["walks"]["log_total_variance"].astype(float), 2, 0)
+    return _places(slow, 20) + _passed(slow, 20) + [_wald(fast, 5)] + _underflown(fast, 5)
+
+
+def _places(log_v: np.ndarray, size: int) -> list[Check]:
+    """Medians and tails after n fits."""
+    section, fits, share = "gaussian, long run", 150, 0.1
     checks = [
-        check(
-            "kde", "fixed bandwidth: E V_n", records["fixed"]["variance"][:, -1],
-            exact.kde_variance(fits, size, 0.3),
-        ),
-        check(
-            "kde", "fixed bandwidth: E mean_n^2 = 1 + n h^2 - E V_n", records["fixed"]["mean"][:, -1, 0] ** 2,
-            1 + fits * 0.3**2 - exact.kde_variance(fits, size, 0.3),
-        ),
-        check(
-            "kde", "shrunk smoothed bootstrap: E V_n", records["shrunk"]["variance"][:, -1],
-            exact.variance_mean(fits, size, 0),
-        ),
+        check(section, f"median v_n ~ exp(n drift), M = {size}, n = {n}: P(v_n below it) ~ 1/2",
+              log_v[:, n - 1] < n * exact.log_variance_drift(size, 1), 0.5, allowance=0.025 / np.sqrt(n))
+        for n in (20, 200)
     ]  # fmt: skip
-    return checks + [
-        check(
-            "kde",
-            f"{rule}: E V_n",
-            records[rule]["variance"][:, -1],
-            exact.kde_rule_variance(fits, size, factor),
-        )
-        for rule, factor in factors.items()
-    ]
-
-
-def long_run(key: Key, effort: float) -> list[Check]:
-    """M = 10 followed for 2,000 generations in float32: the log variance, where the variance itself underflows."""
-    size, generations, runs = 10, 2000, max(int(500 * effort), 50)
-    chain = build_chain(
-        gaussian(1, draws="statistics"),
-        replace(),
-        gaussian_truth(1).moments_sampler(size),
-        size,
-        gaussian_metrics()[2:],
-    )
-    log_v = run_all({"long": chain}, key, runs, generations)["long"]["log_total_variance"][:, -1].astype(
-        float
-    )
-    fits = generations + 1
-    section = "gaussian, long run"
+    above = log_v[:, fits - 1] > 2 * np.log(share)
     return [
-        check(section, "E log v_n at n = 200 M", log_v, fits * exact.log_variance_drift(size, 1)),
-        check_variance(section, "Var log v_n at n = 200 M", log_v, fits * exact.log_variance_variance(size)),
-        check(
-            section, "P(log v_n < its median by the CLT)",
-            log_v < fits * float(exact.log_variance_drift(size, 1)), _skewed_half(size, fits),
-        ),
+        *checks,
+        check(section, f"P(sigma_n > 0.1), M = 20, n = {fits}, Edgeworth", above,
+              exact.above_probability(2 * np.log(share), fits, size, 1), allowance=1e-3),
+        check(section, "P(sigma_n > 0.1) <= e^(-n/(4M-1))/0.1", above, exact.small_std_bound(share, fits, size),
+              relation="<="),
     ]  # fmt: skip
+
+
+def _passed(log_v: np.ndarray, size: int) -> list[Check]:
+    """First passages of the variance below a tenth."""
+    return [
+        check("gaussian, first passage", f"P(v < 0.1 within {n} fits), M = {size} (Siegmund)",
+              (log_v[:, :n] < np.log(0.1)).any(axis=1), exact.passed_probability(np.log(0.1), n, size, 1),
+              allowance=0.01)
+        for n in (40, 80)
+    ]  # fmt: skip
+
+
+def _wald(log_v: np.ndarray, size: int) -> Check:
+    """Return the check of E N = (log(1/eps) + E overshoot)/|drift|; every chain has passed long before the end."""
+    below = log_v < np.log(0.1)
+    first = below.argmax(axis=1)
+    overshoot = np.log(0.1) - np.take_along_axis(log_v, first[:, None], axis=1)[:, 0]
+    speed = -exact.log_variance_drift(size, 1)
+    values = np.where(below.any(axis=1), first + 1 - overshoot / speed, np.nan)
+    return check("gaussian, first passage", f"Wald: E N = (log 10 + E overshoot)/|drift|, M = {size}", values,
+                 np.log(10) / speed)  # fmt: skip
+
+
+def _underflown(log_v: np.ndarray, size: int) -> list[Check]:
+    """At n = 80 M the variance is e^-108 of the truth's, less than any number of float32."""
+    section, log_v, fits = f"gaussian, long run, n = 80 M, M = {size}", log_v[:, -1], log_v.shape[1]
+    drift, spread = exact.log_variance_drift(size, 1), exact.log_variance_variance(size)
+    return [
+        check(section, "E log v_n", log_v, fits * drift),
+        check_variance(section, "Var log v_n", log_v, fits * spread),
+        check(section, "P(log v_n < its mean)", log_v < fits * drift, _skewed_half(size, fits)),
+    ]
 
 
 def _skewed_half(size: int, fits: int) -> float:
     """Return P(sum of log chi-squares < its mean), to first order in its skewness (Edgeworth)."""
-    third = float(jax.scipy.special.polygamma(2, (size - 1) / 2))
-    skewness = third / float(exact.log_variance_variance(size)) ** 1.5 / np.sqrt(fits)
-    return 0.5 + skewness / 6 / float(jnp.sqrt(2 * jnp.pi))
+    third = float(polygamma(2, (size - 1) / 2))
+    skewness = third / exact.log_variance_variance(size) ** 1.5 / np.sqrt(fits)
+    return 0.5 + skewness / 6 / np.sqrt(2 * np.pi)

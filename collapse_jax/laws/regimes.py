@@ -1,10 +1,14 @@
-"""Laws of regimes: E Var = 1 - G and Var mean = G, by the identity-by-descent recursions."""
+"""Laws of regimes: E Var = 1 - G and Var mean = G, by the identity-by-descent recursions, and where they rest."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.chain import Model, Regime, build_chain
-from collapse_jax.laws.checks import Check, check, run_all
+from collapse_jax.abreast import along
+from collapse_jax.chain import Chain, Model, Regime, build_chain
+from collapse_jax.laws.checks import Check, check, check_exact
+from collapse_jax.laws.running import num_runs, run_all
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.regimes import (
     accumulate,
@@ -18,28 +22,38 @@ from collapse_jax.regimes import (
     weight_real,
     window,
 )
+from collapse_jax.sufficient import Moments, moments_of
+from collapse_jax.theory import gaussian as exact
+from collapse_jax.theory import limits
 from collapse_jax.types import Array, Key
 
 _SIZE, _GENERATIONS = 20, 12
+_GROWING = tuple(20 + 15 * batch for batch in range(_GENERATIONS + 1))
+_BIASES = (1.0, 0.8)
+_METRICS = (gaussian_metrics()[0], gaussian_metrics()[2])
 
 
 def from_statistics(key: Key, effort: float) -> list[Check]:
     """Regimes that never look at single points, from exact statistics."""
-    truth = gaussian_truth(1)
-    g, m = _GENERATIONS, _SIZE
+    g, m, fresh_moments = _GENERATIONS, _SIZE, fresh(gaussian_truth(1).moments)
     regimes = {
-        "replace": (replace(), theory.ibd_replace(g, m, m)),
-        "accumulate": (accumulate(g), theory.ibd_accumulate(g, m, m)),
         "window of 3": (window(3), theory.ibd_window(g, m, 3)),
         "add original": (add(original()), theory.ibd_add_original(g, m, m)),
-        "add 7 fresh": (add(fresh(truth.moments), count=7), theory.ibd_fresh_counts(g, m, 7, m)),
+        "add 7 fresh": (add(fresh_moments, count=7), theory.ibd_fresh_counts(g, m, 7, m)),
         "weight 0.3 on original": (weight_real(original(), weight=0.3), theory.ibd_weight_original(g, m, 0.3, m)),
         "weight 0.3 on fresh": (
-            weight_real(fresh(truth.moments), weight=0.3, count=m), theory.ibd_weight_fresh(g, m, 0.3, m, m),
+            weight_real(fresh_moments, weight=0.3, count=m), theory.ibd_weight_fresh(g, m, 0.3, m, m),
         ),
+        "accumulate growing batches": (accumulate(g), theory.ibd_accumulate(g, m, np.array(_GROWING[:g]))),
     }  # fmt: skip
-    model = gaussian(1, estimator="mle", draws="statistics")
-    return _both_moments(model, truth.moments_sampler(m), regimes, key, int(60_000 * effort), "statistics")
+    model, real = gaussian(1, estimator="mle", draws="statistics"), _real(m)
+    chains = {
+        name: build_chain(model, regime, real, _GROWING if "growing" in name else m, _METRICS)
+        for name, (regime, _) in regimes.items()
+    } | _unbiased_chains()
+    records = run_all(chains, key, num_runs(32_000, effort), g)
+    checks = _both_moments(records, {name: identity for name, (_, identity) in regimes.items()}, "statistics")
+    return checks + _at_rest(records) + _unbiased_laws(records)
 
 
 def from_points(key: Key, effort: float) -> list[Check]:
@@ -58,24 +72,95 @@ def from_points(key: Key, effort: float) -> list[Check]:
         ),
         "add original": (add(original()), theory.ibd_add_original(g, m, m)),
     }  # fmt: skip
-    model = gaussian(1, estimator="mle")
-    return _both_moments(model, truth.sampler(m), regimes, key, int(30_000 * effort), "points")
+    chains = _chains(gaussian(1, estimator="mle"), truth.sampler(m), regimes)
+    records = run_all(chains, key, num_runs(16_000, effort), g)
+    checks = _both_moments(records, {name: identity for name, (_, identity) in regimes.items()}, "points")
+    rest = records["replace 30 % by fresh"]["mean"][:, -1, 0].astype(float) ** 2
+    return [
+        *checks,
+        check("regimes, at rest", "replace 30 % by fresh: E mu^2", rest, limits.fresh_fraction_limit(m, 0.3)),
+        *_limits(),
+    ]
+
+
+def _chains(model: Model, real: object, regimes: dict[str, tuple[Regime, Array]]) -> dict[str, Chain]:
+    return {
+        name: build_chain(model, regime, real, _SIZE, _METRICS)  # type: ignore[arg-type]
+        for name, (regime, _) in regimes.items()
+    }
 
 
 def _both_moments(
-    model: Model, real: object, regimes: dict[str, tuple[Regime, Array]], key: Key, runs: int, draws: str
+    records: dict[str, dict[str, np.ndarray]], identities: dict[str, Array], draws: str
 ) -> list[Check]:
-    chains = {
-        name: build_chain(model, regime, real, _SIZE, gaussian_metrics())  # type: ignore[arg-type]
-        for name, (regime, _) in regimes.items()
-    }
-    records = run_all(chains, key, runs, _GENERATIONS)
     checks = []
-    for name, (_, identity) in regimes.items():
+    for name, identity in identities.items():
         variance = np.exp(records[name]["log_total_variance"][:, -1].astype(float))
-        mean, section = records[name]["mean"][:, -1, 0], f"regimes, {draws}"
+        mean, section = records[name]["mean"][:, -1, 0].astype(float), f"regimes, {draws}"
         checks += [
             check(section, f"{name}: E v", variance, 1 - identity[-1]),
             check(section, f"{name}: E mu^2", mean**2, identity[-1]),
         ]
     return checks
+
+
+def _at_rest(records: dict[str, dict[str, np.ndarray]]) -> list[Check]:
+    """Regimes that forget within twelve generations have come to their limits."""
+    section, m = "regimes, at rest", _SIZE
+    square = {name: records[name]["mean"][:, -1, 0].astype(float) ** 2 for name in ("add original", "add 7 fresh")}
+    return [
+        check(section, "add original: E mu^2", square["add original"], limits.add_original_limit(m, m)),
+        check(section, "add 7 fresh: E mu^2", square["add 7 fresh"], limits.fresh_counts_limit(7, m)),
+    ]
+
+
+def _limits() -> list[Check]:
+    """Recursions run to their end, against the closed forms of their limits, and against each other."""
+    section, m, large = "regimes, recursion to its limit", _SIZE, 10_000
+    return [
+        check_exact(section, "accumulate", theory.ibd_accumulate(large, m, m)[-1], limits.accumulate_limit(m),
+                    allowance=1 / (m * large)),
+        check_exact(section, "accumulate-subsample, M G*", large * theory.ibd_accumulate_subsample(large, large)[-1],
+                    limits.subsample_limit(), allowance=2e-3),
+        check_exact(section, "replace 5 by original", theory.ibd_original_counts(200, m, m, 5)[-1],
+                    limits.original_counts_limit(m, m, 5)),
+        check_exact(section, "add 7 fresh, mle: Var mu = G", exact.fresh_mix(12, 7, m, 1.0, 0)[0][-1],
+                    theory.ibd_fresh_counts(12, m + 7, 7, m)[-1]),
+    ]  # fmt: skip
+
+
+def _unbiased_chains() -> dict[str, Chain]:
+    """Return chains of the unbiased variance under accumulation, and fed with 7 fresh points beside 20."""
+    feed = add(fresh(gaussian_truth(1).moments), count=7)
+
+    def fed(bias: float) -> Chain:
+        return build_chain(gaussian(1, draws="statistics", bias=bias), feed, _real(_SIZE + 7), _SIZE, _METRICS)
+
+    pooled = gaussian(1, draws="statistics")
+    return {
+        "accumulate": build_chain(pooled, accumulate(_GENERATIONS), _real(_SIZE), _SIZE, _METRICS),
+        "fed": along(fed, _BIASES, "bias"),
+    }
+
+
+def _real(size: int) -> Callable[[Key], Moments]:
+    """Return the function key -> the moments of `size` points of N(0, 1)."""
+    return lambda key: moments_of(gaussian_truth(1).sample(key, size))
+
+
+def _unbiased_laws(records: dict[str, dict[str, np.ndarray]]) -> list[Check]:
+    g, m, section = _GENERATIONS, _SIZE, "regimes, unbiased"
+    pooled, fed = records["accumulate"], records["fed"]
+    spread, wander = exact.accumulate_unbiased(g + 1, m)
+    cases = [("accumulate", pooled["log_total_variance"][:, -1], pooled["mean"][:, -1, 0], wander, spread)]
+    for index, bias in enumerate(_BIASES):
+        means, variances = exact.fresh_mix(g, 7, m, bias, 1)
+        logs, mean = fed["log_total_variance"][:, -1, index], fed["mean"][:, -1, index, 0]
+        cases.append((f"add 7 fresh, bias {bias}", logs, mean, means[-1], variances[-1]))
+    return [
+        check(section, f"{name}: {what}", values, predicted)
+        for name, logs, mean, wander, spread in cases
+        for what, values, predicted in (
+            ("E v", np.exp(logs.astype(float)), spread), ("E mu^2", mean.astype(float) ** 2, wander),
+        )
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import check_choice, check_positive
+from collapse_jax.errors import check_choice, check_count, check_positive
 from collapse_jax.triangular import join_factors
 from collapse_jax.types import Array, ArrayLike, Key
 
@@ -30,7 +30,7 @@ class KDEParams(NamedTuple):
     shrink: Float[Array, ""]
 
 
-def kde(bandwidth: str = "scott", *, width: ArrayLike = 0.1) -> Model:
+def kde(bandwidth: str = "scott", *, width: ArrayLike = 0.1, capacity: int | None = None) -> Model:
     """Return the model of a Gaussian kernel density estimate.
 
     Args:
@@ -38,15 +38,19 @@ def kde(bandwidth: str = "scott", *, width: ArrayLike = 0.1) -> Model:
             times the unbiased covariance's factor, as SciPy's; or "shrunk", `width` times the MLE covariance's
             factor with draws shrunk by 1/sqrt(1 + width^2), which leaves the variance as it was.
         width: see `bandwidth`; may be traced.
+        capacity: rows that the params have room for, where the training set grows: for `accumulate(g)` the real
+            points and g batches. Default as many as there are.
 
     Raises:
-        ValueError: an unknown bandwidth or a width that is not positive.
+        ValueError: an unknown bandwidth, a width that is not positive or a capacity below the rows of a fit.
 
     Reference: Silverman and Young (1987) for the shrunk smoothed bootstrap; the KDE of Kazdan et al. (2024).
     """
     check_choice("bandwidth", bandwidth, _RULES)
     check_positive("width", width)
-    return _resampler(bandwidth, width)
+    if capacity is not None:
+        check_count("capacity", capacity)
+    return _resampler(bandwidth, width, capacity)
 
 
 def bootstrap() -> Model:
@@ -54,17 +58,19 @@ def bootstrap() -> Model:
     return _resampler("fixed", 0.0)
 
 
-def _resampler(bandwidth: str, width: ArrayLike) -> Model:
+def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) -> Model:
     shrink = (
         1 / jnp.sqrt(1 + jnp.square(jnp.asarray(width, float))) if bandwidth == "shrunk" else jnp.ones(())
     )
 
     def init(key: Key, real: Samples) -> KDEParams:
-        num_rows, dim = real.x.shape
+        num_rows, dim = capacity or real.num_rows, real.x.shape[1]
         return KDEParams(jnp.zeros((num_rows, dim)), jnp.ones(num_rows), jnp.eye(dim), shrink)
 
     def fit(key: Key, params: KDEParams, data: Samples) -> tuple[KDEParams, dict[str, Array]]:
-        return KDEParams(data.live_rows(), data.weight, _kernel(data, bandwidth, width), shrink), {}
+        kernel = _kernel(data, bandwidth, width)
+        held = data if capacity is None else data.reserve(capacity)
+        return KDEParams(held.live_rows(), held.weight, kernel, shrink), {}
 
     def sample(key: Key, params: KDEParams, num_samples: int) -> Samples:
         key_index, key_noise = jax.random.split(key)

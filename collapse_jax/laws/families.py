@@ -1,0 +1,62 @@
+"""Laws of one-parameter families at M = 20: exponential, Poisson, uniform."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import digamma
+
+from collapse_jax.chain import Chain, Metric, build_chain
+from collapse_jax.laws.checks import Check, check, check_variance
+from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.models.families import Largest, exponential, log_scale_metric, poisson, uniform
+from collapse_jax.regimes import accumulate, replace
+from collapse_jax.sufficient import Sums
+from collapse_jax.theory import discrete as exact
+from collapse_jax.theory import gaussian
+from collapse_jax.types import Key
+
+_SIZE, _FITS, _RATE = 20, 8, 0.15
+
+
+def families(key: Key, effort: float) -> list[Check]:
+    """What each family's parameter does in eight fits."""
+    records = run_all(_chains(), key, num_runs(100_000, effort), _FITS - 1)
+    logs = {
+        name: records[name]["log_scale"][:, -1].astype(float) for name in ("exponential", "pooled", "uniform")
+    }
+    theta, rates = {name: np.exp(values) for name, values in logs.items()}, records["poisson"]["rate"][:, -1]
+    drift = _FITS * (digamma(_SIZE) - np.log(_SIZE))
+    return [
+        check("exponential, replace", "E theta_n", theta["exponential"], 1.0),
+        check("exponential, replace", "E theta_n^2 = (1 + 1/M)^n", theta["exponential"] ** 2,
+              (1 + 1 / _SIZE) ** _FITS),
+        check("exponential, replace", "E log theta_n", logs["exponential"], drift),
+        check("exponential, accumulate", "E theta_n^2", theta["pooled"] ** 2,
+              exact.exponential_accumulate(_FITS, _SIZE)),
+        check("uniform, replace", "E theta_n = (M/(M+1))^n", theta["uniform"], (_SIZE / (_SIZE + 1)) ** _FITS),
+        check("uniform, replace", "E log theta_n = -n/M", logs["uniform"], -_FITS / _SIZE),
+        check_variance("poisson, replace", "Var lambda_n = n lambda / M", rates,
+                       _RATE * gaussian.known_variance_mean(_FITS, _SIZE)),
+        check("poisson, replace", "P(lambda_n > 0)", rates > 0, exact.poisson_survival(_RATE, _SIZE, _FITS)),
+    ]  # fmt: skip
+
+
+def _chains() -> dict[str, Chain]:
+    scale, rate = (log_scale_metric(),), (Metric("rate", (), "1", lambda key, s: s.params),)
+    weight = jnp.asarray(float(_SIZE))
+
+    def total(key: Key) -> Sums:
+        return Sums(weight, jax.random.gamma(key, float(_SIZE)))
+
+    def largest(key: Key) -> Largest:
+        return Largest(weight, jax.random.uniform(key, minval=1e-30) ** (1 / _SIZE))
+
+    def count(key: Key) -> Sums:
+        return Sums(weight, jax.random.poisson(key, _SIZE * _RATE).astype(float))
+
+    return {
+        "exponential": build_chain(exponential(), replace(), total, _SIZE, scale),
+        "pooled": build_chain(exponential(), accumulate(_FITS - 1), total, _SIZE, scale),
+        "uniform": build_chain(uniform(), replace(), largest, _SIZE, scale),
+        "poisson": build_chain(poisson(), replace(), count, _SIZE, rate),
+    }

@@ -1,0 +1,113 @@
+"""Laws of single points followed for long: ancestors, coalescence, Moran's step, selection to the end."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax.chain import Chain, Metric, Regime, Snapshot, build_chain
+from collapse_jax.data import Samples
+from collapse_jax.laws.checks import Check, check
+from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.kde import bootstrap
+from collapse_jax.regimes import add, compose, curate, fresh, replace
+from collapse_jax.theory import ancestry, curation
+from collapse_jax.theory import discrete as exact
+from collapse_jax.types import Array, Key, PyTree
+
+_SIZE, _GENERATIONS = 20, 200
+_MORAN, _COPIES = 6, 3
+_REWARD, _SHARE = 0.1, 0.3
+_RARE, _REAL, _CURATED = 0.05, 20, 10
+
+
+def lineages(key: Key, effort: float) -> list[Check]:
+    """Twenty points for 200 generations; six under Moran's steps; pairs judged by Bradley and Terry's rule."""
+    records = run_all(_chains(), key, num_runs(8_000, effort), _GENERATIONS)
+    return [
+        *_ancestors(records["copies"]),
+        *_moran(records["moran"]["share"].astype(float)),
+        *_selected(
+            records["judged"]["probabilities"][..., 0], records["fed"]["probabilities"][..., 0].astype(float)
+        ),
+    ]
+
+
+def _chains() -> dict[str, Chain]:
+    judge = lambda reward: curate(lambda labels: jnp.where(labels == 0, reward, 0.0), 2, choice="luce")  # noqa: E731
+    points, shown = categorical(2, draws="points"), categorical_metrics()[2:]
+    known = Samples((jnp.arange(10) >= 10 * _SHARE).astype(jnp.int32), jnp.ones(10))
+    rare = CategoricalTruth(np.array([_RARE, 1 - _RARE]))
+    fed = compose(judge(3.0), add(fresh(rare.sample), count=_REAL))
+    share = Metric("share", (), "1", lambda key, snapshot: jnp.mean(snapshot.params.points))
+    half = Samples((jnp.arange(_MORAN) < _COPIES).astype(float)[:, None], jnp.ones(_MORAN))
+    ids = Samples(jnp.arange(float(_SIZE))[:, None], jnp.ones(_SIZE))
+    return {
+        "copies": build_chain(bootstrap(), replace(), ids, _SIZE, _lineage_metrics()),
+        "moran": build_chain(bootstrap(), _moran_step(), half, 2, (share,)),
+        "judged": build_chain(points, judge(_REWARD), known, 2 * _SIZE, shown),
+        "fed": build_chain(points, fed, rare.sampler(_REAL), 2 * _CURATED, shown),
+    }
+
+
+def _lineage_metrics() -> tuple[Metric, ...]:
+    """Return how many original points are left, and the share of pairs that are copies of one."""
+
+    def counts(snapshot: Snapshot) -> Array:
+        return jnp.sum(snapshot.params.points == jnp.arange(float(_SIZE)), axis=0)
+
+    return (
+        Metric("ancestors", (), "1", lambda key, s: jnp.sum(counts(s) > 0)),
+        Metric("pairs", (), "1", lambda key, s: jnp.sum(counts(s) * (counts(s) - 1)) / (_SIZE * (_SIZE - 1))),
+    )
+
+
+def _moran_step() -> Regime:
+    """Return the regime in which the first point drawn takes the place of any one."""
+
+    def update(key: Key, synthetic: Samples, pool: PyTree) -> tuple[Samples, PyTree]:
+        place = jax.random.randint(key, (), 0, _MORAN)
+        pool = pool._replace(x=pool.x.at[place].set(synthetic.x[0]))
+        return pool, pool
+
+    return Regime(lambda real, synthetic: real, update)
+
+
+def _ancestors(record: dict[str, np.ndarray]) -> list[Check]:
+    section, alive = "lineages, M = 20", record["ancestors"]
+    common, meets = (alive == 1).argmax(axis=1), 2 * _SIZE * (1 - 1 / _SIZE)
+    early, late, rank = 4, 30, np.arange(1, 60)
+    kingman = np.sum((2 * rank - 1) * np.exp(-rank * (rank - 1) * late / (2 * _SIZE)))
+    branching = _SIZE * exact.branching_survival(early + 1)[-1]
+    return [
+        check(section, "E originals alive after 30", alive[:, late], ancestry.ancestors(_SIZE, late)),
+        check(section, "E originals alive after 30 ~ sum (2k-1) e^(-k(k-1)n/2M)", alive[:, late], kingman,
+              allowance=0.06 * kingman),
+        check(section, "E originals alive after 4 ~ M g_(n+1)", alive[:, early], branching, allowance=0.04 * branching),
+        check(section, "P(a pair has met by 30)", record["pairs"][:, late], ancestry.pair_coalesced(_SIZE, late)),
+        check(section, "E time to the common ancestor ~ 2M (1 - 1/M)", common, meets, allowance=0.05 * meets),
+    ]  # fmt: skip
+
+
+def _moran(share: np.ndarray) -> list[Check]:
+    section, steps = "Moran's step, M = 6", 15
+    product, start = share[:, steps] * (1 - share[:, steps]), _COPIES / _MORAN
+    end = ((share == 0) | (share == 1)).argmax(axis=1)
+    return [
+        check(section, "E p (1-p) after 15 steps", product,
+              start * (1 - start) * ancestry.moran_heterozygosity(_MORAN, steps)),
+        check(section, "E steps until one is left", end, ancestry.moran_absorption_time(_COPIES, _MORAN)),
+    ]  # fmt: skip
+
+
+def _selected(judged: np.ndarray, fed: np.ndarray) -> list[Check]:
+    """Which class takes over under selection; how far it can go where real data are added."""
+    advantage = 2 / (1 + np.exp(-_REWARD)) - 1
+    bound = curation.kept_ratio_bound(_CURATED / _REAL, 2)
+    # the bound is linear in p, so the expectation obeys it, however few points there are
+    return [
+        check("curation, Bradley-Terry", "P(the better class takes over) (Kimura)", judged[:, -1],
+              curation.fixation_probability(_SHARE, _SIZE, advantage), allowance=0.02),
+        check("curation, Bradley-Terry", "with 2 real points for each curated: E p_t/p_ref <= 2",
+              fed[:, -1] / _RARE, bound, relation="<="),
+    ]  # fmt: skip

@@ -1,0 +1,83 @@
+"""Laws of a mean of known spread, which the rate of a Poisson family is: which weight real data should have.
+
+Its variance, in units of lambda, obeys V' = w^2/n + (1 - w)^2 (1/m + V) with n real and m synthetic points.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from collapse_jax import theory
+from collapse_jax.abreast import along
+from collapse_jax.chain import Chain, Metric, Regime, build_chain
+from collapse_jax.laws.checks import Check, check, check_exact
+from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.models.families import poisson
+from collapse_jax.regimes import accumulate, add, compose, fresh, original, weight_real
+from collapse_jax.sufficient import Sums
+from collapse_jax.theory import gaussian as exact
+from collapse_jax.theory import limits
+from collapse_jax.types import ArrayLike, Key
+
+_SIZE, _RATE, _GENERATIONS = 20, 2.0, 16
+_WEIGHTS = (0.4, 0.618034, 0.85)
+
+
+def weights(key: Key, effort: float) -> list[Check]:
+    """Fresh or original real data under several weights; accumulation, with and without fresh data."""
+    golden, double = float(theory.he_optimal_weight(1.0)), float(theory.he_optimal_weight(2.0))
+    fresh_rate = fresh(_real)
+    chains = {
+        "weights": along(lambda w: _chain(weight_real(fresh_rate, weight=w, count=_SIZE)), _WEIGHTS, "weight"),
+        "two real for one": _chain(weight_real(fresh_rate, weight=double, count=2 * _SIZE)),
+        "original": _chain(weight_real(original(), weight=0.5)),
+        "accumulate": _chain(accumulate(_GENERATIONS)),
+        "accumulate with fresh": _chain(compose(add(fresh_rate, count=6), accumulate(_GENERATIONS)), 14),
+    }
+    records = run_all(chains, key, num_runs(32_000, effort), _GENERATIONS)
+    errors = {
+        name: (record["rate"][:, -1].astype(float) - _RATE) ** 2 / _RATE for name, record in records.items()
+    }
+    section, fits = "known spread", _GENERATIONS + 1
+    by_weight = errors.pop("weights") * _SIZE
+    return [
+        *[
+            check(section, f"n V at weight {weight:.3f} of fresh data, n = m", by_weight[:, index],
+                  limits.weighted_mean_error(weight, 1.0))
+            for index, weight in enumerate(_WEIGHTS)
+        ],
+        *_best(by_weight, golden),
+        check(section, f"n V = w* = {double:.3f} at the best weight, n = 2 m", errors["two real for one"] * 2 * _SIZE,
+              double),
+        check_exact(section, "n V pooled: (k + 1)/(k + 2), k = 2", limits.weighted_mean_error(2 / 3, 2.0), 3 / 4),
+        check(section, "n V with weight 1/2 on original data, n = m", errors["original"] * _SIZE,
+              _SIZE * limits.weighted_original_error(0.5, _SIZE, _SIZE)),
+        check(section, "V under accumulation: (1/M) sum 1/k^2", errors["accumulate"],
+              exact.known_variance_mean(fits, _SIZE, "accumulate")),
+        check(section, "V under accumulation with 30 % fresh data", errors["accumulate with fresh"],
+              exact.accumulate_fresh_mean(fits, _SIZE, 0.3)),
+    ]  # fmt: skip
+
+
+def _best(by_weight: np.ndarray, golden: float) -> list[Check]:
+    """The golden weight's error is that weight, and less than its neighbours', which share its randomness."""
+    section = "known spread, golden weight"
+    return [
+        check(section, "n V = w* = 0.618, n = m", by_weight[:, 1], golden),
+        *[
+            check(section, f"weight {_WEIGHTS[other]} is worse than 0.618 by", by_weight[:, other] - by_weight[:, 1],
+                  limits.weighted_mean_error(_WEIGHTS[other], 1.0) - golden)
+            for other in (0, 2)
+        ],
+    ]  # fmt: skip
+
+
+def _chain(regime: Regime, num_samples: int = _SIZE) -> Chain:
+    metric = Metric("rate", (), "1", lambda key, snapshot: snapshot.params)
+    return build_chain(poisson(), regime, lambda key: _real(key, _SIZE), num_samples, (metric,))
+
+
+def _real(key: Key, num: ArrayLike) -> Sums:
+    """Return the total of `num` draws of the truth."""
+    weight = jnp.asarray(num, float)
+    return Sums(weight, jax.random.poisson(key, weight * _RATE).astype(float))
