@@ -49,8 +49,8 @@ ALLOWED = {
     "claims": ["intervals", "errors", "types"],
     "estimands": ["errors", "types"],
     "laws": [
-        "abreast", "pieces", "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient", "drivers", "simulation",
-        "errors", "types",
+        "abreast", "pieces", "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient",
+        "drivers", "simulation", "errors", "types",
     ],
     "speed": [
         "models", "regimes", "datasets", "nn", "training", "drivers", "chain", "data", "errors", "types",
