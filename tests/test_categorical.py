@@ -13,7 +13,7 @@ from statistical import assert_mean
 
 from collapse_jax import as_samples, build_chain, regimes, replace, theory
 from collapse_jax.chain import Snapshot
-from collapse_jax.laws.checks import run_all
+from collapse_jax.laws.running import run_all
 from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,

@@ -27,7 +27,7 @@ from collapse_jax import (
 from collapse_jax import frame as frames
 from collapse_jax.chain import Snapshot
 from collapse_jax.data import Samples
-from collapse_jax.laws.checks import run_all
+from collapse_jax.laws.running import run_all
 from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
 from collapse_jax.sufficient import moments_of
 from collapse_jax.theory import gaussian as exact

@@ -50,7 +50,7 @@ ALLOWED = {
     "estimands": ["errors", "types"],
     "laws": [
         "abreast", "pieces", "models", "regimes", "metrics", "theory", "datasets", "chain", "data", "sufficient",
-        "drivers", "simulation", "errors", "types",
+        "drivers", "simulation", "distances", "frame", "errors", "types",
     ],
     "speed": [
         "models", "regimes", "datasets", "nn", "training", "drivers", "chain", "data", "errors", "types",

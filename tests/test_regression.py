@@ -8,7 +8,7 @@ from scipy import stats
 from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, accumulate, build_chain, replace
-from collapse_jax.laws.checks import run_all
+from collapse_jax.laws.running import run_all
 from collapse_jax.models.regression import (
     NormalEquations,
     RegressionParams,

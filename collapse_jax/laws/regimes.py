@@ -1,6 +1,7 @@
 """Laws of regimes: E Var = 1 - G and Var mean = G, by the identity-by-descent recursions, and where they rest."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from collapse_jax.regimes import (
 from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.theory import limits
-from collapse_jax.types import Array, Key
+from collapse_jax.types import Array, ArrayLike, Key
 
 _SIZE, _GENERATIONS = 20, 12
 _GROWING = tuple(20 + 15 * batch for batch in range(_GENERATIONS + 1))
@@ -91,7 +92,7 @@ def _chains(model: Model, real: object, regimes: dict[str, tuple[Regime, Array]]
 
 
 def _both_moments(
-    records: dict[str, dict[str, np.ndarray]], identities: dict[str, Array], draws: str
+    records: dict[str, dict[str, np.ndarray]], identities: dict[str, Any], draws: str
 ) -> list[Check]:
     checks = []
     for name, identity in identities.items():
@@ -133,7 +134,7 @@ def _unbiased_chains() -> dict[str, Chain]:
     """Return chains of the unbiased variance under accumulation, and fed with 7 fresh points beside 20."""
     feed = add(fresh(gaussian_truth(1).moments), count=7)
 
-    def fed(bias: float) -> Chain:
+    def fed(bias: ArrayLike) -> Chain:
         return build_chain(gaussian(1, draws="statistics", bias=bias), feed, _real(_SIZE + 7), _SIZE, _METRICS)
 
     pooled = gaussian(1, draws="statistics")
