@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from collapse_jax import cli, runs, speed
+from collapse_jax import as_samples, build_chain, cli, replace, runs, speed
 from collapse_jax.cli import run_command
 from collapse_jax.laws.checks import Check
+from collapse_jax.laws.running import Part
+from collapse_jax.models.kde import bootstrap
 from collapse_jax.results import read_netcdf
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
@@ -186,11 +188,15 @@ def test_report_of_nothing_is_refused(capsys, tmp_path):
     assert code == 2 and "holds no run" in err
 
 
+def _one_chain():
+    return {"points": build_chain(bootstrap(), replace(), as_samples([[1.0], [2.0], [3.0]]), 3)}
+
+
 @pytest.mark.parametrize("simulated, code", [(1.0, 0), (1.4, 0), (1.6, 1), (float("nan"), 1)])
 def test_verify_fails_when_a_law_does(simulated, code, capsys, monkeypatch):
     """Of two laws one is 0, 4 or 6 standard errors off, or not a number."""
     laws = [Check("exact", "a law E[x | y]", 1.0, 0.0, 1.0), Check("drawn", "another", simulated, 0.1, 1.0)]
-    program = Program("two laws", lambda key, effort: laws, quick=True)
+    program = Program((Part("two laws", _one_chain, lambda records: laws),), 1, 1, quick=True)
     monkeypatch.setattr("collapse_jax.verify.PROGRAMS", (program,))
     found, out, _ = _read(["verify", "--quick"], capsys)
     assert found == code and f"{2 - code} of 2 laws hold" in out and "E[x | y]" in out

@@ -5,20 +5,34 @@ Broken on purpose here: the estimator's denominator, the scatter's law, a weight
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from collapse_jax.chain import build_chain
 from collapse_jax.laws import gaussian as gaussian_laws
 from collapse_jax.laws import regimes as regime_laws
 from collapse_jax.laws.checks import Check
+from collapse_jax.laws.running import Part, run_parts
 from collapse_jax.models import gaussian as model
+from collapse_jax.models.gaussian import gaussian_metrics, gaussian_truth
+from collapse_jax.regimes import replace
 from collapse_jax.sufficient import Moments
-from collapse_jax.verify import PROGRAMS
+from collapse_jax.verify import PROGRAMS, Program, run_program, selected, weak
 
 KEY = jax.random.key(0)
 
 
+def _checks(chains, laws, num_runs, num_generations):
+    """Return the checks of one part, run as `verify` runs it."""
+    return run_parts((Part("part", chains, laws),), KEY, num_runs, num_generations)["part"]
+
+
+def _of_one_dimension():
+    return _checks(gaussian_laws.moment_chains, gaussian_laws.moment_laws, 12_288, 9)
+
+
 def test_the_laws_of_one_dimension_hold():
-    checks = gaussian_laws.one_dimension(KEY, 0.1)
+    checks = _of_one_dimension()
     assert len(checks) > 30 and all(item.holds for item in checks)
 
 
@@ -29,7 +43,7 @@ def test_a_wrong_denominator_fails(monkeypatch):
         return right(key, num, spread, frame)._replace(weight=jnp.asarray(num - 1.0))
 
     monkeypatch.setattr(model, "normal_moments", wrong)
-    assert not all(item.holds for item in gaussian_laws.one_dimension(KEY, 0.1))
+    assert not all(item.holds for item in _of_one_dimension())
 
 
 def test_a_missing_degree_of_freedom_fails(monkeypatch):
@@ -39,13 +53,14 @@ def test_a_missing_degree_of_freedom_fails(monkeypatch):
         return right(key, num + 1, spread, frame)._replace(weight=jnp.asarray(1.0 * num))
 
     monkeypatch.setattr(model, "normal_moments", wrong)
-    assert not all(item.holds for item in gaussian_laws.one_dimension(KEY, 0.1))
+    assert not all(item.holds for item in _of_one_dimension())
 
 
 def test_a_wrong_weight_in_a_merge_fails(monkeypatch):
     right = Moments.merge
     monkeypatch.setattr(Moments, "merge", lambda self, other: right(self, other.scale(2.0)))
-    assert not all(item.holds for item in regime_laws.from_statistics(KEY, 0.3))
+    checks = _checks(regime_laws.statistic_chains, regime_laws.statistic_laws, 8_192, 16)
+    assert not all(item.holds for item in checks)
 
 
 def test_a_check_that_is_not_finite_does_not_hold():
@@ -55,9 +70,46 @@ def test_a_check_that_is_not_finite_does_not_hold():
 
 
 def test_programs_are_few_and_named_once():
-    names = [program.name for program in PROGRAMS]
-    assert len(set(names)) == len(names) <= 25
-    assert any(program.quick for program in PROGRAMS)
+    names = [part.name for program in PROGRAMS for part in program.parts]
+    assert len(set(names)) == len(names) and len(PROGRAMS) <= 15
+    assert 0 < len(selected(quick=True)) < len(selected(quick=False)) == len(PROGRAMS)
+
+
+def test_parts_of_one_program_keep_their_chains_apart(monkeypatch):
+    """Two parts with a chain of the same label share one compiled program; each gets its own records."""
+    seen = {}
+
+    def part(name, size):
+        def chains():
+            real = gaussian_truth(1).moments_sampler(size)
+            metrics = (gaussian_metrics()[2],)
+            return {"one": build_chain(model.gaussian(1, draws="statistics"), replace(), real, size, metrics)}
+
+        def laws(records):
+            seen[name] = np.exp(records["one"]["log_total_variance"])
+            return [Check(name, "a law", 0.0, 1.0, 0.0)]
+
+        return Part(name, chains, laws)
+
+    program = Program((part("few", 10), part("many", 1000)), 4096, 2, quick=True)
+    monkeypatch.setattr("collapse_jax.verify.PROGRAMS", (program,))
+    found = run_program(program, quick=True)
+    assert {name: checks[0].section for name, checks in found.items()} == {"few": "few", "many": "many"}
+    # Var v_n = (1 + 2/(M-1))^n - 1 after n = 1 fit: 0.222 and 0.002, each to 15 % in 4,096 runs (five errors)
+    for name, size in (("few", 10), ("many", 1000)):
+        assert seen[name].shape == (4096, 3)
+        np.testing.assert_allclose(seen[name][:, 0].var(), 2 / (size - 1), rtol=0.15)
+
+
+def test_a_law_that_could_hardly_fail_is_weak():
+    laws = [
+        Check("s", "sharp", 1.0, 0.019, 1.0),
+        Check("s", "noisy", 1.0, 0.021, 1.0),
+        Check("s", "rough", 1.0, 0.001, 1.0, allowance=0.1),
+        Check("s", "bound", 1.0, 0.001, 2.0, relation="<="),
+        Check("s", "lost", 1.0, float("nan"), 1.0),
+    ]
+    assert [item.law for item in weak(laws)] == ["noisy", "rough", "lost"]
 
 
 @pytest.mark.parametrize("gap", [0.0, 4.0, 6.0])

@@ -84,5 +84,3 @@ def check_variance(section: str, law: str, values: Any, predicted: Any, *, allow
 def check_exact(section: str, law: str, value: Any, predicted: Any, *, allowance: Any = 0.0) -> Check:
     """Return the check of an identity: no sampling error. `allowance` is the rounding, or the rest of a limit."""
     return Check(section, law, float(value), 0.0, float(predicted), float(allowance))
-
-

@@ -8,12 +8,12 @@ from collapse_jax.abreast import along
 from collapse_jax.chain import Chain, build_chain
 from collapse_jax.data import Samples
 from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.regimes import Regime, curate, replace
 from collapse_jax.theory import curation as exact
-from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.types import Array, ArrayLike
 
 _ROUNDS, _MANY, _HALF = 2, 64, 32
 _COUNTS = np.array([4, 10, 6])
@@ -22,9 +22,13 @@ _TARGET, _TOLERANCE, _SLOPE = 1.0, 2.0, 0.5
 _KEPT, _KEPT_WRONG, _CORRECT = 0.9, 0.6, 0.4
 
 
-def curations(key: Key, effort: float) -> list[Check]:
-    """Three classes and Gaussians whose draws are chosen by reward; answers that a verifier lets pass."""
-    records = run_all(_labels() | _gaussians() | _verified(), key, num_runs(4_000, effort), _ROUNDS)
+def chains() -> dict[str, Chain]:
+    """Return classes and Gaussians whose draws are chosen by reward, and answers that a verifier lets pass."""
+    return _labels() | _gaussians() | _verified()
+
+
+def laws(records: Records) -> list[Check]:
+    """Two rounds."""
     share = {name: record["probabilities"].astype(float) for name, record in records.items() if name in _labels()}
     checks = _pairs(share["pairs"]) + _rivals(share["four"]) + _tilted(share["many"])
     checks += _gaussian_tilts(records["gaussian"])

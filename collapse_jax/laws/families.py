@@ -7,7 +7,7 @@ from scipy.special import digamma
 
 from collapse_jax.chain import Chain, Metric, build_chain
 from collapse_jax.laws.checks import Check, check, check_variance
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.families import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.regimes import accumulate, replace
 from collapse_jax.sufficient import Sums
@@ -18,9 +18,8 @@ from collapse_jax.types import Key
 _SIZE, _FITS, _RATE = 20, 8, 0.15
 
 
-def families(key: Key, effort: float) -> list[Check]:
+def laws(records: Records) -> list[Check]:
     """What each family's parameter does in eight fits."""
-    records = run_all(_chains(), key, num_runs(100_000, effort), _FITS - 1)
     logs = {
         name: records[name]["log_scale"][:, -1].astype(float) for name in ("exponential", "pooled", "uniform")
     }
@@ -41,12 +40,13 @@ def families(key: Key, effort: float) -> list[Check]:
     ]  # fmt: skip
 
 
-def _chains() -> dict[str, Chain]:
+def chains() -> dict[str, Chain]:
+    """Return each family under `replace`, and accumulated exponentials."""
     scale, rate = (log_scale_metric(),), (Metric("rate", (), "1", lambda key, s: s.params),)
     weight = jnp.asarray(float(_SIZE))
 
     def total(key: Key) -> Sums:
-        return Sums(weight, jax.random.gamma(key, float(_SIZE)))
+        return Sums(weight, jnp.sum(jax.random.exponential(key, (_SIZE,))))
 
     def largest(key: Key) -> Largest:
         return Largest(weight, jax.random.uniform(key, minval=1e-30) ** (1 / _SIZE))

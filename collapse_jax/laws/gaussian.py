@@ -6,27 +6,30 @@ from scipy.special import polygamma
 from collapse_jax.abreast import along
 from collapse_jax.chain import Chain, build_chain
 from collapse_jax.laws.checks import Check, check, check_exact, check_variance
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.regimes import replace
 from collapse_jax.sufficient import moments_of
 from collapse_jax.theory import gaussian as exact
-from collapse_jax.types import Key
+
+_SIZE = 20
 
 
-def one_dimension(key: Key, effort: float) -> list[Check]:
-    """Both estimators at M = 20: 10 fits, n/M = 0.5, where moments are testable."""
-    size, fits = 20, 10
+def moment_chains() -> dict[str, Chain]:
+    """Return chains of both estimators at M = 20."""
     truth, metrics = gaussian_truth(1), (gaussian_metrics()[0], gaussian_metrics()[2])
-    chains = {
+    return {
         name: build_chain(
             gaussian(1, estimator=name, draws="statistics"), replace(),
-            lambda key: moments_of(truth.sample(key, size)), size, metrics,
+            lambda key: moments_of(truth.sample(key, _SIZE)), _SIZE, metrics,
         )
         for name in ("unbiased", "mle")
     }  # fmt: skip
-    records = run_all(chains, key, num_runs(100_000, effort), fits - 1)
-    checks = []
+
+
+def moment_laws(records: Records) -> list[Check]:
+    """Ten fits, n/M = 0.5, where moments are testable."""
+    checks, size, fits = [], _SIZE, 10
     for name, ddof in (("unbiased", 1), ("mle", 0)):
         log_v = records[name]["log_total_variance"].astype(float)
         mean, section = records[name]["mean"][..., 0].astype(float), f"gaussian, replace, {name}"
@@ -77,7 +80,7 @@ def _higher_moments(
     ]
 
 
-def _mean_laws(records: dict[str, dict[str, np.ndarray]], fits: int, size: int) -> list[Check]:
+def _mean_laws(records: Records, fits: int, size: int) -> list[Check]:
     """What is conserved or approximated: marginal variances, the 3/2 rule, the fourth moment's limit, a bound on c4."""
     mean = {name: record["mean"][:, -1, 0].astype(float) for name, record in records.items()}
     variance = {
@@ -100,16 +103,19 @@ def _mean_laws(records: dict[str, dict[str, np.ndarray]], fits: int, size: int) 
     ]  # fmt: skip
 
 
-def passages(key: Key, effort: float) -> list[Check]:
-    """M = 20 and M = 5 for 400 generations: tails, first passages, and logs where the variance underflows."""
+def walk_chains() -> dict[str, Chain]:
+    """Return unbiased walks at M = 20 and M = 5."""
     metrics, truth = gaussian_metrics()[2:], gaussian_truth(1)
 
     def walk(size: int) -> Chain:
         model = gaussian(1, draws="statistics")
         return build_chain(model, replace(), truth.moments_sampler(size), size, metrics)
 
-    walks = along(walk, (20, 5), "num_samples")
-    records = run_all({"walks": walks}, key, num_runs(16_000, effort), 400)
+    return {"walks": along(walk, (20, 5), "num_samples")}
+
+
+def walk_laws(records: Records) -> list[Check]:
+    """Four hundred generations: tails, first passages, and logs where the variance underflows."""
     slow, fast = np.moveaxis(records["walks"]["log_total_variance"].astype(float), 2, 0)
     return _places(slow, 20) + _passed(slow, 20) + [_wald(fast, 5)] + _underflown(fast, 5)
 

@@ -16,11 +16,11 @@ from collapse_jax import theory
 from collapse_jax.abreast import along
 from collapse_jax.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.families import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
-from collapse_jax.regimes import accumulate, add, fresh, original, replace, weight_real
+from collapse_jax.regimes import accumulate, add, original, replace, weight_real
 from collapse_jax.sufficient import Sums
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, ArrayLike, Key
@@ -38,16 +38,16 @@ _REGIMES: dict[str, tuple[Callable[[ArrayLike], Regime], _Identity]] = {
     "weight 0.3 on original": (
         lambda m: weight_real(original(), weight=0.3), lambda g, m: theory.ibd_weight_original(g, m, 0.3, m),
     ),
-    "weight 0.3 on fresh": (
-        lambda m: weight_real(fresh(_TRUTH.moments), weight=0.3, count=m),  # type: ignore[arg-type]
-        lambda g, m: theory.ibd_weight_fresh(g, m, 0.3, m, m),
-    ),
 }  # fmt: skip
 
 
-def large_sizes(key: Key, effort: float) -> list[Check]:
-    """Fifty generations of every family that draws statistics, as far as each can go in float32."""
-    records = run_all(_gaussians() | _families(), key, num_runs(16_000, effort), _GENERATIONS)
+def chains() -> dict[str, Chain]:
+    """Return every family that draws statistics, at the sizes to which it can go in float32."""
+    return _gaussians() | _families()
+
+
+def laws(records: Records) -> list[Check]:
+    """Fifty generations."""
     checks = []
     for name, (_, identity) in _REGIMES.items():
         checks += _paths(f"M = 1e6, 1e9: gaussian, {name}", records[name], identity)
@@ -139,7 +139,7 @@ def _unbiased(record: dict[str, np.ndarray]) -> list[Check]:
     ]  # fmt: skip
 
 
-def _counted(records: dict[str, dict[str, np.ndarray]], fits: int) -> list[Check]:
+def _counted(records: Records, fits: int) -> list[Check]:
     """Counts, totals and maxima at a million."""
     lost = {"replace": fits / _MILLION, "accumulate": np.sum(1 / np.arange(1, fits + 1) ** 2) / _MILLION}
     checks = []

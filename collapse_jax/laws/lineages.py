@@ -7,7 +7,7 @@ import numpy as np
 from collapse_jax.chain import Chain, Metric, Regime, Snapshot, build_chain
 from collapse_jax.data import Samples
 from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.kde import bootstrap
 from collapse_jax.regimes import add, compose, curate, fresh, replace
@@ -15,15 +15,14 @@ from collapse_jax.theory import ancestry, curation
 from collapse_jax.theory import discrete as exact
 from collapse_jax.types import Array, Key, PyTree
 
-_SIZE, _GENERATIONS = 20, 200
+_SIZE = 20
 _MORAN, _COPIES = 6, 3
 _REWARD, _SHARE = 0.1, 0.3
 _RARE, _REAL, _CURATED = 0.05, 20, 10
 
 
-def lineages(key: Key, effort: float) -> list[Check]:
-    """Twenty points for 200 generations; six under Moran's steps; pairs judged by Bradley and Terry's rule."""
-    records = run_all(_chains(), key, num_runs(8_000, effort), _GENERATIONS)
+def laws(records: Records) -> list[Check]:
+    """Two hundred generations, after which all but some 1e-4 of the chains are at their end."""
     return [
         *_ancestors(records["copies"]),
         *_moran(records["moran"]["share"].astype(float)),
@@ -33,7 +32,8 @@ def lineages(key: Key, effort: float) -> list[Check]:
     ]
 
 
-def _chains() -> dict[str, Chain]:
+def chains() -> dict[str, Chain]:
+    """Return copies of twenty points, six under Moran's steps, and classes judged in pairs."""
     judge = lambda reward: curate(lambda labels: jnp.where(labels == 0, reward, 0.0), 2, choice="luce")  # noqa: E731
     points, shown = categorical(2, draws="points"), categorical_metrics()[2:]
     known = Samples((jnp.arange(10) >= 10 * _SHARE).astype(jnp.int32), jnp.ones(10))
@@ -82,8 +82,9 @@ def _ancestors(record: dict[str, np.ndarray]) -> list[Check]:
     return [
         check(section, "E originals alive after 30", alive[:, late], ancestry.ancestors(_SIZE, late)),
         check(section, "E originals alive after 30 ~ sum (2k-1) e^(-k(k-1)n/2M)", alive[:, late], kingman,
-              allowance=0.06 * kingman),
-        check(section, "E originals alive after 4 ~ M g_(n+1)", alive[:, early], branching, allowance=0.04 * branching),
+              allowance=0.075 * kingman),
+        check(section, "E originals alive after 4 ~ M g_(n+1)", alive[:, early], branching,
+              allowance=0.055 * branching),
         check(section, "P(a pair has met by 30)", record["pairs"][:, late], ancestry.pair_coalesced(_SIZE, late)),
         check(section, "E time to the common ancestor ~ 2M (1 - 1/M)", common, meets, allowance=0.05 * meets),
     ]  # fmt: skip

@@ -6,20 +6,18 @@ from scipy.special import zeta
 
 from collapse_jax.chain import Chain, build_chain
 from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics, temperature
 from collapse_jax.regimes import replace, schedule
 from collapse_jax.theory import discrete as exact
-from collapse_jax.types import Key
 
 _CLASSES, _SIZE, _FITS, _CUT = 200, 200, 6, 40
 _SIZES = (400, 200, 100)
 _ZIPF = exact.zipf(1.5, _CLASSES)
 
 
-def memoriser(key: Key, effort: float) -> list[Check]:
-    """Two hundred draws of two hundred classes, by labels."""
-    records = run_all(_chains(), key, num_runs(4_000, effort), _FITS - 1)
+def laws(records: Records) -> list[Check]:
+    """Six fits, by a schedule three."""
     seen = {name: record["probabilities"] > 0 for name, record in records.items()}
     missed = {name: np.einsum("rgk,k->rg", ~flags, _ZIPF) for name, flags in seen.items()}
     later, worth = exact.memoriser_error(_ZIPF, _SIZE, _FITS), exact.effective_draws(np.array(_SIZES))
@@ -37,7 +35,8 @@ def memoriser(key: Key, effort: float) -> list[Check]:
     ]  # fmt: skip
 
 
-def _chains() -> dict[str, Chain]:
+def chains() -> dict[str, Chain]:
+    """Return two hundred draws of two hundred classes, by labels; a schedule; a tail that was cut."""
     model, shown, truth = categorical(_CLASSES, draws="points"), categorical_metrics()[2:], CategoricalTruth(_ZIPF)
     head = np.where(np.arange(_CLASSES) < _CUT, _ZIPF, 0)
     cut, sizes = CategoricalTruth(head / head.sum()), (*_SIZES[1:], *[_SIZES[-1]] * (_FITS - len(_SIZES)))

@@ -9,7 +9,7 @@ from collapse_jax.chain import Chain, build_chain
 from collapse_jax.data import Samples
 from collapse_jax.datasets.synthetic import two_gaussians
 from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.mixture import mixture, mixture_metrics
 from collapse_jax.regimes import replace
 from collapse_jax.theory import ancestry, matrices, replace_variance
@@ -20,9 +20,13 @@ _SEPARATIONS = (4.0, 40.0)
 _FLOOR = 4  # points without which a component of two dimensions dies
 
 
-def mixtures(key: Key, effort: float) -> list[Check]:
-    """Two components at M = 40, near each other and far apart, by warm EM."""
-    records = run_all({"both": along(_chain, _SEPARATIONS, "separation")}, key, num_runs(12_000, effort), _FITS - 1)
+def chains() -> dict[str, Chain]:
+    """Return two components at M = 40, near each other and far apart, by warm EM."""
+    return {"both": along(_chain, _SEPARATIONS, "separation")}
+
+
+def laws(records: Records) -> list[Check]:
+    """Forty fits."""
     found = {name: array.astype(float) for name, array in records["both"].items()}
     log_v, mean = found["log_total_variance"][..., 0], found["mean_error"][:, _EARLY - 1, 0]
     kept, total = float(replace_variance(_EARLY, _SIZE)), two_gaussians(_SEPARATIONS[0]).total_variance

@@ -7,9 +7,9 @@ import numpy as np
 
 from collapse_jax import theory
 from collapse_jax.abreast import along
-from collapse_jax.chain import Chain, Model, Regime, build_chain
+from collapse_jax.chain import Chain, Regime, build_chain
 from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.regimes import (
     accumulate,
@@ -26,20 +26,55 @@ from collapse_jax.regimes import (
 from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.theory import limits
-from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.types import ArrayLike, Key
 
-_SIZE, _GENERATIONS = 20, 12
+_SIZE, _GENERATIONS, _POINT_GENERATIONS = 20, 16, 12
 _GROWING = tuple(20 + 15 * batch for batch in range(_GENERATIONS + 1))
 _BIASES = (1.0, 0.8)
 _METRICS = (gaussian_metrics()[0], gaussian_metrics()[2])
 
 
-def from_statistics(key: Key, effort: float) -> list[Check]:
-    """Regimes that never look at single points, from exact statistics."""
+def statistic_chains() -> dict[str, Chain]:
+    """Return regimes that never look at single points, on exact statistics."""
+    model, real = gaussian(1, estimator="mle", draws="statistics"), _real(_SIZE)
+    return {
+        name: build_chain(model, regime, real, _GROWING if "growing" in name else _SIZE, _METRICS)
+        for name, (regime, _) in _of_statistics().items()
+    } | _unbiased_chains()
+
+
+def statistic_laws(records: Records) -> list[Check]:
+    """Both moments after sixteen generations, and limits."""
+    identities = {name: identity for name, (_, identity) in _of_statistics().items()}
+    at_rest = {"add 7 fresh": limits.fresh_counts_limit(7, _SIZE)}
+    return _both_moments(records, identities, "statistics") + _at_rest(records, at_rest) + _unbiased_laws(records)
+
+
+def point_chains() -> dict[str, Chain]:
+    """Return regimes that choose single points."""
+    model, real = gaussian(1, estimator="mle"), gaussian_truth(1).sampler(_SIZE)
+    return {
+        name: build_chain(model, regime, real, _SIZE, _METRICS) for name, (regime, _) in _of_points().items()
+    }
+
+
+def point_laws(records: Records) -> list[Check]:
+    """Both moments after twelve generations, and limits."""
+    at_rest = {
+        "add original": limits.add_original_limit(_SIZE, _SIZE),
+        "replace 30 % by fresh": limits.fresh_fraction_limit(_SIZE, 0.3),
+    }
+    return [
+        *_both_moments(records, {name: identity for name, (_, identity) in _of_points().items()}, "points"),
+        *_at_rest(records, at_rest),
+        *_limits(),
+    ]
+
+
+def _of_statistics() -> dict[str, tuple[Regime, Any]]:
     g, m, fresh_moments = _GENERATIONS, _SIZE, fresh(gaussian_truth(1).moments)
-    regimes = {
+    return {
         "window of 3": (window(3), theory.ibd_window(g, m, 3)),
-        "add original": (add(original()), theory.ibd_add_original(g, m, m)),
         "add 7 fresh": (add(fresh_moments, count=7), theory.ibd_fresh_counts(g, m, 7, m)),
         "weight 0.3 on original": (weight_real(original(), weight=0.3), theory.ibd_weight_original(g, m, 0.3, m)),
         "weight 0.3 on fresh": (
@@ -47,21 +82,11 @@ def from_statistics(key: Key, effort: float) -> list[Check]:
         ),
         "accumulate growing batches": (accumulate(g), theory.ibd_accumulate(g, m, np.array(_GROWING[:g]))),
     }  # fmt: skip
-    model, real = gaussian(1, estimator="mle", draws="statistics"), _real(m)
-    chains = {
-        name: build_chain(model, regime, real, _GROWING if "growing" in name else m, _METRICS)
-        for name, (regime, _) in regimes.items()
-    } | _unbiased_chains()
-    records = run_all(chains, key, num_runs(32_000, effort), g)
-    checks = _both_moments(records, {name: identity for name, (_, identity) in regimes.items()}, "statistics")
-    return checks + _at_rest(records) + _unbiased_laws(records)
 
 
-def from_points(key: Key, effort: float) -> list[Check]:
-    """Regimes that choose single points."""
-    truth = gaussian_truth(1)
-    g, m = _GENERATIONS, _SIZE
-    regimes = {
+def _of_points() -> dict[str, tuple[Regime, Any]]:
+    g, m, sample = _POINT_GENERATIONS, _SIZE, gaussian_truth(1).sample
+    return {
         "replace": (replace(), theory.ibd_replace(g, m, m)),
         "accumulate, subsample": (compose(accumulate(g), subsample(m)), theory.ibd_accumulate_subsample(g, m)),
         "replace 5 by original": (replace_part(original(), count=5), theory.ibd_original_counts(g, m, m, 5)),
@@ -69,31 +94,13 @@ def from_points(key: Key, effort: float) -> list[Check]:
             replace_part(original(), fraction=0.3), theory.ibd_original_fraction(g, m, m, 0.3),
         ),
         "replace 30 % by fresh": (
-            replace_part(fresh(truth.sample), fraction=0.3), theory.ibd_fresh_fraction(g, m, m, 0.3),
+            replace_part(fresh(sample), fraction=0.3), theory.ibd_fresh_fraction(g, m, m, 0.3),
         ),
         "add original": (add(original()), theory.ibd_add_original(g, m, m)),
     }  # fmt: skip
-    chains = _chains(gaussian(1, estimator="mle"), truth.sampler(m), regimes)
-    records = run_all(chains, key, num_runs(16_000, effort), g)
-    checks = _both_moments(records, {name: identity for name, (_, identity) in regimes.items()}, "points")
-    rest = records["replace 30 % by fresh"]["mean"][:, -1, 0].astype(float) ** 2
-    return [
-        *checks,
-        check("regimes, at rest", "replace 30 % by fresh: E mu^2", rest, limits.fresh_fraction_limit(m, 0.3)),
-        *_limits(),
-    ]
 
 
-def _chains(model: Model, real: object, regimes: dict[str, tuple[Regime, Array]]) -> dict[str, Chain]:
-    return {
-        name: build_chain(model, regime, real, _SIZE, _METRICS)  # type: ignore[arg-type]
-        for name, (regime, _) in regimes.items()
-    }
-
-
-def _both_moments(
-    records: dict[str, dict[str, np.ndarray]], identities: dict[str, Any], draws: str
-) -> list[Check]:
+def _both_moments(records: Records, identities: dict[str, Any], draws: str) -> list[Check]:
     checks = []
     for name, identity in identities.items():
         variance = np.exp(records[name]["log_total_variance"][:, -1].astype(float))
@@ -105,13 +112,11 @@ def _both_moments(
     return checks
 
 
-def _at_rest(records: dict[str, dict[str, np.ndarray]]) -> list[Check]:
-    """Regimes that forget within twelve generations have come to their limits."""
-    section, m = "regimes, at rest", _SIZE
-    square = {name: records[name]["mean"][:, -1, 0].astype(float) ** 2 for name in ("add original", "add 7 fresh")}
+def _at_rest(records: Records, at_rest: dict[str, Any]) -> list[Check]:
+    """Regimes that forget within some ten generations have come to their limits."""
     return [
-        check(section, "add original: E mu^2", square["add original"], limits.add_original_limit(m, m)),
-        check(section, "add 7 fresh: E mu^2", square["add 7 fresh"], limits.fresh_counts_limit(7, m)),
+        check("regimes, at rest", f"{name}: E mu^2", records[name]["mean"][:, -1, 0].astype(float) ** 2, limit)
+        for name, limit in at_rest.items()
     ]
 
 
@@ -149,7 +154,7 @@ def _real(size: int) -> Callable[[Key], Moments]:
     return lambda key: moments_of(gaussian_truth(1).sample(key, size))
 
 
-def _unbiased_laws(records: dict[str, dict[str, np.ndarray]]) -> list[Check]:
+def _unbiased_laws(records: Records) -> list[Check]:
     g, m, section = _GENERATIONS, _SIZE, "regimes, unbiased"
     pooled, fed = records["accumulate"], records["fed"]
     spread, wander = exact.accumulate_unbiased(g + 1, m)

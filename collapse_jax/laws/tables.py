@@ -7,7 +7,7 @@ import numpy as np
 from collapse_jax.chain import Chain, Metric, Snapshot, build_chain
 from collapse_jax.data import Samples
 from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.bigram import bigram, known_table, row_heterozygosity, table_metric
 from collapse_jax.models.categorical import categorical, categorical_metrics, count_sums, top_p
 from collapse_jax.models.kde import bootstrap
@@ -17,12 +17,12 @@ from collapse_jax.types import Array, Key
 
 _TABLE = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
 _VISITS, _PATH, _FITS = 12, 60, 5
-_SIZE, _NEW, _GENERATIONS = 20, 0.15, 30
+_SIZE, _NEW = 20, 0.15
 _COUNT, _WORDS = 4, 800
 
 
-def tables(key: Key, effort: float) -> list[Check]:
-    """Bigram tables of three words: fixed visits follow Wright-Fisher, one path does not quite."""
+def table_chains() -> dict[str, Chain]:
+    """Return bigram tables of three words, from fixed visits and from one path."""
     visits = build_chain(
         bigram(3, draws="visits"), replace(), known_table(_TABLE, _VISITS), _VISITS,
         (row_heterozygosity(), table_metric()),
@@ -30,7 +30,11 @@ def tables(key: Key, effort: float) -> list[Check]:
     path = build_chain(
         bigram(3), replace(), known_table(_TABLE, _PATH, "path"), _PATH, (table_metric(), _transitions())
     )
-    records = run_all({"visits": visits, "path": path}, key, num_runs(20_000, effort), _FITS - 1)
+    return {"visits": visits, "path": path}
+
+
+def table_laws(records: Records) -> list[Check]:
+    """Five fits: fixed visits follow Wright-Fisher, one path does not quite."""
     start = np.mean(1 - np.sum(_TABLE**2, axis=1))
     alive = np.diff((records["path"]["table"] > 0).sum(axis=(2, 3)), axis=1)
     counts = records["path"]["transitions"][:, 0].astype(float)
@@ -50,9 +54,13 @@ def _transitions() -> Metric:
     return Metric("transitions", ("context", "word"), "1", lambda key, snapshot: snapshot.training.values)
 
 
-def novelty(key: Key, effort: float) -> list[Check]:
-    """Resampling with a share of draws that are new; a rare word that is forgotten; top-p iterated."""
-    records = run_all({"novel": _novel_chain(), "word": _word_chain()}, key, num_runs(12_000, effort), _GENERATIONS)
+def novelty_chains() -> dict[str, Chain]:
+    """Return resampling with a share of draws that are new, and a rare word that is forgotten."""
+    return {"novel": _novel_chain(), "word": _word_chain()}
+
+
+def novelty_laws(records: Records) -> list[Check]:
+    """Thirty generations; and top-p iterated."""
     found, word = records["novel"]["identity"][:, -1], records["word"]["probabilities"][..., 0]
     nucleus, sizes = top_p(0.9), []
     p = jnp.full(100, 0.01)

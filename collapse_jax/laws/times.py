@@ -6,19 +6,17 @@ import numpy as np
 from collapse_jax.chain import Chain, build_chain
 from collapse_jax.data import Samples
 from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.regimes import add, fresh, replace
 from collapse_jax.theory import ancestry, limits
-from collapse_jax.types import Key
 
-_SIZE, _GENERATIONS = 60, 450  # (1 - 1/M)^450 = 5e-4 of the chains are not at their end
-_THREE, _RARE, _FRESH = np.array([30, 18, 12]), 12, 2
+_SIZE = 60
+_THREE, _RARE, _FRESH = np.array([30, 18, 12]), 15, 2
 
 
-def times(key: Key, effort: float) -> list[Check]:
-    """Two and three classes at M = 60, from known counts to the end; two classes that fresh data keep alive."""
-    records = run_all(_chains(), key, num_runs(8_000, effort), _GENERATIONS)
+def laws(records: Records) -> list[Check]:
+    """Four hundred and fifty generations: (1 - 1/M)^450 = 5e-4 of the chains are not at their end."""
     share = {name: record["probabilities"].astype(float) for name, record in records.items()}
     return [
         *_absorption(share["two"][..., 0]),
@@ -28,7 +26,8 @@ def times(key: Key, effort: float) -> list[Check]:
     ]
 
 
-def _chains() -> dict[str, Chain]:
+def chains() -> dict[str, Chain]:
+    """Return two and three classes at M = 60, from known counts, and two classes that fresh data keep alive."""
     metrics = categorical_metrics()[2:]
 
     def neutral(*counts: int) -> Chain:
@@ -72,7 +71,7 @@ def _rare_loss(share: np.ndarray) -> list[Check]:
     limit = -2 * _SIZE * p * np.log(p) / (1 - p)
     lost = _first(share == 0)[share[:, -1] == 0]
     return [
-        check(section, "P(the class takes over) = p = 0.2", share[:, -1], p),
+        check(section, "P(the class takes over) = p = 0.25", share[:, -1], p),
         check(section, "E time, given loss, ~ -2M p ln p/(1-p)", lost, limit, allowance=0.035 * limit),
     ]
 
@@ -105,5 +104,5 @@ def _stationary(share: np.ndarray) -> list[Check]:
     square, power = (gap**2).mean(axis=1), (gap**4).mean(axis=1)
     return [
         check(section, "Var p", square, 0.21 * limits.fresh_counts_limit(_FRESH, _SIZE - _FRESH)),
-        check(section, "E (p_n - p)^4 ~ that of Dirichlet(2 n_r p)", power, fourth, allowance=0.05 * fourth),
+        check(section, "E (p_n - p)^4 ~ that of Dirichlet(2 n_r p)", power, fourth, allowance=0.045 * fourth),
     ]

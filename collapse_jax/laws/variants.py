@@ -6,7 +6,7 @@ import numpy as np
 from collapse_jax import theory
 from collapse_jax.chain import Chain, Metric, Snapshot, build_chain
 from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import num_runs, run_all
+from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.regimes import accumulate, curate, replace, schedule
@@ -14,12 +14,12 @@ from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, Key
 
 _SIZES = (10, 40, 20, 80, 15, 30)
-_SIZE, _FITS, _BIAS, _CUT = 20, 6, 0.8, 1.6449
+_SIZE, _FITS, _BIAS, _CUT, _WIDTH = 20, 6, 0.8, 1.6449, 0.3
+_RULES = ("fixed", "scott", "silverman", "shrunk")
 
 
-def variants(key: Key, effort: float) -> list[Check]:
+def variant_laws(records: Records) -> list[Check]:
     """A schedule of sizes, from statistics and from points; sampling bias; truncation; best of two."""
-    records = run_all(_variant_chains(), key, num_runs(40_000, effort), _FITS - 1)
     variance = {
         name: np.exp(record["log_total_variance"][:, -1].astype(float)) for name, record in records.items()
     }
@@ -45,7 +45,8 @@ def variants(key: Key, effort: float) -> list[Check]:
     ]  # fmt: skip
 
 
-def _variant_chains() -> dict[str, Chain]:
+def variant_chains() -> dict[str, Chain]:
+    """Return Gaussian chains that draw otherwise."""
     truth, metrics = gaussian_truth(1), (gaussian_metrics()[0], gaussian_metrics()[2])
     mle = lambda **options: gaussian(1, estimator="mle", **options)  # noqa: E731
     from_statistics, best = truth.moments_sampler(_SIZES[0]), curate(lambda rows: rows[:, 0], 2)
@@ -63,17 +64,21 @@ def _variant_chains() -> dict[str, Chain]:
     }
 
 
-def kernels(key: Key, effort: float) -> list[Check]:
-    """Kernel density estimates at M = 20: fixed bandwidth, Scott, Silverman, shrunk; and accumulated."""
-    truth, width = gaussian_truth(1), 0.3
+def kernel_chains() -> dict[str, Chain]:
+    """Return kernel density estimates at M = 20: fixed bandwidth, Scott, Silverman, shrunk; and accumulated."""
+    truth = gaussian_truth(1)
     chains = {
-        name: build_chain(kde(name, width=width), replace(), truth.sampler(_SIZE), _SIZE, kde_metrics())
-        for name in ("fixed", "scott", "silverman", "shrunk")
+        name: build_chain(kde(name, width=_WIDTH), replace(), truth.sampler(_SIZE), _SIZE, kde_metrics())
+        for name in _RULES
     }
     pooled = kde("fixed", width=1.0, capacity=_SIZE * _FITS)
     chains["pooled"] = build_chain(pooled, accumulate(_FITS - 1), truth.sampler(_SIZE), _SIZE, (_second_moment(),))
-    records = run_all(chains, key, num_runs(30_000, effort), _FITS - 1)
-    variance = {name: records[name]["variance"][:, -1].astype(float) for name in chains if name != "pooled"}
+    return chains
+
+
+def kernel_laws(records: Records) -> list[Check]:
+    """Six fits."""
+    variance, width = {name: records[name]["variance"][:, -1].astype(float) for name in _RULES}, _WIDTH
     squared_mean = records["fixed"]["mean"][:, -1, 0].astype(float) ** 2
     fixed = exact.kde_variance(_FITS, _SIZE, width)
     # the kernel's own variance is added after the last fit, too
