@@ -11,6 +11,7 @@ from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_tr
 from collapse_jax.regimes import replace
 from collapse_jax.sufficient import moments_of
 from collapse_jax.theory import gaussian as exact
+from collapse_jax.types import ArrayLike
 
 _SIZE = 20
 
@@ -107,7 +108,7 @@ def walk_chains() -> dict[str, Chain]:
     """Return unbiased walks at M = 20 and M = 5."""
     metrics, truth = gaussian_metrics()[2:], gaussian_truth(1)
 
-    def walk(size: int) -> Chain:
+    def walk(size: ArrayLike) -> Chain:
         model = gaussian(1, draws="statistics")
         return build_chain(model, replace(), truth.moments_sampler(size), size, metrics)
 

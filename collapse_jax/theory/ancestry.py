@@ -7,7 +7,7 @@ Haploid size M: M draws a generation.
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlog1py, xlogy
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from scipy.special import gammaln
 from scipy.stats import binom
 
@@ -149,7 +149,7 @@ def pair_coalesced(num_samples: ArrayLike, num_fits: ArrayLike) -> Array:
 
 
 @law(sizes=SIZE)
-def effective_size(sizes: Float[ArrayLike, " n"]) -> Array:
+def effective_size(sizes: Real[ArrayLike, " n"]) -> Array:
     """Return the constant size that loses as much as a schedule: the harmonic mean n / sum 1/M_i (first order)."""
     (sizes,) = reals(sizes)
     require(sizes.size > 0, "`sizes` must name at least one M.")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, zeta
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from collapse_jax.theory import matrices, stable
 from collapse_jax.theory.ancestry import binomial_law
@@ -174,7 +174,7 @@ def truncated_memoriser_error(
 
 
 @law(sizes=SIZE)
-def effective_draws(sizes: Float[ArrayLike, " n"]) -> Array:
+def effective_draws(sizes: Real[ArrayLike, " n"]) -> Array:
     """Return how many real draws a memoriser's last set of a schedule M_1 ... M_n is worth: h <- M_i (1 - e^(-h/M_i)).
 
     1/h ~ 1/M_n + (1/2) sum_{i<n} 1/M_i.
