@@ -132,6 +132,7 @@ def test_continuations_are_those_of_the_prompts():
     assert np.array_equal(model.sample(jax.random.key(1), params, 8).x, together)
 
 
+@pytest.mark.heavy
 def test_the_same_seed_writes_the_same_and_no_kept_data_is_setting_a():
     """One program for each; seed 0 beside another seed is seed 0 alone, because lanes are padded to one width."""
     a = chain(replace())
@@ -185,6 +186,7 @@ def test_pieces_change_no_bit_and_the_host_writes_what_the_program_writes():
     assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-2)
 
 
+@pytest.mark.heavy
 def test_a_chain_that_was_stopped_goes_on_to_the_same_tokens():
     """After a generation, by both drivers, and in the middle of a fit."""
     made, key = chain(replace(), tuning=changed_tuning(steps_per_piece=1)), jax.random.key(0)
@@ -201,6 +203,7 @@ def test_a_chain_that_was_stopped_goes_on_to_the_same_tokens():
     assert np.array_equal(second.records["texts"], again.records["texts"])
 
 
+@pytest.mark.heavy
 def test_two_devices_share_the_rows_of_a_batch():
     """The same tokens, and losses to rounding; weights stay whole on both devices. A batch must divide."""
     mesh = model_mesh(jax.devices()[:2])

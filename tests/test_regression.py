@@ -111,6 +111,7 @@ def records():
     return run_all(chains, jax.random.key(2), RUNS, GENERATIONS)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("design", ["fresh", "same"])
 def test_risk_adds_up(design, records):
     """E |w - w0|^2 = n B under replace: 4,096 chains see 12 % of it, and 12 % of the pool's sum."""
@@ -122,6 +123,7 @@ def test_risk_adds_up(design, records):
     assert_mean(records["pool " + design]["test_error"][:, -1], expected, power=0.12 * expected)
 
 
+@pytest.mark.heavy
 def test_designs_share_their_mean_but_not_their_law(records):
     """One poor design is used again and again, so the risk of the same design spreads more."""
     fresh, same = (records[name]["test_error"][:, -1] for name in ("fresh", "same"))
@@ -132,12 +134,14 @@ def test_designs_share_their_mean_but_not_their_law(records):
     assert (np.diff(records["fresh"]["gram"], axis=1) != 0).all()
 
 
+@pytest.mark.heavy
 def test_without_noise_least_squares_keeps_the_coefficients(records):
     """40 rows: a design's condition number stays below 20, so float32 keeps four digits."""
     found = records["quiet"]["coefficients"]
     np.testing.assert_allclose(found, np.broadcast_to(TRUE, found.shape), atol=1e-3)
 
 
+@pytest.mark.heavy
 def test_without_noise_the_least_solution_only_shrinks(records):
     """Each is a projection of the last; the same design projects once. 1e-3: float32 on condition numbers of 100."""
     norm = records["short"]["norm"]
@@ -153,6 +157,7 @@ def test_without_noise_the_least_solution_only_shrinks(records):
     )  # a random half of the space; coordinates spread by less than 3
 
 
+@pytest.mark.heavy
 def test_ridge_shrinks(records):
     """At least by 1/(1 + penalty / largest eigenvalue), and it solves (X'X/T + lambda) w = X'y/T."""
     record = records["ridge"]

@@ -60,6 +60,7 @@ for place in (replicated, fully_sharded):
 """
 
 
+@pytest.mark.heavy
 def test_eight_devices_compute_what_one_does():
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM)], capture_output=True, text=True, timeout=500

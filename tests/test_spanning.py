@@ -129,6 +129,7 @@ def _stopped(run, folder):
     return (xr.load_dataset(path / "trajectory.nc", engine="h5netcdf") for path in (whole, cut))
 
 
+@pytest.mark.heavy
 def test_one_process_asked_to_stop_stops_both_and_they_go_on_to_the_same_bits(tmp_path):
     """SIGTERM to the second of two: both leave with 75 after a piece; what `resume` ends with is the whole run's.
 
