@@ -155,3 +155,25 @@ def test_transformers_reads_the_same_tokens_from_these_files(folder, how, withou
     assert theirs.batch_decode(tokens, skip_special_tokens=True) == decode(TOKENIZER, tokens)
     assert theirs.batch_decode(tokens) == decode(TOKENIZER, tokens, keep_special=True)
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (2, 2, 1)
+
+
+def _changed(folder, change):
+    """Write a tokenizer whose file was changed."""
+    save_tokenizer(TOKENIZER, folder)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def test_merges_left_out_at_random_are_refused(tmp_path):
+    """The same text would have other tokens each time, and no run the same bits."""
+    with pytest.raises(ValueError, match=r"tokenizer\.json' leaves out merges at random \(dropout 0\.5\)"):
+        load_tokenizer(_changed(tmp_path, lambda content: content["model"].update(dropout=0.5)))
+
+
+def test_a_panic_of_the_library_is_a_sentence(tmp_path):
+    odd = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    with pytest.raises(ValueError, match=r"tokenizer\.json' is damaged"):
+        load_tokenizer(_changed(tmp_path, lambda content: content.update(normalizer=odd)))

@@ -126,12 +126,18 @@ def _as_opt(tokenizer: Tokenizer, origin: str | Path) -> Tokenizer:
     """Return the tokenizer with OPT's way of splitting, joining and beginning a text.
 
     Raises:
-        ValueError: a special token is elsewhere, or a byte has no token and would be lost without a word.
+        ValueError: a special token is elsewhere, merges are left out at random, or a byte has no token and would be
+            lost without a word.
     """
     for token, place in SPECIALS.items():
         if tokenizer.token_to_id(token) != place:
             found = tokenizer.token_to_id(token)
             raise ValueError(f"'{origin}' has {token} at {found} instead of {place}; take OPT's own files.")
+    if dropout := getattr(tokenizer.model, "dropout", None):
+        raise ValueError(
+            f"'{origin}' leaves out merges at random (dropout {dropout:g}), so that a text has other tokens each time; "
+            "set dropout to null there."
+        )
     lost = [sign for sign in _ALPHABET if tokenizer.token_to_id(sign) is None]
     if lost:
         raise ValueError(

@@ -53,10 +53,11 @@ def load_model(source: str | None) -> tuple[OPTConfig, Params, Tokenizer]:
         raise ValueError(
             f"{error} For example --model ./opt-125m, a folder that holds the weights, too."
         ) from error
-    if tokenizer.get_vocab_size() > config.vocab_size:
+    largest = max(tokenizer.get_vocab().values())  # ids may have gaps, and JAX takes the last row for one beyond
+    if largest >= config.vocab_size:
         raise ValueError(
-            f"the tokenizer of '{place}' has {tokenizer.get_vocab_size()} tokens, its model {config.vocab_size}; "
-            "use the tokenizer that the model was trained with."
+            f"the tokenizer of '{place}' has a token of id {largest}, its model {config.vocab_size} tokens; use the "
+            "tokenizer that the model was trained with."
         )
     if config.max_positions < 2 * BLOCK:
         raise ValueError(
