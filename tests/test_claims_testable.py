@@ -13,6 +13,7 @@ import xarray as xr
 from claim_cases import stem
 
 from collapse_jax.claims import judge
+from collapse_jax.studies.gaussian.claims import _bound_unmet
 from collapse_jax.studies.gaussian.claims import evidence as gaussian_evidence
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 
@@ -157,3 +158,7 @@ def test_a_stopping_error_of_chains_that_broke_is_left_out_whole():
     records["log_l2_origin"][{"seed": slice(0, 2), "generation": slice(3, None)}] = math.nan
     verdict = _judged(gmm._evidence, config, records, "stopping-error")
     assert (verdict.num_seeds, verdict.num_excluded) == (64, 2)
+
+
+def test_a_bound_that_has_underflown_is_met_by_no_number_of_seeds():
+    assert _bound_unmet(0.0, 8).endswith("no number would")

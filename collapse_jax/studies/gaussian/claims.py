@@ -126,7 +126,8 @@ def _bound_unmet(bound: float, num_seeds: int) -> str:
     if bound >= 1:
         return f"the bound, {bound:.3g}, says nothing so early"
     if bound * num_seeds < _LEAST_HITS:
-        return f"{num_seeds} seeds do not tell 0 from the bound, {bound:.2g}: needs {_LEAST_HITS / bound:.3g}"
+        needed = f"needs {_LEAST_HITS / bound:.3g}" if bound else "no number would"
+        return f"{num_seeds} seeds do not tell 0 from the bound, {bound:.2g}: {needed}"
     return ""
 
 
