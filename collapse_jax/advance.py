@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from collapse_jax.checkpoints import Checkpoint
+from collapse_jax.company import Company
 from collapse_jax.drivers import Segment, run_compiled, segment_stops
 from collapse_jax.host import run_host
 from collapse_jax.pieces import Piece
@@ -29,22 +30,24 @@ _STATES_SHARE = 5  # writing a host's generations one part in about five
 
 
 class Stopped(BaseException):
-    """The run was asked to stop (SIGTERM) and has: its last checkpoint is on disk."""
+    """The run was asked to stop (SIGTERM, SIGHUP) and has: its last checkpoint is on disk."""
 
 
 class Asked:
-    """Within it, SIGTERM asks to stop at the next checkpoint."""
+    """Within it, SIGTERM, or a terminal that is closed (SIGHUP), asks to stop at the next checkpoint."""
 
     def __enter__(self) -> "Asked":
         self.to_stop = False
-        self._before: Any = None
+        self._before: dict[Any, Any] = {}
         if threading.current_thread() is threading.main_thread():  # elsewhere Python handles no signals
-            self._before = signal.signal(signal.SIGTERM, self._note)
+            asking = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+            heard = [number for number in asking if signal.getsignal(number) is not signal.SIG_IGN]  # not under nohup
+            self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, *_: object) -> None:
         self.to_stop = True
@@ -60,6 +63,7 @@ class Work(NamedTuple):
         asked: whether it is to stop.
         notice: told in a sentence what a reader of the screen must know.
         place: of this process among those that run every chain in step with it.
+        company: the other processes of the run, which may end it.
     """
 
     directory: RunDirectory
@@ -68,19 +72,24 @@ class Work(NamedTuple):
     asked: Asked
     notice: Callable[[str], None]
     place: Place = Place()
+    company: Company | None = None
 
     def agree(self, flag: bool) -> bool:
         """Return whether any of the processes in step says so."""
         return bool(largest(self.place, [int(flag)])[0])
 
     def check(self) -> None:
-        """Stop here if any of the processes in step was asked to.
+        """Stop here if any of the processes in step was asked to, or another process of the run has come to an end.
 
         Raises:
             Stopped: it was.
+            KeyboardInterrupt: the other was interrupted.
         """
-        if self.agree(self.asked.to_stop):
+        why = "" if self.company is None else self.company.asked
+        if self.agree(self.asked.to_stop or why in ("stopped", "failed")):
             raise Stopped
+        if why == "interrupted":
+            raise KeyboardInterrupt
 
 
 def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], generations: int) -> Iterator[int]:
@@ -137,7 +146,7 @@ def _advance_shard(
         if pace.due:
             begun = time.monotonic()
             if work.place.leads:
-                directory.append(label, before + 1, segment.stop, join_records(held))
+                directory.append(label, before + 1, segment.stop, join_records(held), work.plan.record_every)
             before, held = segment.stop, []
             directory.checkpoints.save(label, segment.stop, segment.state(), {})
             directory.checkpoints.drop(f"{label}-piece")
@@ -193,6 +202,9 @@ def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
     template = None if arm.chain.on_host else jax.eval_shape(arm.chain.init, work.key)[0]
     found, damaged = work.directory.checkpoints.latest(label, template, at_most=recorded)
     _tell_damaged(work, damaged)
+    if work.place.leads and (lost := work.directory.damaged_records(label, recorded)):
+        again = 0 if found is None else found.generation + 1
+        work.notice(f"{lost[0]} is damaged; generations from {again} on are computed again.")
     return found
 
 

@@ -6,11 +6,8 @@ read alone have another format (`orbax_checkpoints`). Called by `rundir` and `ad
 """
 
 import importlib
-import json
 import re
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.durable import write_atomically
+from collapse_jax.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.types import PyTree
 
 _HOMES = ("collapse_jax", "optax")  # packages that may be imported to find a NamedTuple
@@ -40,10 +37,6 @@ class Checkpoint(NamedTuple):
     facts: dict[str, Any]
 
 
-class Damaged(ValueError):
-    """A file that is no whole checkpoint."""
-
-
 def save_tree(path: Path, tree: PyTree, facts: Mapping[str, Any]) -> None:
     """Write a tree of arrays, durably.
 
@@ -60,13 +53,7 @@ def save_tree(path: Path, tree: PyTree, facts: Mapping[str, Any]) -> None:
         arrays[f"leaf{index}"], kind = _plain(leaf)
         kinds.append(kind)
     about = {"kinds": kinds, **outline(tree), "facts": dict(facts)}
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, about=text, **arrays)
-
-    write_atomically(path, write)
+    save_arrays(path, arrays, about)
 
 
 def load_tree(path: Path, template: PyTree | None = None) -> tuple[PyTree, dict[str, Any]]:
@@ -80,12 +67,11 @@ def load_tree(path: Path, template: PyTree | None = None) -> tuple[PyTree, dict[
         Damaged: the file is no whole checkpoint.
         ValueError: its arrays are not those of the template, or it needs one.
     """
+    arrays, about = load_arrays(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            about = json.loads(stored["about"].tobytes())
-            leaves = [_restored(stored[f"leaf{i}"], kind) for i, kind in enumerate(about["kinds"])]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise Damaged(f"{path} is no whole checkpoint ({error}).") from error
+        leaves = [_restored(arrays[f"leaf{i}"], kind) for i, kind in enumerate(about["kinds"])]
+    except (KeyError, TypeError, ValueError) as error:  # another program's file
+        raise Damaged(f"{path} is no checkpoint ({error}).") from error
     return rebuilt(path, about, leaves, template), about["facts"]
 
 

@@ -20,8 +20,9 @@ from rich.table import Table
 
 from collapse_jax.axes import parse_axis
 from collapse_jax.errors import RunFailed, nearest
-from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, read_verdicts, run_all, use_every_core
-from collapse_jax.screen import console, joined, law_table, note, print_verdicts, speed_table
+from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
+from collapse_jax.manifest import read_claims
+from collapse_jax.screen import Patient, console, joined, law_table, note, print_verdicts, say, speed_table
 from collapse_jax.studies.registry import STUDIES, Study, find_study
 
 _HELP = """\
@@ -60,7 +61,14 @@ examples:
 def main() -> None:
     """Run the command line and exit with its code."""
     use_every_core()
-    sys.exit(run_command(sys.argv[1:]))
+    sys.stdout = Patient(sys.stdout)
+    code = run_command(sys.argv[1:])
+    jax = sys.modules.get("jax")
+    if code and jax is not None and jax.distributed.is_initialized():  # the others may not come to say goodbye
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -187,8 +195,9 @@ def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, An
 
 def _resume(arguments: list[str]) -> int:
     def resume(
-        folder: Annotated[Path, tyro.conf.Positional], cluster: Cluster, despite_differences: bool = False
-    ) -> tuple[Path, Cluster, bool]:
+        folder: Annotated[Path, tyro.conf.Positional], cluster: Cluster, despite_differences: bool = False,
+        study: Path | None = None, trust: bool = False,
+    ) -> tuple[Path, Cluster, bool, Path | None, bool]:  # fmt: skip
         """Go on with a run, or with all that `reproduce` had to do, from the last checkpoints, to the same bits.
 
         Args:
@@ -196,10 +205,12 @@ def _resume(arguments: list[str]) -> int:
             cluster: the processes.
             despite_differences: go on although versions, device, number of threads or the study's own file are others;
                 the bits may differ.
+            study: where the file of a study of your own is now.
+            trust: run the study's file that the run names, although you have not run it on this machine.
         """
-        return folder, cluster, despite_differences
+        return folder, cluster, despite_differences, study, trust
 
-    folder, cluster, despite = tyro.cli(
+    folder, cluster, despite, file, trusted = tyro.cli(
         resume, args=arguments, prog="collapse-jax resume", config=(tyro.conf.OmitArgPrefixes,)
     )
     place = prepare_jax(cluster)
@@ -214,7 +225,9 @@ def _resume(arguments: list[str]) -> int:
     def go_on(job: tuple[str, str, Path, str], *, on_progress: Any) -> bool:
         name, preset, path, command = job
         if (path / "config.json").is_file():
-            return runs.resume(path, on_progress=on_progress, despite=despite, place=place)
+            return runs.resume(
+                path, on_progress=on_progress, despite=despite, place=place, study_file=file, trusted=trusted
+            )
         study = find_study(name)
         return runs.execute(
             study, study.preset(preset), path,
@@ -226,22 +239,25 @@ def _resume(arguments: list[str]) -> int:
 
 def _report(arguments: list[str]) -> int:
     def report(
-        folder: Annotated[Path | None, tyro.conf.Positional] = None, records: Path | None = None
-    ) -> tuple[Path | None, Path | None]:
+        folder: Annotated[Path | None, tyro.conf.Positional] = None, records: Path | None = None,
+        study: Path | None = None, trust: bool = False,
+    ) -> tuple[Path | None, Path | None, Path | None, bool]:  # fmt: skip
         """Draw and judge a run again, and write its report; or report on generations that somebody else ran.
 
         Args:
             folder: the --out of `run` or `reproduce`; with --records where to write, by default FILE-report.
             records: FILE.csv or FILE.jsonl with `generation`, `seed` if there are several, and a column a metric.
+            study: where the file of a study of your own is now.
+            trust: run the study's file that the run names, although you have not run it on this machine.
         """
-        return folder, records
+        return folder, records, study, trust
 
-    folder, records = tyro.cli(report, args=arguments, prog="collapse-jax report")
+    folder, records, file, trusted = tyro.cli(report, args=arguments, prog="collapse-jax report")
     if records is not None:
         from collapse_jax.foreign import report_records
 
         page = report_records(records, folder, command=_command_line("report", arguments))
-        console.print(f"report: {page.resolve()}", soft_wrap=True)
+        say(f"report: {page.resolve()}")
         return 0
     if folder is None:
         raise ValueError("report needs the folder of a run, or --records FILE.csv of generations run elsewhere.")
@@ -252,9 +268,9 @@ def _report(arguments: list[str]) -> int:
 
     runs = find_runs(folder)
     for run in runs:
-        draw_again(run, note)
-        print_verdicts(run.description["study"], read_verdicts(run.path))
-    console.print(f"report: {write_report(runs, folder / 'report.html').resolve()}", soft_wrap=True)
+        draw_again(run, note, file, trusted)
+        print_verdicts(run.description["study"], read_claims(run.path))
+    say(f"report: {write_report(runs, folder / 'report.html').resolve()}")
     return 0
 
 
@@ -288,7 +304,7 @@ def _verify(arguments: list[str]) -> int:
         f"{time.monotonic() - begun:.0f} s"
     )
     if hardly := [] if quick else weak(checks):
-        console.print(f"could hardly fail (detects > {MAX_DETECTS}): " + "; ".join(item.law for item in hardly))
+        say(f"could hardly fail (detects > {MAX_DETECTS}): " + "; ".join(item.law for item in hardly))
     return 1 if failed else 0
 
 

@@ -3,6 +3,7 @@
 Called by `checkpoints`, `runs` and `cli`.
 """
 
+import contextlib
 import errno
 import os
 import shutil
@@ -36,7 +37,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(part, path)
         _flush_names(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise ValueError(_sentence(path, error)) from error
     except BaseException:
         part.unlink(missing_ok=True)
@@ -45,7 +47,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Remove what writers that were killed left half-written; for the one who holds the directory's lock."""
-    for part in list(folder.rglob(f"{PART}*")):
+    folders = [folder, *(entry for entry in folder.iterdir() if entry.is_dir())]  # links to scratch disks, too
+    for part in [part for place in folders for part in place.glob(f"{PART}*")]:
         shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
@@ -62,11 +65,19 @@ def put_folder(part: Path, path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder; a kill leaves all of it, or what `remove_parts` removes."""
-    if path.exists():
+    """Remove a folder; a kill leaves all of it, or what `remove_parts` removes. Where a link leads is emptied."""
+    if path.is_symlink():
+        empty_folder(path)
+    elif path.exists():
         gone = path.with_name(f"{PART}gone-{path.name}")
         os.replace(path, gone)
         shutil.rmtree(gone)
+
+
+def empty_folder(path: Path) -> None:
+    """Remove all that is in a folder, and leave it."""
+    for entry in path.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
 
 
 class Lock:

@@ -16,6 +16,15 @@ class RunFailed(RuntimeError):
     """What a run calls on (a fit, a service) raised something; what was finished before is on disk."""
 
 
+def is_plain_name(name: str) -> bool:
+    """True for the name of a file or folder that lies where it is looked for, not elsewhere.
+
+    >>> is_plain_name("gmm"), is_plain_name("../gmm"), is_plain_name("/etc"), is_plain_name("..")
+    (True, False, False, False)
+    """
+    return name not in ("", ".", "..") and not any(sign in name for sign in ("/", "\\", "\0"))
+
+
 def is_concrete(value: object) -> bool:
     """True when `value` can be looked at now, false under `jit`, `vmap` or `eval_shape`."""
     jax = sys.modules.get(

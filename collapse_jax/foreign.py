@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from collapse_jax.durable import write_atomically
 from collapse_jax.errors import nearest
 from collapse_jax.intervals import interval
 from collapse_jax.plots import metric_bands, save_figure
@@ -123,13 +124,10 @@ def report_records(path: Path, folder: Path | None = None, *, command: str = "")
     folder = path.with_name(f"{path.stem}-report") if folder is None else folder
     if (folder / "config.json").exists():
         raise ValueError(f"{folder} holds a run, whose report this would replace; name another folder.")
-    page = folder / "report.html"
-    try:
-        picture = save_figure(metric_bands(dataset), folder / "figures", "records")
-        page.write_text(_page(dataset, picture, command), encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{folder} cannot be written ({error.strerror}); name another folder.") from error
-    return page
+    picture = save_figure(metric_bands(dataset), folder / "figures", "records")
+    text = _page(dataset, picture, command)
+    write_atomically(folder / "report.html", lambda part: part.write_text(text, encoding="utf-8"))
+    return folder / "report.html"
 
 
 def _page(dataset: xr.Dataset, picture: Path, command: str) -> str:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.errors import is_plain_name
+from collapse_jax.manifest import read_claims
 from collapse_jax.provenance import num_threads
-from collapse_jax.screen import Bar, console, print_verdicts
+from collapse_jax.screen import Bar, console, print_verdicts, say
 from collapse_jax.studies.registry import Study
 
 STOPPED = 75  # the system's code for "try again later"
@@ -90,21 +92,23 @@ def do_jobs(jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: 
         with Bar() as bar:
             for _, job in jobs:
                 finished = finished and job(on_progress=bar.update)
+    except KeyboardInterrupt:
+        if not any(RunDirectory(path).holds_something() for path, _ in jobs):
+            raise
+        say(f"what was finished is on disk; go on with collapse-jax resume {out}", "interrupted")
+        return 130
     except Stopped:
-        console.print(f"stopped; the last checkpoint is on disk: go on with collapse-jax resume {out}", soft_wrap=True)
+        say(f"stopped; the last checkpoint is on disk: go on with collapse-jax resume {out}")
         return STOPPED
     if not place.leads:
         return 0 if finished else 130
     done = [RunDirectory(path) for path, _ in jobs if (path / "claims.json").is_file()]
     for run in done:
-        print_verdicts(run.description["study"], read_verdicts(run.path))
+        print_verdicts(run.description["study"], read_claims(run.path))
     page = write_report(done, out / "report.html").resolve()
     if not finished:
-        console.print(
-            f"[yellow]interrupted[/]: the report shows what was finished; go on with collapse-jax resume {out}",
-            soft_wrap=True,
-        )
-    console.print(f"report: {page}", soft_wrap=True)
+        say(f"the report shows what was finished; go on with collapse-jax resume {out}", "interrupted")
+    say(f"report: {page}")
     return 0 if finished else 130
 
 
@@ -120,12 +124,18 @@ def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
     path = out / "jobs.json"
     if not path.is_file():
         return []
-    return [(study, preset, out / folder, command) for study, preset, folder, command in json.loads(path.read_text())]
-
-
-def read_verdicts(path: Path) -> list[dict[str, Any]]:
-    """Return the verdicts that stand in a run directory."""
-    return json.loads((path / "claims.json").read_text())
+    try:
+        jobs = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); resume the runs in {out} one by one.") from error
+    good = isinstance(jobs, list) and all(
+        isinstance(job, list) and len(job) == 4 and all(isinstance(part, str) for part in job) for job in jobs
+    )
+    if not good or any(not is_plain_name(folder) for _, _, folder, _ in jobs):
+        raise ValueError(
+            f"{path} does not name runs in {out}, as `reproduce` writes it; resume the runs there one by one."
+        )
+    return [(study, preset, out / folder, command) for study, preset, folder, command in jobs]
 
 
 def use_every_core() -> None:

@@ -18,6 +18,8 @@ from matplotlib.image import imsave
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from collapse_jax.durable import write_atomically
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLE: Any = {
     "font.size": 9,
@@ -80,10 +82,9 @@ def new_figure(
 
 def save_figure(figure: Figure, folder: Path, name: str) -> Path:
     """Write `name`.png and a vector `name`.svg; return the PNG's path."""
-    folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        write_atomically(folder / f"{name}.svg", lambda part: figure.savefig(part, metadata={"Date": None}))
+        write_atomically(folder / f"{name}.png", lambda part: figure.savefig(part, dpi=150))
     return folder / f"{name}.png"
 
 
@@ -289,12 +290,10 @@ def save_film(film: Film, folder: Path, name: str, *, per_second: int = 2, zoom:
         per_second: frames of the animation in a second.
         zoom: screen pixels of the animation for a pixel of a frame.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     num_frames, height, width = film.frames.shape
     strip = film.frames.reshape(num_frames * height, width, 1)
-    imsave(
-        folder / f"{name}_frames.png", strip.repeat(3, axis=2)
-    )  # as colours: exact, where a colour map rounds
+    colours = strip.repeat(3, axis=2)  # exact, where a colour map rounds
+    write_atomically(folder / f"{name}_frames.png", lambda part: imsave(part, colours))
     dpi, title = 100, 24  # a strip of 24 screen pixels holds the label
     tall = zoom * height + title
     figure = Figure(figsize=(zoom * width / dpi, tall / dpi), dpi=dpi, facecolor="white")
@@ -304,12 +303,16 @@ def save_film(film: Film, folder: Path, name: str, *, per_second: int = 2, zoom:
         film.frames[0], cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto"
     )
     label = figure.text(0.5, 1 - title / tall / 2, "", ha="center", va="center", fontsize=9)
-    writer = PillowWriter(fps=per_second)
-    with writer.saving(figure, folder / f"{name}.gif", dpi):
-        for frame, text in zip(film.frames, film.labels):
-            picture.set_data(frame)
-            label.set_text(text)
-            writer.grab_frame()
+
+    def write(part: Path) -> None:
+        writer = PillowWriter(fps=per_second)
+        with writer.saving(figure, part, dpi):
+            for frame, text in zip(film.frames, film.labels):
+                picture.set_data(frame)
+                label.set_text(text)
+                writer.grab_frame()
+
+    write_atomically(folder / f"{name}.gif", write)
     return folder / f"{name}.gif"
 
 

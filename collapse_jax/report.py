@@ -5,13 +5,14 @@ steps through its frames, where scripts run; the figure itself stays either way.
 """
 
 import base64
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from collapse_jax.durable import write_atomically
+from collapse_jax.manifest import read_captions, read_claims
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import study_of
@@ -29,19 +30,20 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
     template = environment.from_string(_TEMPLATE.read_text())
     views = [_view(run) for run in runs]
     moving = any("film" in figure for view in views for figure in view["figures"])
-    path.write_text(template.render(runs=views, marks=_MARKS, moving=moving))
+    page = template.render(runs=views, marks=_MARKS, moving=moving)
+    write_atomically(path, lambda part: part.write_text(page))
     return path
 
 
 def _view(run: RunDirectory) -> dict[str, Any]:
     """Return what the template shows of a run."""
     description = run.description
-    figures = json.loads((run.path / "figures" / "captions.json").read_text())
+    figures = read_captions(run.path)
     for figure in figures:
         figure["source"] = _inlined(run.path / "figures" / f"{figure['name']}.png")
         if "film" in figure:
             figure["film"]["source"] = _inlined(run.path / "figures" / f"{figure['name']}_frames.png")
-    claims = json.loads((run.path / "claims.json").read_text())
+    claims = read_claims(run.path)
     return {
         **description,
         "data": description.get("data", {}),
@@ -87,7 +89,10 @@ def _lost(run: RunDirectory) -> str:
 
 def _inlined(image: Path) -> str:
     """Return a PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+    try:
+        return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+    except OSError as error:
+        raise ValueError(f"{image} cannot be read ({error.strerror}); draw the run again.") from error
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 Called by `simulation`, `runs` and `plots`.
 """
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,19 @@ def kept_params(states: dict[int, PyTree]) -> xr.Dataset:
     return xr.Dataset(variables, {"kept_generation": generations})
 
 
-def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write a Dataset, compressed; flags become bytes, which netCDF knows."""
+def as_stored(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset as it is read back: flags become bytes, which netCDF knows."""
     flags = {name: array.astype(np.int8) for name, array in dataset.data_vars.items() if array.dtype == bool}
-    stored = dataset.assign(flags)
+    return dataset.assign(flags)
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a Dataset, compressed, as `as_stored` returns it."""
+    stored = as_stored(dataset)
     compressed = {name: {"compression": "gzip", "compression_opts": 4} for name in stored.data_vars}
-    stored.to_netcdf(path, engine="h5netcdf", encoding=compressed)
+    content = io.BytesIO()  # HDF5 that fills a disk ends the process by a segmentation fault
+    stored.to_netcdf(content, engine="h5netcdf", encoding=compressed)
+    path.write_bytes(content.getbuffer())
 
 
 def read_netcdf(path: Path) -> xr.Dataset:
@@ -93,5 +101,5 @@ def read_netcdf(path: Path) -> xr.Dataset:
     try:
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
             return dataset.load()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"{path} cannot be read as netCDF ({error}); name the folder of a run.") from error

@@ -12,9 +12,9 @@
 Called by `runs` and `report`.
 """
 
+import contextlib
 import json
-import shutil
-import zipfile
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,14 +23,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from collapse_jax.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.checkpoints import Checkpoints
-from collapse_jax.durable import remove_parts, write_atomically
+from collapse_jax.durable import PART, remove_folder, remove_parts, write_atomically
 from collapse_jax.errors import check_alike
+from collapse_jax.manifest import REPLACED, read_description
 from collapse_jax.provenance import digest, provenance
-from collapse_jax.results import Records, join_records, to_dataset, write_netcdf
+from collapse_jax.results import Records, as_stored, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
 
-_OURS = ("config.json", "trajectory.nc", "claims.json", "report.html", "study.py", "figures", "records", "checkpoints")
+_RECORDS = re.compile(r"(?P<label>.+)-(?P<first>\d{8})-(?P<last>\d{8})\.npz")
+_OURS = ("trajectory.nc", "claims.json", "report.html", "study.py", "figures", "records", "checkpoints", "config.json")
 
 
 class Shard(NamedTuple):
@@ -72,20 +75,24 @@ class RunDirectory:
     def create(cls, path: Path, description: dict[str, Any]) -> "RunDirectory":
         """Return a new run directory, with `config.json` written; what an earlier run left there is removed.
 
+        A kill on the way leaves the earlier run, one that says that it was being replaced, or nothing but `records`.
+
         Raises:
             ValueError: `path` cannot be written.
         """
+        run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            for name in _OURS:
+            if (path / "config.json").exists():
+                run.write_json("config.json", {"status": REPLACED})
+            remove_parts(path)
+            for name in _OURS:  # config.json last: without it nobody would know what the rest is
                 target = path / name
-                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-            (path / "records").mkdir()
+                remove_folder(target) if target.is_dir() else target.unlink(missing_ok=True)
+            (path / "records").mkdir(exist_ok=True)
         except OSError as error:
             raise ValueError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
-        run = cls(path)
-        text = json.dumps(plain(description["config"]), sort_keys=True)
-        started = {"status": "running", "digest": digest(text), "seconds": 0.0, **provenance()}
+        started = {"status": "running", "digest": _digest(description), "seconds": 0.0, **provenance()}
         run.write_json("config.json", {**description, **started})
         return run
 
@@ -94,13 +101,9 @@ class RunDirectory:
         """What `config.json` says.
 
         Raises:
-            ValueError: it is missing, or not JSON.
+            ValueError: it is missing, or not as a run writes it.
         """
-        path = self.path / "config.json"
-        try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read ({error}); name the --out of a run.") from error
+        return read_description(self.path / "config.json")
 
     def describe(self, **changes: Any) -> None:
         """Change what `config.json` says."""
@@ -108,8 +111,11 @@ class RunDirectory:
 
     def is_as_begun(self) -> bool:
         """True while the configuration in `config.json` is the one the run began with."""
-        description = self.description
-        return description["digest"] == digest(json.dumps(description["config"], sort_keys=True))
+        return self.description["digest"] == _digest(self.description)
+
+    def is_worth_keeping(self) -> bool:
+        """True unless nothing was finished there, or it was being replaced anyway."""
+        return self.holds_something() and self.description.get("status") != REPLACED
 
     def holds_something(self) -> bool:
         """True when there is anything to go on from, or to look at."""
@@ -121,10 +127,30 @@ class RunDirectory:
         """How the seeds are cut."""
         return [Shard(*shard) for shard in self.description["shards"]]
 
-    def append(self, label: str, start: int, stop: int, records: Records) -> None:
-        """Write one segment's records durably: what was recorded after generation start - 1, up to stop."""
-        name = f"{label}-{start:08d}-{stop:08d}.npz"
-        write_atomically(self.path / "records" / name, lambda part: _save(part, records))
+    def append(self, label: str, start: int, stop: int, records: Records, every: int = 1) -> None:
+        """Write one segment's records durably; what other files hold of the same generations goes.
+
+        Such files are what a run left that was killed between its records and its state, and then went on from an
+        older state by other steps.
+
+        Args:
+            label: of the shard.
+            start: the first generation that it covers.
+            stop: the last one.
+            records: arrays [num_seeds, num_recorded, ...].
+            every: generations 0, every, 2 every, ... are recorded.
+        """
+        self._write_records(label, start, stop, records, every)
+        for path, first, last in self._record_files(label):
+            if last < start or first > stop or (first, last) == (start, stop):
+                continue
+            if first < start:  # its beginning is still needed
+                with contextlib.suppress(Damaged):
+                    held, _ = load_arrays(path)
+                    num = (start - 1) // every - (first - 1) // every
+                    head = {name: array[:, :num] for name, array in held.items()}
+                    self._write_records(label, first, start - 1, head, every)
+            path.unlink()
 
     def segments(self, label: str) -> list[Records]:
         """Return a shard's records, segment by segment, up to the first that is not there or damaged."""
@@ -134,34 +160,84 @@ class RunDirectory:
         """Return the generation up to which a shard's records are there, from generation 0 on; -1 for none."""
         return max((stop for stop, _ in self._readable(label)), default=-1)
 
+    def damaged_records(self, label: str, reached: int) -> list[Path]:
+        """Return the files that should go on where a shard's whole records end, at generation `reached`."""
+        return [path for path, first, _ in self._record_files(label) if first == reached + 1]
+
     def _readable(self, label: str) -> Iterator[tuple[int, Records]]:
-        reached = -1
-        for path in sorted((self.path / "records").glob(f"{label}-*.npz")):
-            start, stop = (int(number) for number in path.stem.split("-")[-2:])
-            if start != reached + 1:
+        """Follow the files from generation 0 on; of several that begin where the last ended, the longest whole one."""
+        files, reached = self._record_files(label), -1
+        while True:
+            following = sorted(((last, path) for path, first, last in files if first == reached + 1), reverse=True)
+            for last, path in following:
+                if (records := self._records_in(path, reached + 1, last)) is not None:
+                    yield last, records
+                    reached = last
+                    break
+            else:
                 return
-            try:
-                with np.load(path) as stored:
-                    yield stop, dict(stored)
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-                return
-            reached = stop
+
+    def _record_files(self, label: str) -> list[tuple[Path, int, int]]:
+        """Return a shard's files with the first and the last generation that their names say."""
+        found = [(path, _RECORDS.fullmatch(path.name)) for path in (self.path / "records").glob(f"{label}-*.npz")]
+        return sorted((path, int(name["first"]), int(name["last"])) for path, name in found if name is not None)
+
+    def _records_in(self, path: Path, first: int, last: int) -> Records | None:
+        """Return what a file holds; None where it is damaged, or not of the generations that its name says."""
+        try:
+            records, about = load_arrays(path)
+        except Damaged:
+            return None
+        return records if (about.get("first"), about.get("last")) == (first, last) else None
+
+    def _write_records(self, label: str, first: int, last: int, records: Records, every: int) -> None:
+        path = self.path / "records" / f"{label}-{first:08d}-{last:08d}.npz"
+        save_arrays(path, records, {"first": first, "last": last, "every": every})
 
     def assemble(self, plan: Plan) -> None:
-        """Put `trajectory.nc` together from the segments.
+        """Put `trajectory.nc` together from the segments, and read it back; for the one who holds the lock.
 
         Raises:
-            ValueError: no segment was finished.
+            ValueError: no segment was finished, or what was written is not what is read.
         """
         dataset = _assemble(plan, [self._of_arm(index) for index in range(len(plan.arms))])
         if data := self.description.get("data"):
             dataset.attrs["data"] = json.dumps(data)
-        write_atomically(self.path / "trajectory.nc", lambda part: write_netcdf(dataset, part))
+
+        def write(part: Path) -> None:
+            write_netcdf(dataset, part)
+            if not read_netcdf(part).equals(as_stored(dataset)):
+                raise ValueError(f"{self.path / 'trajectory.nc'} is not read as it was written; look after the disk.")
+
+        write_atomically(self.path / "trajectory.nc", write)
+
+    def lacking(self, plan: Plan, generations: int) -> list[str]:
+        """Return what is missing in the records of a run that has come to its end, each as a phrase.
+
+        Args:
+            plan: the run's.
+            generations: of arms that do not say it themselves.
+        """
+        found = []
+        for index, arm in enumerate(plan.arms):
+            last = generations if arm.generations is None else arm.generations
+            for shard in self.shards:
+                reached = self.recorded_until(shard.label(index))
+                if reached != last:
+                    found.append(f"{shard.label(index)} has generations up to {reached} of {last}")
+        return found
 
     def close(self) -> None:
-        """Say that the run is finished: nothing is left to go on from."""
+        """Say that the run is finished; its records, which `trajectory.nc` holds, go.
+
+        A kill between these leaves records of a finished run, which nobody reads any more; `resume` removes them.
+        """
         self.describe(status="finished")
-        shutil.rmtree(self.path / "records")
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what a finished run needs no more."""
+        remove_folder(self.path / "records")
         remove_parts(self.path)
 
     def _of_arm(self, arm: int) -> Records | None:
@@ -193,8 +269,9 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise ValueError(f"{path} is a file; choose a directory for --out.")
-    held = {entry.name for entry in path.iterdir()} - {".lock", "records"}  # what one killed at its start leaves
-    if "config.json" in held and not overwrite and RunDirectory(path).holds_something():
+    held = {entry.name for entry in path.iterdir() if not entry.name.startswith(PART)}
+    held -= {".lock", "records"}  # what one killed at its start leaves
+    if "config.json" in held and not overwrite and RunDirectory(path).is_worth_keeping():
         raise ValueError(
             f"{path} already holds a run; go on with it by collapse-jax resume {path}, choose another --out, or add "
             "--overwrite to replace it."
@@ -203,6 +280,12 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise ValueError(
             f"{path} holds files that are not a run ({sorted(held)[0]}, ...); choose another --out."
         )
+
+
+def _digest(description: dict[str, Any]) -> str:
+    """Return the check sum of all that decides which numbers a run gives."""
+    decides = {name: description.get(name) for name in ("study", "config", "grid", "shards", "record_every")}
+    return digest(json.dumps(plain(decides), sort_keys=True))
 
 
 def find_runs(path: Path) -> list[RunDirectory]:
@@ -229,11 +312,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _save(part: Path, records: Records) -> None:
-    with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **records)
 
 
 def _assemble(plan: Plan, arms: Sequence[Records | None]) -> xr.Dataset:

@@ -17,8 +17,10 @@ import numpy as np
 from collapse_jax.advance import Asked, Stopped, Work, advance_arm
 from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.claims import Verdict, judge
+from collapse_jax.company import Company
 from collapse_jax.durable import Lock, remove_parts
 from collapse_jax.errors import RunFailed, check_count
+from collapse_jax.manifest import REPLACED
 from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
 from collapse_jax.provenance import differences, provenance
@@ -28,7 +30,7 @@ from collapse_jax.studies.loading import blamed, place_in, said
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, study_of
 from collapse_jax.studies.swept import Grid, Swept
-from collapse_jax.study_file import check_file, copy_file, file_of, is_gone
+from collapse_jax.study_file import check_file, confirm, copy_file, file_of, is_gone
 
 __all__ = ["Progress", "Stopped", "assemble_if_needed", "draw_again", "execute", "illustrate", "resume"]
 
@@ -89,6 +91,7 @@ def execute(
         "config": dataclasses.asdict(config),
         "remarks": module.remarks(config) if hasattr(module, "remarks") else (),
         "data": dict(plan.data()),
+        "record_every": plan.record_every,
         "shards": shards_of(plan.num_lanes or config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
         **({} if grid is None else {"grid": grid._asdict()}),
     }
@@ -100,7 +103,10 @@ def execute(
         return _run(RunDirectory(path), plan, config, study, on_progress, place)
 
 
-def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place: Place = ALONE) -> bool:
+def resume(
+    path: Path, *, on_progress: OnProgress, despite: bool = False, place: Place = ALONE, study_file: Path | None = None,
+    trusted: bool = False,
+) -> bool:  # fmt: skip
     """Go on with a run from its last checkpoints, to the same bits; return False when it was interrupted.
 
     Args:
@@ -108,17 +114,28 @@ def resume(path: Path, *, on_progress: OnProgress, despite: bool = False, place:
         on_progress: told how far it has come.
         despite: go on although versions, device, threads or the study's file are others: the bits may then differ.
         place: of this process; their number need not be that of the run's first half.
+        study_file: where the file of a study of one's own is now; None for where the run says.
+        trusted: run the file that the run names, although this user has not run it here.
 
     Raises:
-        ValueError: no run, one whose configuration or file was changed, another machine, or another process at work.
+        ValueError: no run, a study's file that nobody has confirmed, a run whose configuration or file was changed,
+            another machine, or another process at work.
         RunFailed: what the study calls on raised something.
         Stopped: SIGTERM asked for it.
     """
     run = RunDirectory(path)
     description = run.description
     if description["status"] == "finished":
+        if place.leads:
+            with Lock(path):
+                run.tidy()
         on_progress(Progress("", 0, 0, 0, f"{path} is finished already."))
         return True
+    if description["status"] == REPLACED:
+        raise ValueError(f"{path} was being replaced by a new run when that was killed; start that again.")
+    if refused := confirm(run, study_file, trusted):
+        raise ValueError(f"{refused}.")
+    description = run.description
     _check_same(run, despite)
     study, module, config = _subject(description)
     plan = module.build(config)
@@ -192,6 +209,7 @@ def _writing(path: Path, place: Place, prepare: Callable[[], object]) -> Iterato
     try:
         lock = Lock(path)
         prepare()
+        Company(path, place).clear()
     except BaseException:
         agree(place, ok=False)
         raise
@@ -204,49 +222,67 @@ def _run(
     directory: RunDirectory, plan: Plan, config: Any, study: Study, on_progress: OnProgress, place: Place
 ) -> bool:
     """Run all arms from where they are, and put the results together."""
-    begun, status = time.monotonic(), "stopped"
     if plan.mesh is None:
         shards, beside = directory.shards[place.number :: place.num_processes], ALONE
     else:  # every chain is everybody's
         shards, beside = directory.shards, place
         directory.checkpoints = Checkpoints(directory.path / "checkpoints", orbax_format(plan.mesh, place))
     tell = lambda sentence: on_progress(Progress("", 0, 0, 0, sentence))  # noqa: E731
-    try:
-        with Asked() as asked:
-            work = Work(directory, plan, jax.random.key(config.seed), asked, tell, beside)
-            for index, arm in enumerate(plan.arms):
-                generations = config.generations if arm.generations is None else arm.generations
-                where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
-                label = f"{study.name} {where}" if len(plan.arms) > 1 else study.name
-                chains = plan.num_lanes or config.seeds
-                on_progress(Progress(label, 0, generations, chains))
-                for reached in advance_arm(work, index, arm, shards, generations):
-                    on_progress(Progress(label, reached, generations, chains))
-        status = "finished"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        if not directory.segments(directory.shards[0].label(0)):
-            raise
-    except Exception as error:
-        raise _failure(error, directory, study) from error
-    finally:
-        if place.leads:
-            seconds = directory.description["seconds"] + time.monotonic() - begun
-            ended = {} if status == "finished" else {"status": status}  # finished is what `finish` says, at the end
-            directory.describe(seconds=round(seconds, 1), **ended)
-    if not all_agree(place, status == "finished"):
-        status = "interrupted"
-    if place.leads:
-        directory.assemble(plan)
+    begun, status = time.monotonic(), "stopped"
+    with Company(directory.path, place) as company:
         try:
-            illustrate(directory)
-        except ValueError:  # of the study's own drawing or judging; what was measured is whole
-            if status == "finished":
-                directory.close()
-            raise
+            with Asked() as asked:
+                work = Work(directory, plan, jax.random.key(config.seed), asked, tell, beside, company)
+                for index, arm in enumerate(plan.arms):
+                    generations = config.generations if arm.generations is None else arm.generations
+                    where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
+                    label = f"{study.name} {where}" if len(plan.arms) > 1 else study.name
+                    chains = plan.num_lanes or config.seeds
+                    on_progress(Progress(label, 0, generations, chains))
+                    for reached in advance_arm(work, index, arm, shards, generations):
+                        on_progress(Progress(label, reached, generations, chains))
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except Stopped:
+            status = "stopped"
+        except Exception as error:
+            company.end("failed")
+            raise _failure(error, directory, study) from error
+        finally:
+            if place.leads:
+                seconds = directory.description["seconds"] + time.monotonic() - begun
+                ended = {} if status == "finished" else {"status": status}  # finished is what `close` says, at the end
+                directory.describe(seconds=round(seconds, 1), **ended)
+        if status != "finished":
+            company.end(status)
+        if not all_agree(place, status == "finished"):
+            status = company.asked or status
+            if place.leads:
+                directory.describe(status=status)
+    if status == "stopped":
+        raise Stopped
+    if status == "interrupted" and not directory.segments(directory.shards[0].label(0)):
+        raise KeyboardInterrupt
+    if place.leads:
+        _conclude(directory, plan, config, status)
+    return status == "finished"
+
+
+def _conclude(directory: RunDirectory, plan: Plan, config: Any, status: str) -> None:
+    """Put what there is together, draw it and judge it; a run that is finished is closed."""
+    if status == "finished" and (lacking := directory.lacking(plan, config.generations)):
+        directory.describe(status="stopped")
+        raise ValueError(
+            f"records in {directory.path / 'records'} were damaged while the run was under way ({lacking[0]}); go "
+            f"on with collapse-jax resume {directory.path}, which computes them again."
+        )
+    directory.assemble(plan)
+    try:
+        illustrate(directory)
+    finally:  # an error is of the study's own drawing or judging; what was measured is whole
         if status == "finished":
             directory.close()
-    return status == "finished"
 
 
 def _failure(error: Exception, directory: RunDirectory, study: Study) -> Exception:
@@ -287,27 +323,44 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
     return verdicts
 
 
-def draw_again(run: RunDirectory, notice: Callable[[str], None]) -> None:
+def draw_again(
+    run: RunDirectory, notice: Callable[[str], None], study_file: Path | None = None, trusted: bool = False
+) -> None:
     """Put a run's records together where that is to be done, draw it and judge it.
 
     Args:
         run: the run.
-        notice: told that the file of a study of one's own is gone, so that figures and verdicts stay as they are.
+        notice: told why figures and verdicts stay as they are: the file of one's own study is gone, or may not run.
+        study_file: where that file is now; None for where the run says.
+        trusted: run the file that the run names, although this user has not run it here.
 
     Raises:
-        ValueError: no readable run, or one that was never drawn and whose file is gone.
+        ValueError: no readable run, one that another process is writing, or one that was never drawn and whose file
+            is gone or may not run.
     """
-    if is_gone(run.description):
-        if not (run.path / "figures" / "captions.json").is_file():
-            check_file(run, despite=True)
-        notice(f"{run.description['file']['path']} is gone: figures and verdicts are those of before.")
-        return
-    assemble_if_needed(run)
-    illustrate(run)
+    with Lock(run.path):  # who is at work there would write the same files
+        if run.description["status"] == REPLACED:
+            raise ValueError(f"{run.path} was being replaced by a new run when that was killed; start that again.")
+        if not run.is_as_begun():
+            raise ValueError(f"{run.path / 'config.json'} was changed after the run began; restore it.")
+        refused, is_drawn = confirm(run, study_file, trusted), (run.path / "figures" / "captions.json").is_file()
+        if refused and not is_drawn:
+            raise ValueError(f"{refused}.")
+        if is_gone(run.description):
+            if not is_drawn:
+                check_file(run, despite=True)
+            refused = f"{run.description['file']['path']} is gone"
+        if refused:
+            notice(f"{refused}: figures and verdicts are those of before.")
+            return
+        assemble_if_needed(run)
+        illustrate(run)
 
 
 def assemble_if_needed(run: RunDirectory) -> None:
     """Put `trajectory.nc` of a run that has not ended together, from the segments it has left so far.
+
+    For the one who holds the directory's lock.
 
     Raises:
         ValueError: no segment was finished.

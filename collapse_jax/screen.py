@@ -1,9 +1,12 @@
 """What the command line shows: progress bars, tables of claims and laws. Called by `cli`."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,10 +17,45 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 _COLOURS = {"holds": "green", "fails": "red", "inconclusive": "yellow", "not testable": "dim"}
 
 console = Console(stderr=False, highlight=False)
+
+
+class Patient:
+    """A stream that goes on when nobody reads it any more: a run whose output is cut (`| head`) comes to its end.
+
+    After the first failure everything is dropped, also what the interpreter flushes at its end.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop; signs that the terminal does not know become question marks."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        with self._unread():
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        with self._unread():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _unread(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._stream = open(os.devnull, "w")  # noqa: SIM115
+            with contextlib.suppress(OSError):
+                os.dup2(self._stream.fileno(), 1)
 
 
 class Bar:
@@ -25,8 +63,9 @@ class Bar:
 
     def __enter__(self) -> "Bar":
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            console=console,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         return self
@@ -56,9 +95,20 @@ class Bar:
         self._progress.update(task, completed=state.generation, speed=shown)
 
 
+def say(sentence: str, lead: str = "", colour: str = "yellow") -> None:
+    """Show a sentence as it is: paths and claims may hold square brackets, which are not markup.
+
+    Args:
+        sentence: what to say.
+        lead: what stands before it, in colour.
+        colour: of that.
+    """
+    console.print(Text.assemble((lead, colour), ": " if lead else "", sentence), soft_wrap=True)
+
+
 def note(sentence: str) -> None:
     """Show what whoever watches must know."""
-    console.print(f"[yellow]note[/]: {sentence}", soft_wrap=True)
+    say(sentence, "note")
 
 
 def print_verdicts(study: str, verdicts: list[Any]) -> None:
@@ -71,7 +121,7 @@ def print_verdicts(study: str, verdicts: list[Any]) -> None:
         "estimate",
         "interval",
         "seeds",
-        title=f"claims of {study}",
+        title=Text(f"claims of {study}"),
         title_justify="left",
         box=None,
     )
@@ -79,22 +129,23 @@ def print_verdicts(study: str, verdicts: list[Any]) -> None:
     for row in rows:
         tested = row["verdict"] != "not testable"
         low, high = (_shown(bound) for bound in row["interval"])
-        shared = f"\n[dim]all seeds share: {escape(row['shared'])}[/]" if row.get("shared") else ""
+        shared = f"\nall seeds share: {row['shared']}" if row.get("shared") else ""
+        interval = Text.assemble(f"{low} to {high}", (shared, "dim")) if tested else ""
         table.add_row(
-            f"[{_COLOURS[row['verdict']]}]{row['verdict']}[/]", _detail(row), _shown(row["estimate"]) if tested else "",
-            f"{low} to {high}{shared}" if tested else "", str(row["num_seeds"]) if tested else "",
+            Text(row["verdict"], _COLOURS[row["verdict"]]), _detail(row), _shown(row["estimate"]) if tested else "",
+            interval, str(row["num_seeds"]) if tested else "",
         )  # fmt: skip
     console.print(table)
     for departure in dict.fromkeys(row["departure"] for row in rows if row.get("departure")):
-        console.print(f"[dim]analogue: {escape(departure)}.[/]")
+        console.print(Text(f"analogue: {departure}.", "dim"))
 
 
-def _detail(row: dict[str, Any]) -> str:
+def _detail(row: dict[str, Any]) -> Text:
     """Return what a claim says, and why it is not testable."""
     reason = row["reason"]
     if reason and reason == row.get("departure"):  # said once, below the table
         reason = "tested in the exact protocol alone"
-    return escape(row["statement"]) + (f" [dim]({escape(reason)})[/]" if reason else "")
+    return Text.assemble(row["statement"], (f" ({reason})" if reason else "", "dim"))
 
 
 def _shown(value: float | None) -> str:
@@ -112,14 +163,14 @@ def joined(value: int | tuple[int, ...]) -> str:
 
 def law_table(title: str, checks: list[Any]) -> Table:
     """Return a program's laws as a table; columns have one width in all of them."""
-    table = Table(box=None, title=title, title_justify="left", title_style="bold", expand=True)
+    table = Table(box=None, title=Text(title, "bold"), title_justify="left", expand=True)
     table.add_column("law", ratio=1)
     for name, width in (("simulated", 10), ("error", 8), ("predicted", 10), ("z", 6), ("detects", 8)):
         table.add_column(name, width=width, justify="right", no_wrap=True)
     for item in checks:
         colour = "green" if item.holds else "red"
         table.add_row(
-            f"{item.section}: {item.law}".replace("[", r"\["), f"{item.simulated:.4g}", f"{item.error:.2g}",
+            Text(f"{item.section}: {item.law}"), f"{item.simulated:.4g}", f"{item.error:.2g}",
             f"{item.predicted:.4g}", f"[{colour}]{item.z:+.2f}[/]",
             "exact" if item.error == 0 else f"{item.detects:.2g}",
         )  # fmt: skip
@@ -134,6 +185,6 @@ def speed_table(found: list[Any]) -> Table:
         table.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
     for item in found:
         table.add_row(
-            item.name, f"{item.rate:,.0f}", item.unit, f"{item.compile_seconds:.1f}", f"{item.program_mib:,.1f}"
+            Text(item.name), f"{item.rate:,.0f}", item.unit, f"{item.compile_seconds:.1f}", f"{item.program_mib:,.1f}"
         )
     return table

@@ -11,6 +11,7 @@ from collapse_jax.durable import write_atomically
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.loading import digest_of
 from collapse_jax.studies.registry import Study
+from collapse_jax.trust import is_trusted, trust
 
 
 def file_of(study: Study) -> dict[str, Any]:
@@ -20,15 +21,53 @@ def file_of(study: Study) -> dict[str, Any]:
 
 
 def copy_file(run: RunDirectory, study: Study) -> None:
-    """Keep the file as it is run: who has changed it can look up what ran."""
+    """Keep the file as it is run: who has changed it can look up what ran. Who runs it trusts it."""
     own = study.own
     if own is not None:
+        trust(own.path, own.source)
         write_atomically(run.path / "study.py", lambda part: part.write_bytes(own.source))
 
 
 def is_gone(description: Mapping[str, Any]) -> bool:
     """True when a run is of a file that is no longer there."""
     return "file" in description and not Path(description["file"]["path"]).is_file()
+
+
+def confirm(run: RunDirectory, chosen: Path | None, trusted: bool) -> str:
+    """Return why the file that a run names must not be run, "" where it may: a run directory may come from anybody.
+
+    Args:
+        run: the run.
+        chosen: the file that the user names for it; `config.json` then names that one, too.
+        trusted: the user says that the file that the run names may be run.
+
+    Raises:
+        ValueError: the run has no file of its own, or the chosen one is not there.
+    """
+    told = run.description.get("file")
+    if told is None:
+        if chosen is not None:
+            raise ValueError(f"{run.path} is a run of a study of the package, without a file; leave out --study.")
+        return ""
+    if chosen is not None:
+        path = chosen.expanduser().resolve()
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; name the study's file by --study.")
+        run.describe(file={**told, "path": str(path)})
+        trust(path, path.read_bytes())
+        return ""
+    path = Path(told["path"])
+    if not path.is_file():
+        return ""  # nothing to run
+    source = path.read_bytes()
+    if trusted:
+        trust(path, source)
+    if trusted or is_trusted(path, source, run.path):
+        return ""
+    return (
+        f"{run.path} names {path} as its study, which you have not run here; read it, then add --trust, or name your "
+        "own by --study FILE"
+    )
 
 
 def check_file(run: RunDirectory, despite: bool) -> None:

@@ -2,9 +2,13 @@
 
 import gc
 import os
+import tempfile
 from pathlib import Path
 
 import jaxtyping
+
+# whose study files may run is not remembered beyond the tests
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="collapse-jax-state-")
 
 # most of the suite's time is compilation, of programs that run for milliseconds
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"

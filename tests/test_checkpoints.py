@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
     if damage is Path.mkdir:
         newest.unlink()
     damage(newest)
-    with pytest.raises(Damaged, match=r"arm0-gen00000015.npz is no whole checkpoint"):
+    with pytest.raises(Damaged, match=r"arm0-gen00000015.npz is not whole"):
         load_tree(newest)
     found, damaged = kept.latest("arm0")
     assert found.generation == 10 and (found.tree["x"] == 10).all() and damaged == [newest]

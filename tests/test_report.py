@@ -26,7 +26,7 @@ def run(tmp_path):
         {
             "study": "vae", "preset": _NASTY, "command": _NASTY, "status": _NASTY, "device": _NASTY, "started": "now",
             "commit": _NASTY, "config": {"seeds": 1, "generations": 2, "data_folder": _NASTY},
-            "versions": {"jax": _NASTY},
+            "versions": {"jax": _NASTY}, "digest": "0", "seconds": 1.0, "shards": [[0, 1]],
         },
     )  # fmt: skip
     run.write_json("claims.json", [])

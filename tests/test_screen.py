@@ -1,5 +1,7 @@
 """What the terminal shows: verdicts, laws, timings and progress, read back as text."""
 
+import io
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -94,3 +96,37 @@ def test_work_counts_what_it_does(monkeypatch):
     assert amounts["Gaussian"] == ("chain-generations", 256 * 100)
     assert amounts["mixture"] == ("chain-generations", 64 * 20)
     assert amounts["MLP autoencoder"] == ("images", 2 * 8 * 50 * 128)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError(5, "Input/output error")])
+def test_output_that_nobody_reads_ends_nothing(error):
+    """`| head`, a closed terminal: what is written after it is dropped."""
+
+    class Cut:
+        encoding = "ascii"
+
+        def write(self, text):
+            raise error
+
+    patient = screen.Patient(Cut())
+    with open(os.devnull, "w") as kept:  # the stream takes the place of descriptor 1
+        before = os.dup(1)
+        try:
+            assert patient.write("words") == 5 and patient.write("more") == 4
+            patient.flush()
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+        assert kept.writable()
+
+
+def test_signs_that_a_terminal_lacks_become_question_marks():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    screen.Patient(stream).write("M → ∞")
+    assert stream.buffer.getvalue() == b"M ? ?"
+
+
+@pytest.mark.parametrize("text", ["runs/[red]run", "[/x]", "E[x|y]", "a\\[b]"])
+def test_square_brackets_are_no_markup(text, shown):
+    screen.say(text, "note")
+    assert shown("") == [["note:", text]]

@@ -1,0 +1,128 @@
+"""What the JSON files of a run directory say, checked: a directory may come from anybody, or be half of one.
+
+Called by `rundir`, `report` and `jobs`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from collapse_jax.errors import is_plain_name
+
+REPLACED = "being replaced"  # the status of a run in whose place another is being put
+_VERDICTS = ("holds", "fails", "inconclusive", "not testable")
+_NUMBER = (int, float)
+_CONFIG: dict[str, Any] = {
+    "status": str, "study": str, "preset": str, "command": str, "config": dict, "digest": str, "seconds": _NUMBER,
+    "versions": dict, "device": str, "started": str, "shards": list,
+}  # fmt: skip
+_MAYBE: dict[str, Any] = {
+    "title": str, "remarks": list, "data": dict, "file": dict, "grid": dict, "resumed": list, "record_every": int,
+}  # fmt: skip
+_CLAIM: dict[str, Any] = {
+    "name": str, "verdict": str, "statement": str, "source": str, "label": str, "reason": str, "interval": list,
+    "region": list, "num_seeds": int, "num_excluded": int,
+}  # fmt: skip
+_CLAIM_MAYBE: dict[str, Any] = {
+    "shared": str, "departure": str, "estimate": _NUMBER, "level": _NUMBER, "null": _NUMBER,
+}  # fmt: skip
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return what a `config.json` says.
+
+    Raises:
+        ValueError: it is missing, no JSON, or lacks what a run writes there.
+    """
+    told = _json(path, "name the --out of a run")
+    if isinstance(told, dict) and told.get("status") == REPLACED:
+        return told
+    _check(path, told, _CONFIG, _MAYBE)
+    for shard in told["shards"]:
+        if not (isinstance(shard, list) and len(shard) == 2 and all(_is_count(number) for number in shard)):
+            raise ValueError(_odd(path, "shards", shard))
+    if "file" in told:
+        _check(path, told["file"], {"path": str, "digest": str, "versions": dict}, {"drawn_by": str})
+    if "grid" in told:
+        _check(path, told["grid"], {"axes": dict, "record_every": int}, {})
+        for name, values in told["grid"]["axes"].items():
+            if not isinstance(values, list):
+                raise ValueError(_odd(path, name, values))
+    return told
+
+
+def read_claims(folder: Path) -> list[dict[str, Any]]:
+    """Return the verdicts that stand in a run directory.
+
+    Raises:
+        ValueError: they are missing, or not as a run writes them.
+    """
+    path = folder / "claims.json"
+    claims = _list(path)
+    for claim in claims:
+        _check(path, claim, _CLAIM, _CLAIM_MAYBE)
+        if claim["verdict"] not in _VERDICTS:
+            raise ValueError(_odd(path, "verdict", claim["verdict"]))
+        for name in ("interval", "region"):
+            bounds = claim[name]
+            if len(bounds) != 2 or not all(bound is None or _is(bound, _NUMBER) for bound in bounds):
+                raise ValueError(_odd(path, name, bounds))
+    return claims
+
+
+def read_captions(folder: Path) -> list[dict[str, Any]]:
+    """Return the names and captions of a run's figures; a name is of a file in `figures`.
+
+    Raises:
+        ValueError: they are missing, or not as a run writes them.
+    """
+    path = folder / "figures" / "captions.json"
+    captions = _list(path)
+    for caption in captions:
+        _check(path, caption, {"name": str, "caption": str}, {"film": dict})
+        if not is_plain_name(caption["name"]):
+            raise ValueError(_odd(path, "name", caption["name"]))
+        if "film" in caption:
+            _check(path, caption["film"], {"labels": list, "height": int, "width": int}, {})
+    return captions
+
+
+def _list(path: Path) -> list[Any]:
+    told = _json(path, "draw the run again, by collapse-jax report")
+    if not isinstance(told, list):
+        raise ValueError(f"{path} holds no list; draw the run again, by collapse-jax report.")
+    return told
+
+
+def _json(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read ({str(error) or type(error).__name__}); {remedy}.") from error
+
+
+def _check(path: Path, told: Any, needed: Mapping[str, Any], maybe: Mapping[str, Any]) -> None:
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} holds {told!r:.40} where a run writes an object; {_REMEDY}")
+    for name, kind in needed.items():
+        if not _is(told.get(name), kind):
+            raise ValueError(_odd(path, name, told.get(name)))
+    for name, kind in maybe.items():
+        if told.get(name) is not None and not _is(told[name], kind):
+            raise ValueError(_odd(path, name, told[name]))
+
+
+_REMEDY = "it was changed or is another program's: take the directory again from where the run was made."
+
+
+def _odd(path: Path, name: str, value: Any) -> str:
+    return f"{path} says {value!r:.40} of '{name}', which no run writes; {_REMEDY}"
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is(value, int) and value >= 0

@@ -1,0 +1,118 @@
+"""A run killed at any of its writes goes on to the same bits, and nothing that was finished is lost."""
+
+import json
+import shutil
+
+import crash_studies
+import numpy as np
+import pytest
+from crash_points import CrashPoints
+
+from collapse_jax import advance
+from collapse_jax.arrays import load_arrays
+from collapse_jax.results import read_netcdf
+from collapse_jax.runs import execute, resume
+from collapse_jax.studies.registry import STUDIES, Study
+from collapse_jax.studies.swept import Grid
+
+CONFIGS = {
+    "compiled": crash_studies.Config(),
+    "sweep": crash_studies.Config(generations=4, seeds=2),
+    "host": crash_studies.Config("host", generations=5, seeds=2),
+    "pieces": crash_studies.Config("pieces", generations=2, seeds=2),
+}
+KINDS = [pytest.param(kind, marks=() if kind == "host" else pytest.mark.heavy) for kind in CONFIGS]
+
+
+@pytest.fixture(autouse=True)
+def studies(monkeypatch):
+    study = Study("crashing", "what a kill leaves", {"smoke": CONFIGS["compiled"]}, "crash_studies", CONFIGS["sweep"])
+    monkeypatch.setitem(STUDIES, "crashing", study)
+
+
+def _pace(monkeypatch, every):
+    """Write a host's generations at every so many stops, however long writing takes."""
+    calls = []
+
+    def begin(self, *, always):
+        calls.append(always)
+        self.due = always or not self.work.plan.on_host or len(calls) % every == 0
+
+    monkeypatch.setattr(advance._Pace, "begin", begin)
+    monkeypatch.setattr(advance, "_SHARE", 0)  # and every piece
+
+
+def _execute(kind, path, **options):
+    grid = Grid({"num_samples": (10, 20, 40)}) if kind == "sweep" else None
+    return execute(
+        STUDIES["crashing"], CONFIGS[kind], path, preset="smoke", command="a command", overwrite=False,
+        on_progress=lambda progress: None, grid=grid, **options,
+    )  # fmt: skip
+
+
+def _go_on(kind, path):
+    """Do what a user does: resume; and where there is nothing to resume, which a sentence says, run it again."""
+    try:
+        assert resume(path, on_progress=lambda progress: None)
+    except ValueError as error:
+        assert "name the --out of a run" in str(error) and not list(path.glob("records/*"))
+        assert _execute(kind, path)
+
+
+def _assert_same_ending(path, other):
+    assert read_netcdf(path / "trajectory.nc").identical(read_netcdf(other / "trajectory.nc"))
+    assert json.loads((path / "config.json").read_text())["status"] == "finished"
+    assert not list(path.rglob(".part-*"))
+    states = [sorted((run / "checkpoints").iterdir()) for run in (path, other)]
+    assert [file.name for file in states[0]] == [file.name for file in states[1]]
+    for file, expected in zip(*states):
+        (arrays, about), (wanted, of) = load_arrays(file), load_arrays(expected)
+        assert about == of and arrays.keys() == wanted.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, wanted[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_crash_point_goes_on_to_the_same_bits(kind, tmp_path, monkeypatch):
+    _pace(monkeypatch, 3)
+    whole = tmp_path / "whole"
+    with CrashPoints(tmp_path / "run", tmp_path / "points") as kept:
+        assert _execute(kind, tmp_path / "run")
+    assert _execute(kind, whole)
+    _assert_same_ending(tmp_path / "run", whole)
+    assert len(kept.points) > 40
+    _pace(monkeypatch, 2)  # stops fall elsewhere: what was written before overlaps what is written now
+    for point in kept.points:
+        _go_on(kind, point)
+        _assert_same_ending(point, whole)
+        assert not list(point.glob("records/*"))
+        shutil.rmtree(point)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_kill_is_no_worse_than_the_first(kind, tmp_path, monkeypatch):
+    """Killed where records are ahead of states, gone on by other steps, and killed at each of its points again."""
+    _pace(monkeypatch, 3)
+    whole = tmp_path / "whole"
+    with CrashPoints(tmp_path / "run", tmp_path / "points") as kept:
+        assert _execute(kind, tmp_path / "run")
+    assert _execute(kind, whole)
+    ahead = [point for point in kept.points if _is_ahead(point)]
+    assert ahead
+    _pace(monkeypatch, 1)
+    with CrashPoints(ahead[-1], tmp_path / "again") as second:
+        _go_on(kind, ahead[-1])
+    _assert_same_ending(ahead[-1], whole)
+    _pace(monkeypatch, 3)
+    for point in second.points:
+        _go_on(kind, point)
+        _assert_same_ending(point, whole)
+        shutil.rmtree(point)
+
+
+def _is_ahead(point):
+    """True where some seeds' records reach beyond their last state."""
+    records = {file.stem.split("-")[1]: int(file.stem.split("-")[-1]) for file in sorted(point.glob("records/arm*"))}
+    whole = [file for file in sorted(point.glob("checkpoints/arm*.npz")) if "piece" not in file.name]
+    states = {file.stem.split("-")[1]: int(file.stem[-8:]) for file in whole}
+    return any(last > states.get(seed, -1) for seed, last in records.items())
