@@ -140,7 +140,7 @@ class RunDirectory:
             records: arrays [num_seeds, num_recorded, ...].
             every: generations 0, every, 2 every, ... are recorded.
         """
-        self._write_records(label, start, stop, records, every)
+        self._write_records(label, start, stop, records)
         for path, first, last in self._record_files(label):
             if last < start or first > stop or (first, last) == (start, stop):
                 continue
@@ -149,7 +149,7 @@ class RunDirectory:
                     held, _ = load_arrays(path)
                     num = (start - 1) // every - (first - 1) // every
                     head = {name: array[:, :num] for name, array in held.items()}
-                    self._write_records(label, first, start - 1, head, every)
+                    self._write_records(label, first, start - 1, head)
             path.unlink()
 
     def segments(self, label: str) -> list[Records]:
@@ -190,9 +190,9 @@ class RunDirectory:
             return None
         return records if (about.get("first"), about.get("last")) == (first, last) else None
 
-    def _write_records(self, label: str, first: int, last: int, records: Records, every: int) -> None:
+    def _write_records(self, label: str, first: int, last: int, records: Records) -> None:
         path = self.path / "records" / f"{label}-{first:08d}-{last:08d}.npz"
-        save_arrays(path, records, {"first": first, "last": last, "every": every})
+        save_arrays(path, records, {"first": first, "last": last})
 
     def assemble(self, plan: Plan) -> None:
         """Put `trajectory.nc` together from the segments, and read it back; for the one who holds the lock.

@@ -280,9 +280,12 @@ def _conclude(directory: RunDirectory, plan: Plan, config: Any, status: str) -> 
     directory.assemble(plan)
     try:
         illustrate(directory)
-    finally:  # an error is of the study's own drawing or judging; what was measured is whole
+    except Exception:  # of the study's own drawing or judging; what was measured is whole
         if status == "finished":
             directory.close()
+        raise
+    if status == "finished":  # who was interrupted while drawing goes on with that
+        directory.close()
 
 
 def _failure(error: Exception, directory: RunDirectory, study: Study) -> Exception:

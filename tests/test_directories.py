@@ -140,6 +140,16 @@ def test_what_is_read_back_otherwise_is_not_kept(tmp_path, monkeypatch):
     assert (path / "trajectory.nc").read_bytes() == before and list((path / "records").glob("*.npz"))
 
 
+def test_who_is_interrupted_while_drawing_goes_on_with_that(tmp_path, monkeypatch, whole):
+    path, drawn = tmp_path / "run", []
+    monkeypatch.setattr(runs, "illustrate", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        _execute(path)
+    monkeypatch.setattr(runs, "illustrate", drawn.append)
+    assert _resume(path)[0] and len(drawn) == 1
+    assert read_netcdf(path / "trajectory.nc").equals(whole)
+
+
 def test_a_report_on_a_run_at_work_writes_nothing(tmp_path):
     path = _interrupted(tmp_path / "run")
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
