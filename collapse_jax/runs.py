@@ -133,10 +133,10 @@ def resume(
         return True
     if description["status"] == REPLACED:
         raise ValueError(f"{path} was being replaced by a new run when that was killed; start that again.")
-    if refused := confirm(run, study_file, trusted):
+    description, refused = confirm(run, study_file, trusted)
+    if refused:
         raise ValueError(f"{refused}.")
-    description = run.description
-    _check_same(run, despite)
+    _check_same(run, description, despite)
     study, module, config = _subject(description)
     plan = module.build(config)
     data = _same_data(run, plan, despite)
@@ -169,15 +169,15 @@ def _check_storable(study: Study, config: Any, grid: Grid | None) -> None:
             )
 
 
-def _check_same(run: RunDirectory, despite: bool) -> None:
+def _check_same(run: RunDirectory, description: dict[str, Any], despite: bool) -> None:
     """Refuse to go on with what would not give the same bits."""
     if not run.is_as_begun():
         raise ValueError(
             f"the configuration in {run.path / 'config.json'} was changed after the run began; restore it, or start a "
             "new run."
         )
-    check_file(run, despite)
-    found = differences(run.description, {**provenance(), **file_of(study_of(run.description))})
+    check_file(run, description, despite)
+    found = differences(description, {**provenance(), **file_of(study_of(description))})
     if found and not despite:
         raise ValueError(
             f"{run.path} was begun elsewhere ({'; '.join(found)}), so its bits could not be kept; go on there, or add "
@@ -346,16 +346,19 @@ def draw_again(
             raise ValueError(f"{run.path} was being replaced by a new run when that was killed; start that again.")
         if not run.is_as_begun():
             raise ValueError(f"{run.path / 'config.json'} was changed after the run began; restore it.")
-        refused, is_drawn = confirm(run, study_file, trusted), (run.path / "figures" / "captions.json").is_file()
+        description, refused = confirm(run, study_file, trusted)
+        is_drawn = (run.path / "figures" / "captions.json").is_file()
         if refused and not is_drawn:
             raise ValueError(f"{refused}.")
-        if is_gone(run.description):
+        if is_gone(description):
             if not is_drawn:
-                check_file(run, despite=True)
-            refused = f"{run.description['file']['path']} is gone"
+                check_file(run, description, despite=True)
+            refused = f"{description['file']['path']} is gone"
         if refused:
             notice(f"{refused}: figures and verdicts are those of before.")
             return
+        if study_file is not None:
+            run.describe(file=description["file"])
         assemble_if_needed(run)
         illustrate(run)
 

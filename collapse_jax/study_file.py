@@ -33,50 +33,56 @@ def is_gone(description: Mapping[str, Any]) -> bool:
     return "file" in description and not Path(description["file"]["path"]).is_file()
 
 
-def confirm(run: RunDirectory, chosen: Path | None, trusted: bool) -> str:
-    """Return why the file that a run names must not be run, "" where it may: a run directory may come from anybody.
+def confirm(run: RunDirectory, chosen: Path | None, trusted: bool) -> tuple[dict[str, Any], str]:
+    """Return a run's description, and why the file that it names must not be run, "" where it may.
+
+    A run directory may come from anybody. Nothing is written to it.
 
     Args:
         run: the run.
-        chosen: the file that the user names for it; `config.json` then names that one, too.
+        chosen: the file that the user names for it, which the description then names, too.
         trusted: the user says that the file that the run names may be run.
 
     Raises:
         ValueError: the run has no file of its own, or the chosen one is not there.
     """
-    told = run.description.get("file")
+    description = run.description
+    told = description.get("file")
     if told is None:
         if chosen is not None:
             raise ValueError(f"{run.path} is a run of a study of the package, without a file; leave out --study.")
-        return ""
+        return description, ""
     if chosen is not None:
         path = chosen.expanduser().resolve()
         if not path.is_file():
             raise ValueError(f"there is no file {path}; name the study's file by --study.")
-        run.describe(file={**told, "path": str(path)})
         trust(path, path.read_bytes())
-        return ""
+        return {**description, "file": {**told, "path": str(path)}}, ""
     path = Path(told["path"])
     if not path.is_file():
-        return ""  # nothing to run
+        return description, ""  # nothing to run
     source = path.read_bytes()
     if trusted:
         trust(path, source)
     if trusted or is_trusted(path, source, run.path):
-        return ""
-    return (
+        return description, ""
+    return description, (
         f"{run.path} names {path} as its study, which you have not run here; read it, then add --trust, or name your "
         "own by --study FILE"
     )
 
 
-def check_file(run: RunDirectory, despite: bool) -> None:
+def check_file(run: RunDirectory, description: Mapping[str, Any], despite: bool) -> None:
     """Refuse to go on without the file, or, if that is not asked for, with a changed one.
+
+    Args:
+        run: the run.
+        description: of it, as `confirm` returns it.
+        despite: whether a changed file is asked for.
 
     Raises:
         ValueError: it is gone or changed.
     """
-    description = run.description
     if "file" not in description:
         return
     path, copy = Path(description["file"]["path"]), run.path / "study.py"

@@ -229,6 +229,10 @@ def test_a_received_directory_does_not_run_what_it_brings(tmp_path, monkeypatch)
     assert not (tmp_path / "ran").exists()  # nothing of it was run
     moved = tmp_path / "moved.py"
     file.rename(moved)
+    before = (path / "config.json").read_bytes()
+    with Lock(path), pytest.raises(ValueError, match="another process is writing"):
+        _resume(path, study_file=moved)
+    assert (path / "config.json").read_bytes() == before
     assert _resume(_copy(path), study_file=moved)[0]
     moved.rename(file)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "a third"))
