@@ -5,7 +5,8 @@
 
 Whoever hears that the run ends stops at the next checkpoint. Who cannot come there in time (a long segment, a meeting
 to which somebody will not come any more) is ended by a thread: what was finished is on disk, and a kill loses
-nothing. Called by `runs` and `advance`.
+nothing. What an earlier company left is removed with all other parts by whoever prepares the directory. Called by
+`runs` and `advance`.
 """
 
 import os
@@ -50,12 +51,6 @@ class Company:
         self._over.set()
         if self.place.num_processes > 1:
             self._sign(self.place.number).unlink(missing_ok=True)
-
-    def clear(self) -> None:
-        """Remove what an earlier company left; for the leader, before the others come."""
-        for number in range(self.place.num_processes):
-            self._sign(number).unlink(missing_ok=True)
-        self._ending.unlink(missing_ok=True)
 
     def end(self, why: str) -> None:
         """Tell the others to end, "stopped", "interrupted" or "failed"; who told it first is right."""

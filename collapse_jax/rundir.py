@@ -64,6 +64,10 @@ def shards_of(num_seeds: int, lanes: int, count: int, *, on_host: bool) -> list[
     return [Shard(int(a), int(min(b, num_seeds) - a)) for a, b in pairwise(edges)]
 
 
+class Lacking(ValueError):
+    """A run has come to its end, and some of its records are not whole."""
+
+
 class RunDirectory:
     """A run on disk; written atomically, file by file."""
 
@@ -194,13 +198,21 @@ class RunDirectory:
         path = self.path / "records" / f"{label}-{first:08d}-{last:08d}.npz"
         save_arrays(path, records, {"first": first, "last": last})
 
-    def assemble(self, plan: Plan) -> None:
+    def assemble(self, plan: Plan, generations: int | None = None) -> None:
         """Put `trajectory.nc` together from the segments, and read it back; for the one who holds the lock.
 
+        Args:
+            plan: the run's.
+            generations: of a run that has come to its end, those of arms that do not say it themselves; all seeds must
+                have them. None takes what there is.
+
         Raises:
+            Lacking: some seeds' records end before.
             ValueError: no segment was finished, or what was written is not what is read.
         """
-        dataset = _assemble(plan, [self._of_arm(index) for index in range(len(plan.arms))])
+        own = [generations if arm.generations is None else arm.generations for arm in plan.arms]
+        lasts = [None] * len(own) if generations is None else own
+        dataset = _assemble(plan, [self._of_arm(index, last) for index, last in enumerate(lasts)])
         if data := self.description.get("data"):
             dataset.attrs["data"] = json.dumps(data)
 
@@ -210,22 +222,6 @@ class RunDirectory:
                 raise ValueError(f"{self.path / 'trajectory.nc'} is not read as it was written; look after the disk.")
 
         write_atomically(self.path / "trajectory.nc", write)
-
-    def lacking(self, plan: Plan, generations: int) -> list[str]:
-        """Return what is missing in the records of a run that has come to its end, each as a phrase.
-
-        Args:
-            plan: the run's.
-            generations: of arms that do not say it themselves.
-        """
-        found = []
-        for index, arm in enumerate(plan.arms):
-            last = generations if arm.generations is None else arm.generations
-            for shard in self.shards:
-                reached = self.recorded_until(shard.label(index))
-                if reached != last:
-                    found.append(f"{shard.label(index)} has generations up to {reached} of {last}")
-        return found
 
     def close(self) -> None:
         """Say that the run is finished; its records, which `trajectory.nc` holds, go.
@@ -240,9 +236,23 @@ class RunDirectory:
         remove_folder(self.path / "records")
         remove_parts(self.path)
 
-    def _of_arm(self, arm: int) -> Records | None:
-        """Return an arm's records, all seeds as far as the slowest shard has come; None where one has none."""
-        shards = [self.segments(shard.label(arm)) for shard in self.shards]
+    def _of_arm(self, arm: int, last: int | None) -> Records | None:
+        """Return an arm's records, all seeds as far as the slowest shard has come; None where one has none.
+
+        Raises:
+            Lacking: they do not reach generation `last`, where that is given.
+        """
+        shards = []
+        for label in (shard.label(arm) for shard in self.shards):
+            segments = list(self._readable(label))
+            reached = segments[-1][0] if segments else -1
+            if last is not None and reached != last:
+                raise Lacking(
+                    f"records in {self.path / 'records'} were damaged while the run was under way ({label} has "
+                    f"generations up to {reached} of {last}); go on with collapse-jax resume {self.path}, which "
+                    "computes them again."
+                )
+            shards.append([records for _, records in segments])
         if not all(shards):
             return None
         joined = [join_records(parts) for parts in shards]
@@ -250,8 +260,8 @@ class RunDirectory:
         for shard, other in zip(self.shards[1:], others):
             remedy = "record the same names and shapes for every seed."
             check_alike(first, other, "the record of the first seed", f"that of seed {shard.first_seed}", remedy)
-        reached = min(next(iter(records.values())).shape[1] for records in joined)
-        return {name: np.concatenate([part[name][:, :reached] for part in joined]) for name in joined[0]}
+        num = min(next(iter(records.values())).shape[1] for records in joined)
+        return {name: np.concatenate([part[name][:, :num] for part in joined]) for name in joined[0]}
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file; numbers that JSON lacks become null."""

@@ -25,7 +25,7 @@ from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
 from collapse_jax.provenance import differences, provenance
 from collapse_jax.results import read_netcdf
-from collapse_jax.rundir import RunDirectory, check_free, plain, shards_of
+from collapse_jax.rundir import Lacking, RunDirectory, check_free, plain, shards_of
 from collapse_jax.studies.loading import blamed, place_in, said
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, study_of
@@ -209,7 +209,6 @@ def _writing(path: Path, place: Place, prepare: Callable[[], object]) -> Iterato
     try:
         lock = Lock(path)
         prepare()
-        Company(path, place).clear()
     except BaseException:
         agree(place, ok=False)
         raise
@@ -271,13 +270,11 @@ def _run(
 
 def _conclude(directory: RunDirectory, plan: Plan, config: Any, status: str) -> None:
     """Put what there is together, draw it and judge it; a run that is finished is closed."""
-    if status == "finished" and (lacking := directory.lacking(plan, config.generations)):
+    try:
+        directory.assemble(plan, config.generations if status == "finished" else None)
+    except Lacking:
         directory.describe(status="stopped")
-        raise ValueError(
-            f"records in {directory.path / 'records'} were damaged while the run was under way ({lacking[0]}); go "
-            f"on with collapse-jax resume {directory.path}, which computes them again."
-        )
-    directory.assemble(plan)
+        raise
     try:
         illustrate(directory)
     except Exception:  # of the study's own drawing or judging; what was measured is whole
