@@ -146,8 +146,12 @@ def test_in_float32_the_first_difference_is_a_near_tie(name, tmp_path, record_pr
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_in_float32_beams_find_texts_of_one_score(name, tmp_path, record_property):
-    """The reference's text may be another one where two are as likely to rounding: the gap is reported, and small."""
+def test_in_float32_beams_part_at_near_ties_alone(name, tmp_path, record_property):
+    """The reference's text may be another one where two were as likely to rounding, which is seldom.
+
+    At the end two such texts mostly have one score, but need not: what was cut off at the tie may have become either.
+    In float64 there are no such ties, and all texts are the same (above).
+    """
     config, params, model = pair(name, tmp_path, "float32")
     tokens, mask = prompts(name)
     rules = Rules(64, 64)
@@ -165,7 +169,7 @@ def test_in_float32_beams_find_texts_of_one_score(name, tmp_path, record_propert
     record_property("texts_that_part", int(parted.sum()))
     record_property("largest_gap", float(gaps.max(initial=0.0)))
     np.testing.assert_allclose(score(ours), found.scores, atol=1e-5)
-    assert gaps.max(initial=0.0) < 1e-4 and parted.sum() < NUM_PROMPTS / 4
+    assert parted.sum() <= 3  # of 50; 1 of 200 was seen, by 6e-4
 
 
 @pytest.mark.parametrize(
