@@ -9,9 +9,11 @@ is a `fori_loop` of traced length into a buffer of fixed length: one program ser
 `simulation`, `sweep` and `runs`.
 """
 
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -121,9 +123,8 @@ def run_compiled(
     numbers = [jnp.arange(first, first + group, dtype=jnp.uint32) + first_seed for first in firsts]
     counts = [jnp.arange(first, first + group) < num_seeds for first in firsts]
     length = int(max(np.diff((begun, *stops)), default=1)) // record_every
-    programs = _programs(
-        chain_of or _Same(chain), mesh, key.dtype, group, max(length, 1), record_every, reduce, donate
-    )
+    how = (mesh, key.dtype, group, max(length, 1), record_every, donate)
+    programs = _programs(chain, chain_of, reduce, *how)
 
     if resume is None:
         states, records = zip(*(programs.begin(key, *block) for block in zip(numbers, counts)))
@@ -180,19 +181,10 @@ def program_bytes(
     kind = (jax.random.key(0) if key is None else key).dtype
     mesh = lane_mesh(-(-num_seeds // lanes), devices)
     group = lanes * mesh.size
-    programs = _programs(chain_of or _Same(chain), mesh, kind, group, length, record_every, reduce, donate)
+    programs = _programs(chain, chain_of, reduce, mesh, kind, group, length, record_every, donate)
     used = programs.advance.memory_analysis()
     in_place = used.alias_size_in_bytes
     return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes - in_place
-
-
-class _Same(NamedTuple):
-    """Every lane runs the same chain, with its own number as seed."""
-
-    chain: Chain
-
-    def __call__(self, lane: UInt[Array, ""]) -> tuple[UInt[Array, ""], Chain]:
-        return lane, self.chain
 
 
 class _Programs(NamedTuple):
@@ -203,18 +195,44 @@ class _Programs(NamedTuple):
     state: PyTree
 
 
-@lru_cache(maxsize=32)
-def _programs(
+_MOST_PROGRAMS = 32
+_kept: OrderedDict[tuple, _Programs] = OrderedDict()  # the last used, of chains that somebody still holds
+_keeping = threading.RLock()
+
+
+def _programs(chain: Chain, chain_of: ChainOf | None, reduce: Reduce | None, *how: Any) -> _Programs:
+    """Return the programs of a group of lanes; those of a chain that nobody holds any more go, and its data with it."""
+    functions = (chain.init, chain.step, chain_of, reduce)
+    key = (*(function and weakref.ref(function, _forget) for function in functions), *how)
+    with _keeping:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    programs = _compiled(chain_of or (lambda lane: (lane, chain)), reduce, *how)
+    with _keeping:
+        _kept[key] = programs
+        while len(_kept) > _MOST_PROGRAMS:
+            _kept.popitem(last=False)
+    return programs
+
+
+def _forget(gone: weakref.ref) -> None:
+    with _keeping:
+        for key in [key for key in _kept if any(part is gone for part in key)]:
+            del _kept[key]
+
+
+def _compiled(
     chain_of: ChainOf,
+    reduce: Reduce | None,
     mesh: jax.sharding.Mesh,
     key_type: Any,
     group: int,
     buffer_length: int,
     every: int,
-    reduce: Reduce | None,
     donate: bool,
 ) -> _Programs:
-    """Return the programs of a group of lanes, compiled side by side."""
+    """Compile the programs of a group of lanes, side by side."""
 
     def first(key: Key, lane: Array) -> tuple[State, Record]:
         seed, chain = chain_of(lane)

@@ -1,7 +1,10 @@
 """The drivers' promises: the same bits for any split, one trace a configuration, lanes that do not touch."""
 
+import gc
 import tempfile
+import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -20,6 +23,7 @@ from collapse_jax import (
     Samples,
     accumulate,
     build_chain,
+    drivers,
     mixture,
     original,
     replace,
@@ -30,7 +34,7 @@ from collapse_jax import (
     two_gaussians,
 )
 from collapse_jax.checkpoints import load_tree, save_tree
-from collapse_jax.drivers import _programs, _Same, program_bytes
+from collapse_jax.drivers import _programs, program_bytes
 from collapse_jax.sharding import lane_mesh
 
 ROOT = jax.random.key(7)
@@ -145,9 +149,8 @@ def test_a_shorter_run_is_a_prefix(chain, reference):
 
 def test_a_sharded_program_has_no_collective(chain):
     """Seeds have nothing to say to each other, so neither have devices. The programs are the ones run above."""
-    programs = _programs(
-        _Same(chain), lane_mesh(4, jax.devices()[:4]), ROOT.dtype, 4 * LANES, 4, 1, None, False
-    )
+    mesh = lane_mesh(4, jax.devices()[:4])
+    programs = _programs(chain, None, None, mesh, ROOT.dtype, 4 * LANES, 4, 1, False)
     for program in (programs.begin, programs.advance):
         text = program.as_text()
         assert "num_partitions=4" in text
@@ -406,3 +409,38 @@ def test_segment_stops_reach_every_wanted_generation(seed):
 def test_a_mesh_has_no_more_devices_than_blocks():
     assert lane_mesh(1).size == 1 and lane_mesh(3).size == 3 and lane_mesh(99).size == len(jax.devices()) == 4
     assert lane_mesh(9, jax.devices()[2:]).devices.tolist() == jax.devices()[2:]
+
+
+def test_programs_go_with_the_chain_that_they_are_of():
+    """A process that tries hundreds of chains keeps none that nobody holds, nor the data that it closes over."""
+
+    class Rows:  # of a user's own
+        pass
+
+    def run():
+        rows = Rows()
+        chain = _mixture_chain(lambda key: (rows, _real(key))[1])
+        _run(chain, num_seeds=1, stops=(1,))
+        _run(chain, num_seeds=1, stops=(1,))
+        assert len(drivers._kept) == before + 1  # the second run compiled nothing
+        return weakref.ref(rows)
+
+    gc.collect()
+    before = len(drivers._kept)
+    gone = run()
+    gc.collect()
+    assert gone() is None and len(drivers._kept) == before
+
+
+def test_threads_get_the_bits_they_would_alone(chain, reference):
+    """Two at once, of one chain and of another."""
+    mean = Metric("mean", ("axis",), "data units", lambda key, snapshot: snapshot.params.components.means[0])
+    other = _mixture_chain(metrics=[mean])
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(_run, one) for one in (chain, other, chain, other)]
+        found = [task.result() for task in running]
+    for segments in (found[0], found[2]):
+        _assert_same_bits(_joined(segments), _joined(reference))
+    _assert_same_bits(_joined(found[1]), _joined(found[3]))
+    for segments in found:
+        _assert_same_bits(segments[-1].state(), reference[-1].state())
