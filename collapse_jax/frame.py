@@ -54,7 +54,7 @@ def advance(frame: Frame, shift: Float[Array, " dim"], ratio: Float[Array, "dim 
     The factors of a diagonal multiply, so its logs add; U follows from
     U'[:, j] = sum_k U[:, k] exp(log_scale[k] - log_scale[j]) ratio[k, j] / ratio[j, j].
     """
-    diagonal = jnp.diagonal(ratio)
+    diagonal = jax.lax.optimization_barrier(jnp.diagonal(ratio))  # XLA's logarithm has other bits in other shapes
     log_scale = frame.log_scale + jnp.log(diagonal)
     # the upper triangle is masked before exp, where a large difference would overflow: inf * 0 = NaN
     gap = jnp.where(ratio == 0, 0.0, frame.log_scale[:, None] - frame.log_scale[None, :])
