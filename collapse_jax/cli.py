@@ -21,7 +21,6 @@ from rich.table import Table
 from collapse_jax.axes import parse_axis
 from collapse_jax.errors import RunFailed, nearest
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
-from collapse_jax.manifest import read_claims
 from collapse_jax.screen import Patient, console, joined, law_table, note, print_verdicts, say, speed_table
 from collapse_jax.studies.registry import STUDIES, Study, find_study
 
@@ -269,7 +268,7 @@ def _report(arguments: list[str]) -> int:
     runs = find_runs(folder)
     for run in runs:
         draw_again(run, note, file, trusted)
-        print_verdicts(run.description["study"], read_claims(run.path))
+        print_verdicts(run.description["study"], run.verdicts)
     say(f"report: {write_report(runs, folder / 'report.html').resolve()}")
     return 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.errors import is_plain_name
-from collapse_jax.manifest import read_claims
+from collapse_jax.manifest import read_sealed, sealed
 from collapse_jax.provenance import num_threads
 from collapse_jax.screen import Bar, console, print_verdicts, say
 from collapse_jax.studies.registry import Study
@@ -104,7 +104,7 @@ def do_jobs(jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: 
         return 0 if finished else 130
     done = [RunDirectory(path) for path, _ in jobs if (path / "claims.json").is_file()]
     for run in done:
-        print_verdicts(run.description["study"], read_claims(run.path))
+        print_verdicts(run.description["study"], run.verdicts)
     page = write_report(done, out / "report.html").resolve()
     if not finished:
         say(f"the report shows what was finished; go on with collapse-jax resume {out}", "interrupted")
@@ -116,7 +116,8 @@ def _write_jobs(out: Path, jobs: list[tuple[str, str, str, str]]) -> None:
     """Note what `reproduce` is to do, for `resume`."""
     from collapse_jax.durable import write_atomically
 
-    write_atomically(out / "jobs.json", lambda part: part.write_text(json.dumps(jobs)))
+    text = json.dumps(sealed({"jobs": [list(job) for job in jobs]}))
+    write_atomically(out / "jobs.json", lambda part: part.write_text(text))
 
 
 def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
@@ -124,10 +125,7 @@ def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
     path = out / "jobs.json"
     if not path.is_file():
         return []
-    try:
-        jobs = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); resume the runs in {out} one by one.") from error
+    jobs: Any = read_sealed(path, f"resume the runs in {out} one by one").get("jobs")
     good = isinstance(jobs, list) and all(
         isinstance(job, list) and len(job) == 4 and all(isinstance(part, str) for part in job) for job in jobs
     )

@@ -4,6 +4,7 @@ Called by `rundir`, `report` and `jobs`.
 """
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from collapse_jax.errors import is_plain_name
 
 REPLACED = "being replaced"  # the status of a run in whose place another is being put
+_SEAL = "seal"
 _VERDICTS = ("holds", "fails", "inconclusive", "not testable")
 _NUMBER = (int, float)
 _CONFIG: dict[str, Any] = {
@@ -19,6 +21,7 @@ _CONFIG: dict[str, Any] = {
 }  # fmt: skip
 _MAYBE: dict[str, Any] = {
     "title": str, "remarks": list, "data": dict, "file": dict, "grid": dict, "resumed": list, "record_every": int,
+    "drawn": dict,
 }  # fmt: skip
 _CLAIM: dict[str, Any] = {
     "name": str, "verdict": str, "statement": str, "source": str, "label": str, "reason": str, "interval": list,
@@ -29,14 +32,44 @@ _CLAIM_MAYBE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def sealed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file is to say, in JSON's types, with a check sum of it."""
+    content = {name: value for name, value in told.items() if name != _SEAL}
+    return {**content, _SEAL: _seal(content)}
+
+
+def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
+    """Return what a `sealed` file says; one without a seal is taken as it is.
+
+    Raises:
+        ValueError: it is missing or no JSON object (`remedy` ends the sentence), or not as it was written.
+    """
+    told = _json(path, remedy)
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} holds {told!r:.40} where a run writes an object; {remedy}.")
+    seal = told.pop(_SEAL, None)
+    if seal is not None and seal != _seal(told):
+        raise ValueError(f"{path} is not as it was written (its check sum differs); {_REMEDY}")
+    return told
+
+
+def sum_of(content: bytes) -> str:
+    """Return a short check sum of a file."""
+    return f"{zlib.crc32(content):08x}"
+
+
+def _seal(told: Mapping[str, Any]) -> str:
+    return sum_of(json.dumps(told, sort_keys=True).encode())
+
+
 def read_description(path: Path) -> dict[str, Any]:
     """Return what a `config.json` says.
 
     Raises:
-        ValueError: it is missing, no JSON, or lacks what a run writes there.
+        ValueError: it is missing, no JSON, or not what a run wrote there.
     """
-    told = _json(path, "name the --out of a run")
-    if isinstance(told, dict) and told.get("status") == REPLACED:
+    told = read_sealed(path, "name the --out of a run")
+    if told.get("status") == REPLACED:
         return told
     _check(path, told, _CONFIG, _MAYBE)
     for shard in told["shards"]:

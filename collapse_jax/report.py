@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from collapse_jax.durable import write_atomically
-from collapse_jax.manifest import read_captions, read_claims
+from collapse_jax.manifest import read_captions
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import study_of
@@ -38,12 +38,12 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
 def _view(run: RunDirectory) -> dict[str, Any]:
     """Return what the template shows of a run."""
     description = run.description
+    claims = run.verdicts
     figures = read_captions(run.path)
     for figure in figures:
         figure["source"] = _inlined(run.path / "figures" / f"{figure['name']}.png")
         if "film" in figure:
             figure["film"]["source"] = _inlined(run.path / "figures" / f"{figure['name']}_frames.png")
-    claims = read_claims(run.path)
     return {
         **description,
         "data": description.get("data", {}),

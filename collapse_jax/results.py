@@ -4,7 +4,9 @@ Called by `simulation`, `runs` and `plots`.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+import json
+import zlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from collapse_jax.errors import check_alike
 from collapse_jax.types import PyTree
 
 Records = dict[str, np.ndarray]
+
+_SUM = "check_sum"  # HDF5 has sums of what it compresses, not of names, labels and units
 
 
 def join_records(parts: Sequence[Records]) -> Records:
@@ -84,8 +88,9 @@ def as_stored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write a Dataset, compressed, as `as_stored` returns it."""
+    """Write a Dataset, compressed, as `as_stored` returns it, with a check sum of all that it says."""
     stored = as_stored(dataset)
+    stored = stored.assign_attrs({_SUM: _sum_of(stored)})
     compressed = {name: {"compression": "gzip", "compression_opts": 4} for name in stored.data_vars}
     content = io.BytesIO()  # HDF5 that fills a disk ends the process by a segmentation fault
     stored.to_netcdf(content, engine="h5netcdf", encoding=compressed)
@@ -96,10 +101,41 @@ def read_netcdf(path: Path) -> xr.Dataset:
     """Return a Dataset, read into memory.
 
     Raises:
-        ValueError: the file is missing or not netCDF.
+        ValueError: the file is missing, not netCDF, or not as `write_netcdf` wrote it.
     """
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            return dataset.load()
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            dataset = stored.load()
+        expected = dataset.attrs.pop(_SUM, None)
+        is_whole = expected is None or expected == _sum_of(dataset)
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"{path} cannot be read as netCDF ({error}); name the folder of a run.") from error
+    if not is_whole:
+        raise ValueError(
+            f"{path} is not as it was written (its check sum differs); take it again from where the run was made, or "
+            "run it again."
+        )
+    return dataset
+
+
+def _sum_of(dataset: xr.Dataset) -> str:
+    """Return a short check sum of all arrays and of what is said of them, the same before and after storage."""
+    found = zlib.crc32(_told(dataset.attrs))
+    for name in sorted(dataset.variables, key=str):
+        array = dataset.variables[name]
+        found = zlib.crc32(f"{name}{array.dims}{array.shape}".encode() + _told(array.attrs), found)
+        found = zlib.crc32(_bytes(array.values), found)
+    return f"{found:08x}"
+
+
+def _bytes(values: np.ndarray) -> bytes:
+    if values.dtype.kind in "OUS":  # texts come back as objects
+        return json.dumps(values.tolist(), default=str).encode()
+    if values.dtype.kind == "f":  # one NaN is as good as another
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
+    return values.dtype.newbyteorder("=").str.encode() + values.tobytes()
+
+
+def _told(attrs: Mapping[Hashable, Any]) -> bytes:
+    plain = {str(name): np.asarray(value).tolist() for name, value in attrs.items() if name != _SUM}
+    return json.dumps(plain, sort_keys=True, default=str).encode()

@@ -27,7 +27,7 @@ from collapse_jax.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.durable import PART, remove_folder, remove_parts, write_atomically
 from collapse_jax.errors import check_alike
-from collapse_jax.manifest import REPLACED, read_description
+from collapse_jax.manifest import REPLACED, read_claims, read_description, sealed, sum_of
 from collapse_jax.provenance import digest, provenance
 from collapse_jax.results import Records, as_stored, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
@@ -88,7 +88,7 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             if (path / "config.json").exists():
-                run.write_json("config.json", {"status": REPLACED})
+                run._write_description({"status": REPLACED})
             remove_parts(path)
             for name in _OURS:  # config.json last: without it nobody would know what the rest is
                 target = path / name
@@ -97,7 +97,7 @@ class RunDirectory:
         except OSError as error:
             raise ValueError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
         started = {"status": "running", "digest": _digest(description), "seconds": 0.0, **provenance()}
-        run.write_json("config.json", {**description, **started})
+        run._write_description({**description, **started})
         return run
 
     @property
@@ -111,7 +111,7 @@ class RunDirectory:
 
     def describe(self, **changes: Any) -> None:
         """Change what `config.json` says."""
-        self.write_json("config.json", {**self.description, **changes})
+        self._write_description({**self.description, **changes})
 
     def is_as_begun(self) -> bool:
         """True while the configuration in `config.json` is the one the run began with."""
@@ -267,6 +267,38 @@ class RunDirectory:
         """Write a JSON file; numbers that JSON lacks become null."""
         text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / name, lambda part: part.write_text(text))
+
+    def _write_description(self, told: dict[str, Any]) -> None:
+        self.write_json("config.json", sealed(json.loads(json.dumps(plain(told)))))
+
+    def note_drawn(self) -> None:
+        """Write down the check sums of figures and verdicts, as they are now."""
+        files = [self.path / "claims.json", *(self.path / "figures").iterdir()]
+        names = sorted(file.relative_to(self.path).as_posix() for file in files if not file.name.startswith(PART))
+        self.describe(drawn={name: sum_of((self.path / name).read_bytes()) for name in names})
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """What `claims.json` says.
+
+        Raises:
+            ValueError: it, or what was drawn with it, is missing or was changed.
+        """
+        self.check_drawn()
+        return read_claims(self.path)
+
+    def check_drawn(self) -> None:
+        """Refuse figures and verdicts that are not as they were drawn.
+
+        Raises:
+            ValueError: one is gone or was changed.
+        """
+        for name, expected in self.description.get("drawn", {}).items():
+            path = self.path / name
+            if not path.is_file() or sum_of(path.read_bytes()) != expected:
+                raise ValueError(
+                    f"{path} is not as it was drawn; draw it again, by collapse-jax report {self.path}."
+                )
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

@@ -318,6 +318,7 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
         captions = [picture.save(run.path / "figures") for picture in module.figures(config, dataset)]
     run.write_json("claims.json", [verdict._asdict() for verdict in verdicts])
     run.write_json("figures/captions.json", captions)
+    run.note_drawn()
     if study.own is not None:
         run.describe(file={**description["file"], "drawn_by": study.own.digest})
     return verdicts

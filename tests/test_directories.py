@@ -8,6 +8,7 @@ import pytest
 
 from collapse_jax import jobs, rundir, runs
 from collapse_jax.durable import Lock
+from collapse_jax.manifest import sealed
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import STUDIES, Study
@@ -172,7 +173,7 @@ def test_all_that_decides_numbers_is_in_the_check_sum(tmp_path, change):
         told["shards"] = [[0, 3]]
     else:
         told["study"] = "gaussian"
-    (path / "config.json").write_text(json.dumps(told))
+    (path / "config.json").write_text(json.dumps(sealed(told)))
     for use in (_resume, lambda path: runs.draw_again(RunDirectory(path), print)):
         with pytest.raises(ValueError, match="was changed after the run began"):
             use(path)
@@ -181,8 +182,8 @@ def test_all_that_decides_numbers_is_in_the_check_sum(tmp_path, change):
 @pytest.mark.parametrize(
     "text",
     [
-        '[["gmm", "smoke", "../outside", "x"]]', '[["gmm", "smoke", "/tmp", "x"]]', '[["gmm"]]', "3", "{",
-        "[[1, 2, 3, 4]]",
+        '{"jobs": [["gmm", "smoke", "../outside", "x"]]}', '{"jobs": [["gmm", "smoke", "/tmp", "x"]]}',
+        '{"jobs": [["gmm"]]}', '{"jobs": [[1, 2, 3, 4]]}', '{"jobs": 3}', "{}", "[]", "3", "{",
     ],
 )
 def test_jobs_lie_in_their_folder(tmp_path, text):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapse_jax.manifest import REPLACED, read_captions, read_claims, read_description
+from collapse_jax.manifest import REPLACED, read_captions, read_claims, read_description, sealed
 
 GOOD = {
     "status": "finished", "study": "gmm", "preset": "smoke", "command": "a command", "config": {"seeds": 2},
@@ -41,6 +41,22 @@ def test_what_a_run_writes_is_read(folder):
     whole = {**GOOD, "file": {"path": "a.py", "digest": "1", "versions": {}}, "grid": grid}
     assert _described(folder, whole) == whole
     assert _described(folder, {"status": REPLACED}) == {"status": REPLACED}
+
+
+@given(st.data())
+def test_what_was_changed_after_it_was_written_is_seen(tmp_path_factory, data):
+    """Any bit of any byte: the file is refused, or says the same; an object that cannot be read is refused as well."""
+    content = bytearray(json.dumps(sealed(GOOD), indent=1).encode())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.mktemp("changed") / "config.json"
+    path.write_bytes(bytes(content))
+    try:
+        told = read_description(path)
+    except ValueError as error:
+        assert str(path) in str(error)
+    else:
+        assert {name: told[name] for name in GOOD} == GOOD  # the bit was the seal's name, or space
 
 
 @pytest.mark.parametrize("name", sorted(set(GOOD) - {"remarks"}))

@@ -12,6 +12,7 @@ import pytest
 
 from collapse_jax import advance, runs
 from collapse_jax.cli import run_command
+from collapse_jax.manifest import sealed
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.screen import console
@@ -313,7 +314,7 @@ def test_other_versions_of_what_the_file_imports_are_refused(mine, capsys, monke
         assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 75
     told = _description("run")
     told["file"]["versions"]["scikit-learn"] = "0.1"
-    Path("run/config.json").write_text(json.dumps(told))
+    Path("run/config.json").write_text(json.dumps(sealed(told)))
     code, _, err = _read(["resume", "run"], capsys)
     assert code == 2 and "begun elsewhere (scikit-learn 0.1, now " in err
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from collapse_jax.durable import Lock
+from collapse_jax.manifest import sealed
 from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory, find_runs, shards_of
@@ -260,7 +261,7 @@ def _change(path, **changes):
     description = json.loads((path / "config.json").read_text())
     for name, value in changes.items():
         description[name] = {**description[name], **value} if isinstance(value, dict) else value
-    (path / "config.json").write_text(json.dumps(description))
+    (path / "config.json").write_text(json.dumps(sealed(description)))
 
 
 @pytest.mark.usefixtures("undrawn")
