@@ -146,7 +146,7 @@ def _advance_shard(
         if pace.due:
             begun = time.monotonic()
             if work.place.leads:
-                directory.append(label, before + 1, segment.stop, join_records(held), work.plan.record_every)
+                directory.append(label, before + 1, segment.stop, join_records(held))
             before, held = segment.stop, []
             directory.checkpoints.save(label, segment.stop, segment.state(), {})
             directory.checkpoints.drop(f"{label}-piece")

@@ -131,7 +131,7 @@ class RunDirectory:
         """How the seeds are cut."""
         return [Shard(*shard) for shard in self.description["shards"]]
 
-    def append(self, label: str, start: int, stop: int, records: Records, every: int = 1) -> None:
+    def append(self, label: str, start: int, stop: int, records: Records) -> None:
         """Write one segment's records durably; what other files hold of the same generations goes.
 
         Such files are what a run left that was killed between its records and its state, and then went on from an
@@ -142,7 +142,6 @@ class RunDirectory:
             start: the first generation that it covers.
             stop: the last one.
             records: arrays [num_seeds, num_recorded, ...].
-            every: generations 0, every, 2 every, ... are recorded.
         """
         self._write_records(label, start, stop, records)
         for path, first, last in self._record_files(label):
@@ -151,6 +150,7 @@ class RunDirectory:
             if first < start:  # its beginning is still needed
                 with contextlib.suppress(Damaged):
                     held, _ = load_arrays(path)
+                    every = self.description.get("record_every") or 1
                     num = (start - 1) // every - (first - 1) // every
                     head = {name: array[:, :num] for name, array in held.items()}
                     self._write_records(label, first, start - 1, head)

@@ -1,5 +1,7 @@
 """What a process that is killed leaves: a directory as it is before each thing that is done to its files."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -12,11 +14,16 @@ class CrashPoints:
     """Within it, all different states of a directory are kept, one folder each, in the order of time.
 
     Files are written under other names and get their names by `os.replace`, so that what lies between two of these
-    calls is a part of a file that nobody reads.
+    calls is a part of a file that nobody reads. Where several processes write to the directory, they take turns.
+
+    Args:
+        folder: the directory.
+        into: a new folder for its states.
+        turn: a file that all processes lock for each call; None for one process.
     """
 
-    def __init__(self, folder: Path, into: Path) -> None:
-        self.folder, self.into = folder, into
+    def __init__(self, folder: Path, into: Path, turn: Path | None = None) -> None:
+        self.folder, self.into, self.turn = folder, into, turn
         self.points: list[Path] = []
         self._seen: set[str] = set()
         self._is_copying = False
@@ -34,10 +41,20 @@ class CrashPoints:
 
     def _before(self, function):
         def called(*args, **options):
-            self._keep()
-            return function(*args, **options)
+            with self._alone():
+                self._keep()
+                return function(*args, **options)
 
         return called
+
+    @contextlib.contextmanager
+    def _alone(self):
+        if self.turn is None or self._is_copying:
+            yield
+            return
+        with self.turn.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _keep(self) -> None:
         if self._is_copying or not self.folder.exists():

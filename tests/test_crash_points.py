@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import crash_studies
 import numpy as np
@@ -108,6 +112,45 @@ def test_a_second_kill_is_no_worse_than_the_first(kind, tmp_path, monkeypatch):
         _go_on(kind, point)
         _assert_same_ending(point, whole)
         shutil.rmtree(point)
+
+
+def _pair(folder):
+    """Two processes begin the run in a folder, or go on with it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(__file__).with_name("crash_pair.py")
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(folder), str(number), str(port)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+
+
+@pytest.mark.heavy
+def test_every_crash_point_of_two_processes_goes_on_to_the_same_bits(tmp_path):
+    """What either leaves is gone on with by one process; some of it by two."""
+    _pair(tmp_path)
+    whole = tmp_path / "run"
+    points = sorted(tmp_path.glob("points?/*"))
+    assert len(points) > 60 and len(list(tmp_path.glob("points1/*"))) > 10
+    for point in points[:: len(points) // 4]:
+        folder = tmp_path / f"again-{point.parent.name}-{point.name}"
+        shutil.copytree(point, folder / "run")
+        if (folder / "run" / "config.json").is_file():
+            _pair(folder)
+            _assert_same_ending(folder / "run", whole)
+    for point in points:
+        try:
+            assert resume(point, on_progress=lambda progress: None)
+        except ValueError as error:
+            assert "name the --out of a run" in str(error) and not list(point.rglob("*.npz"))
+            continue
+        _assert_same_ending(point, whole)
 
 
 def _is_ahead(point):
