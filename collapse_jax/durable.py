@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from collapse_jax.gate import without_waiting
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: there two writers are not told apart
@@ -90,7 +92,7 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / ".lock").open("a")
+            self._file = open(folder / ".lock", "a", opener=without_waiting)  # noqa: SIM115
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -21,6 +21,7 @@ from scipy import stats
 
 from collapse_jax.durable import write_atomically
 from collapse_jax.errors import nearest
+from collapse_jax.gate import DATA, read_bytes
 from collapse_jax.intervals import interval
 from collapse_jax.plots import metric_bands, save_figure
 
@@ -187,9 +188,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} must be a .csv or a .jsonl file; other formats are not read.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); name a file of records.") from error
+        text = read_bytes(path, DATA, "name a file of records").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     if not text.strip():

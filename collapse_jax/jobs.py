@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.errors import is_plain_name
+from collapse_jax.gate import is_there, read_json
 from collapse_jax.manifest import read_claims
 from collapse_jax.provenance import num_threads
 from collapse_jax.screen import Bar, console, print_verdicts, say
@@ -122,12 +123,9 @@ def _write_jobs(out: Path, jobs: list[tuple[str, str, str, str]]) -> None:
 def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
     """Return what `reproduce` had to do there: study, preset, run directory, command; nothing without its note."""
     path = out / "jobs.json"
-    if not path.is_file():
+    if not is_there(path):
         return []
-    try:
-        jobs = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); resume the runs in {out} one by one.") from error
+    jobs = read_json(path, f"resume the runs in {out} one by one")
     good = isinstance(jobs, list) and all(
         isinstance(job, list) and len(job) == 4 and all(isinstance(part, str) for part in job) for job in jobs
     )

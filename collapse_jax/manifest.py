@@ -3,12 +3,12 @@
 Called by `rundir`, `report` and `jobs`.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from collapse_jax.errors import is_plain_name
+from collapse_jax.gate import read_json
 
 REPLACED = "being replaced"  # the status of a run in whose place another is being put
 _VERDICTS = ("holds", "fails", "inconclusive", "not testable")
@@ -35,7 +35,7 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is missing, no JSON, or lacks what a run writes there.
     """
-    told = _json(path, "name the --out of a run")
+    told = read_json(path, "name the --out of a run")
     if isinstance(told, dict) and told.get("status") == REPLACED:
         return told
     _check(path, told, _CONFIG, _MAYBE)
@@ -89,17 +89,10 @@ def read_captions(folder: Path) -> list[dict[str, Any]]:
 
 
 def _list(path: Path) -> list[Any]:
-    told = _json(path, "draw the run again, by collapse-jax report")
+    told = read_json(path, "draw the run again, by collapse-jax report")
     if not isinstance(told, list):
         raise ValueError(f"{path} holds no list; draw the run again, by collapse-jax report.")
     return told
-
-
-def _json(path: Path, remedy: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read ({str(error) or type(error).__name__}); {remedy}.") from error
 
 
 def _check(path: Path, told: Any, needed: Mapping[str, Any], maybe: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from collapse_jax.durable import write_atomically
+from collapse_jax.gate import TOLD, read_bytes
 from collapse_jax.manifest import read_captions, read_claims
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
@@ -89,10 +90,7 @@ def _lost(run: RunDirectory) -> str:
 
 def _inlined(image: Path) -> str:
     """Return a PNG as a data URI."""
-    try:
-        return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
-    except OSError as error:
-        raise ValueError(f"{image} cannot be read ({error.strerror}); draw the run again.") from error
+    return "data:image/png;base64," + base64.b64encode(read_bytes(image, TOLD, "draw the run again")).decode()
 
 
 def _number(value: float | None) -> str:

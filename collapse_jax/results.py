@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import jax
 import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import Metric
 from collapse_jax.errors import check_alike
+from collapse_jax.gate import check_unpacked, size_of
 from collapse_jax.types import PyTree
 
 Records = dict[str, np.ndarray]
@@ -92,6 +94,14 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     path.write_bytes(content.getbuffer())
 
 
+def _check_sizes(path: Path) -> None:
+    """Refuse arrays that would fill memory: xarray reads coordinates as soon as it opens a file."""
+    size, found = size_of(path), []
+    with h5py.File(path) as file:  # links to other files are not followed
+        file.visititems(lambda _, item: found.append(item.nbytes if isinstance(item, h5py.Dataset) else 0))
+    check_unpacked(path, size, sum(found))
+
+
 def read_netcdf(path: Path) -> xr.Dataset:
     """Return a Dataset, read into memory.
 
@@ -99,7 +109,9 @@ def read_netcdf(path: Path) -> xr.Dataset:
         ValueError: the file is missing or not netCDF.
     """
     try:
+        _check_sizes(path)
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            check_unpacked(path, path.stat().st_size, dataset.nbytes)
             return dataset.load()
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"{path} cannot be read as netCDF ({error}); name the folder of a run.") from error
