@@ -23,7 +23,17 @@ from collapse_jax.errors import RunFailed, nearest
 from collapse_jax.gate import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
 from collapse_jax.manifest import read_claims
-from collapse_jax.screen import Patient, console, joined, law_table, note, one_line, print_verdicts, say, speed_table
+from collapse_jax.screen import (
+    Patient,
+    console,
+    joined,
+    law_table,
+    note,
+    one_line,
+    print_verdicts,
+    say,
+    speed_table,
+)
 from collapse_jax.studies.registry import STUDIES, Study, find_study
 
 _HELP = """\

@@ -47,6 +47,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def write_page(path: Path, page: str) -> None:
+    """Write a page as UTF-8, durably; of a path with bytes that are no UTF-8 these are shown as escapes."""
+    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8", errors="backslashreplace"))
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what writers that were killed left half-written; for the one who holds the directory's lock."""
     folders = [folder, *(entry for entry in folder.iterdir() if entry.is_dir())]  # links to scratch disks, too

@@ -64,6 +64,7 @@ def read_claims(folder: Path) -> list[dict[str, Any]]:
         _check(path, claim, _CLAIM, _CLAIM_MAYBE)
         if claim["verdict"] not in _VERDICTS:
             raise ValueError(_odd(path, "verdict", claim["verdict"]))
+        claim.setdefault("estimate", None)
         for name in ("interval", "region"):
             bounds = claim[name]
             if len(bounds) != 2 or not all(bound is None or _is(bound, _NUMBER) for bound in bounds):

@@ -103,7 +103,8 @@ def say(sentence: str, lead: str = "", colour: str = "yellow") -> None:
         lead: what stands before it, in colour.
         colour: of that.
     """
-    console.print(Text.assemble((lead, colour), ": " if lead else "", sentence), soft_wrap=True)
+    shown = sentence.encode("utf-8", "replace").decode("utf-8")  # a path may hold bytes that are no UTF-8
+    console.print(Text.assemble((lead, colour), ": " if lead else "", shown), soft_wrap=True)
 
 
 def one_line(text: str) -> str:
