@@ -27,6 +27,16 @@ class Refused(ValueError):
     """A file that is not read."""
 
 
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """Return a path that may begin with ~; an unknown user's stays as it is, where `Path.expanduser` raises."""
+    return Path(os.path.expanduser(path))
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return where a path that may begin with ~ leads; links in a circle stay, where `Path.resolve` raises."""
+    return Path(os.path.realpath(place_of(path)))
+
+
 def is_there(path: Path) -> bool:
     """True for an entry of that name, of whatever kind; `open_file` says why it cannot be read."""
     return os.path.lexists(path)
@@ -59,9 +69,9 @@ def open_file(path: Path, most: int | None = None, remedy: str = "name a file th
     """Return a regular file, open for reading; arguments and what is raised as for `size_of`."""
     size_of(path, most, remedy)
     try:
-        return open(path, "rb", opener=without_waiting)  # noqa: SIM115  (whoever asked closes it)
+        return open(path, "rb", opener=without_waiting)
     except OSError as error:
-        raise _refused(path, error.strerror, remedy) from error
+        raise _refused(path, str(error.strerror), remedy) from error
 
 
 def read_bytes(path: Path, most: int | None = None, remedy: str = "name a file that can be read") -> bytes:
@@ -71,7 +81,7 @@ def read_bytes(path: Path, most: int | None = None, remedy: str = "name a file t
         try:
             content = file.read(size + 1) or b""
         except OSError as error:
-            raise _refused(path, error.strerror, remedy) from error
+            raise _refused(path, str(error.strerror), remedy) from error
     if len(content) > size:  # what the system itself shows as files, which may never end
         raise _refused(path, f"it goes on after the {size:,} bytes that it says it has", remedy)
     return content

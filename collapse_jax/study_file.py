@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.durable import write_atomically
-from collapse_jax.gate import TOLD, read_bytes
+from collapse_jax.gate import TOLD, absolute, read_bytes
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.loading import digest_of
 from collapse_jax.studies.registry import Study
@@ -55,7 +55,7 @@ def confirm(run: RunDirectory, chosen: Path | None, trusted: bool) -> tuple[dict
             raise ValueError(f"{run.path} is a run of a study of the package, without a file; leave out --study.")
         return description, ""
     if chosen is not None:
-        path = chosen.expanduser().resolve()
+        path = absolute(chosen)
         trust(path, read_bytes(path, TOLD, "name the study's file by --study"))
         return {**description, "file": {**told, "path": str(path)}}, ""
     path = Path(told["path"])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapse_jax.gate import DATA, is_there, read_bytes
+from collapse_jax.gate import DATA, is_there, place_of, read_bytes
 
 _EMBEDDED = Path(__file__).parent / "files"
 _UNSIGNED_BYTE = 8  # the IDX type code of MNIST
@@ -58,7 +58,7 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
             )
         prefix, home = "mnist-first10000", _EMBEDDED
     else:
-        prefix, home = split, Path(folder).expanduser()
+        prefix, home = split, place_of(folder)
         if not os.path.isdir(home):
             raise ValueError(
                 f"the MNIST folder {home} does not exist; name the folder that holds {split}-images-idx3-ubyte."
@@ -82,7 +82,7 @@ def mnist_sums(folder: str | Path | None = None) -> dict[str, str]:
     Raises:
         ValueError: a file is missing or cannot be read.
     """
-    home = _EMBEDDED if folder is None else Path(folder).expanduser()
+    home = _EMBEDDED if folder is None else place_of(folder)
     prefixes = ("mnist-first10000",) if folder is None else ("train", "t10k")
     names = [f"{prefix}-{kind}-ubyte" for prefix in prefixes for kind in ("images-idx3", "labels-idx1")]
     return {name: hashlib.sha256(_content(_find(home, name))).hexdigest() for name in names}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collapse_jax.errors import check_count
-from collapse_jax.gate import DATA, check_unpacked, is_there, read_bytes, sha256, size_of
+from collapse_jax.gate import DATA, check_unpacked, is_there, place_of, read_bytes, sha256, size_of
 
 _EMBEDDED = Path(__file__).parent / "files"
 _WIKIPEDIA = "wikipedia_sample.txt.xz"
@@ -96,7 +96,7 @@ def text_sum(path: str | Path | None = None) -> str:
     Raises:
         ValueError: there is no such folder.
     """
-    place = _EMBEDDED / _WIKIPEDIA if path is None else Path(path).expanduser()
+    place = _EMBEDDED / _WIKIPEDIA if path is None else place_of(path)
     return sha256(*_text_files(place), most=DATA)
 
 
@@ -110,7 +110,7 @@ def load_text(path: str | Path) -> Corpus:
     Raises:
         ValueError: it does not exist, is empty, is not UTF-8, or has fewer than three documents.
     """
-    place = Path(path).expanduser()
+    place = place_of(path)
     files = _text_files(place)
     if not files:
         raise ValueError(f"{place} holds no .txt file; name a text file, or a folder of them.")
@@ -243,7 +243,7 @@ def _embedded(name: str) -> list[list[str]]:
 
 
 def _folder(path: str | Path) -> Path:
-    home = Path(path).expanduser()
+    home = place_of(path)
     if not os.path.isdir(home):
         raise ValueError(f"{home} does not exist; name a text file, or the folder that holds the text.")
     return home

@@ -13,6 +13,7 @@ Reference: Zhang et al. (2022), "OPT: Open Pre-trained Transformer Language Mode
 import dataclasses
 import os
 import reprlib
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -279,8 +280,11 @@ def _read_config(path: Path) -> OPTConfig:
         if theirs not in content or (ours == "embed_size" and value in (None, content.get("hidden_size"))):
             continue
         kind: Any = int if ours == "embed_size" else type(getattr(OPTConfig(), ours))
-        if type(value) not in ((int, float) if kind is float else (kind,)):
-            raise ValueError(f"'{path}' says {theirs}={reprlib.repr(value)}; set it to a value of type {kind.__name__}.")
+        is_far = kind is float and type(value) is int and abs(value) > sys.float_info.max
+        if type(value) not in ((int, float) if kind is float else (kind,)) or is_far:
+            raise ValueError(
+                f"'{path}' says {theirs}={reprlib.repr(value)}; set it to a value of type {kind.__name__}."
+            )
         values[ours] = kind(value)
     values["final_norm"] = not values.get("final_norm", False)
     return OPTConfig(**values)

@@ -135,7 +135,7 @@ def _check_archive(path: Path) -> None:
             raise ValueError("its members are packed")
         for member in [name for name in archive.namelist() if name.endswith("data.pkl")]:
             for operation, argument, _ in pickletools.genops(archive.read(member)):
-                if operation.name == "GLOBAL" and not _NAMED.fullmatch(argument):
+                if operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument)):
                     raise ValueError(f"it names {argument}, which no weights need")
 
 

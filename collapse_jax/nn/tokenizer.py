@@ -148,8 +148,8 @@ def _panics_told(work: str) -> Iterator[None]:
     except BaseException as error:
         told = " ".join(str(error).split())[:200].rstrip(".")
         raise ValueError(
-            f"the tokenizer cannot {work} ({told or type(error).__name__}); give text without lone surrogates and tokens "
-            "of its own vocabulary, or take OPT's own files."
+            f"the tokenizer cannot {work} ({told or type(error).__name__}); give text without lone surrogates and "
+            "tokens of its own vocabulary, or take OPT's own files."
         ) from error
 
 
@@ -157,8 +157,8 @@ def _as_opt(tokenizer: Tokenizer, origin: str | Path) -> Tokenizer:
     """Return the tokenizer with OPT's way of splitting, joining and beginning a text.
 
     Raises:
-        ValueError: it is no BPE, a special token is elsewhere, merges are left out at random, or a byte has no token and would be
-            lost without a word.
+        ValueError: it is no BPE, a special token is elsewhere, merges are left out at random, or a byte has no token
+            and would be lost without a word.
     """
     model = tokenizer.model
     if not isinstance(model, models.BPE):

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from collapse_jax.errors import nearest
-from collapse_jax.gate import TOLD, is_there, read_bytes
+from collapse_jax.gate import TOLD, absolute, is_there, read_bytes
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}
 _OPTIONS = (  # of the command line
@@ -78,7 +78,7 @@ def load_file(name: str, digest: str = "") -> OwnFile:
     Raises:
         ValueError: it is not there, cannot be run, or lacks what a study needs.
     """
-    path = Path(name).expanduser().resolve()
+    path = absolute(name)
     module_name = f"study_{path.stem}"
     known: OwnFile | None = getattr(sys.modules.get(module_name), "__own__", None)
     if known is not None and (known.path, known.digest) == (path, digest):
