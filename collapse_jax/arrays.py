@@ -5,6 +5,7 @@ the sums are of type, shape and bytes. Called by `checkpoints` and `rundir`.
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from collapse_jax.durable import write_atomically
+from collapse_jax.gate import check_unpacked, open_file
 
 _ABOUT = "about"  # the member that holds what is said of the arrays, as JSON
 _SEAL = "seal"  # and its check sum
@@ -52,7 +54,8 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         Damaged: the file is not there, or not as `save_arrays` wrote it.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as stored:
+            check_members(path, stored)
             text = stored[_ABOUT].tobytes()
             if zlib.crc32(text) != stored[_SEAL]:
                 raise Damaged("what it says of itself was changed")
@@ -64,6 +67,27 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except Exception as error:  # a damaged archive may raise anything
         raise Damaged(f"{path} is not whole ({str(error) or type(error).__name__}).") from error
     return arrays, told["about"]
+
+
+def check_members(path: Path, stored: Any) -> None:
+    """Refuse an open `.npz` whose arrays are larger than the file holds, or would fill memory when they are unpacked.
+
+    Args:
+        path: of the file.
+        stored: what `np.load` returned for it.
+
+    Raises:
+        ValueError: NumPy would ask for memory before it sees that.
+    """
+    members = stored.zip.infolist()
+    check_unpacked(path, sum(member.compress_size for member in members), sum(member.file_size for member in members))
+    for member in members:
+        with stored.zip.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(file)
+        if math.prod(shape) * kind.itemsize > member.file_size:
+            raise ValueError(f"'{member.filename}' says the shape {shape}, which its bytes do not hold")
 
 
 def check_sum(array: np.ndarray) -> str:

@@ -70,9 +70,10 @@ def load_tree(path: Path, template: PyTree | None = None) -> tuple[PyTree, dict[
     arrays, about = load_arrays(path)
     try:
         leaves = [_restored(arrays[f"leaf{i}"], kind) for i, kind in enumerate(about["kinds"])]
+        facts = dict(about["facts"])
     except (KeyError, TypeError, ValueError) as error:  # another program's file
         raise Damaged(f"{path} is no checkpoint ({error}).") from error
-    return rebuilt(path, about, leaves, template), about["facts"]
+    return rebuilt(path, about, leaves, template), facts
 
 
 def outline(tree: PyTree) -> dict[str, Any]:
@@ -83,6 +84,13 @@ def outline(tree: PyTree) -> dict[str, Any]:
 
 def rebuilt(path: Path, about: Mapping[str, Any], leaves: Sequence[Any], template: PyTree | None) -> PyTree:
     """Return the tree of an `outline` from its leaves; arguments and what is raised as for `load_tree`."""
+    try:
+        return _rebuilt(path, about, leaves, template)
+    except (KeyError, TypeError, AttributeError, StopIteration, RecursionError, ImportError) as error:
+        raise Damaged(f"{path} is no checkpoint ({type(error).__name__}: {error}).") from error
+
+
+def _rebuilt(path: Path, about: Mapping[str, Any], leaves: Sequence[Any], template: PyTree | None) -> PyTree:
     if template is not None:
         known, nesting = jax.tree.flatten_with_path(template)
         paths = [jax.tree_util.keystr(where) for where, _ in known]

@@ -20,8 +20,19 @@ from rich.table import Table
 
 from collapse_jax.axes import parse_axis
 from collapse_jax.errors import RunFailed, nearest
+from collapse_jax.gate import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
-from collapse_jax.screen import Patient, console, joined, law_table, note, print_verdicts, say, speed_table
+from collapse_jax.screen import (
+    Patient,
+    console,
+    joined,
+    law_table,
+    note,
+    one_line,
+    print_verdicts,
+    say,
+    speed_table,
+)
 from collapse_jax.studies.registry import STUDIES, Study, find_study
 
 _HELP = """\
@@ -91,8 +102,14 @@ def run_command(arguments: list[str]) -> int:
     except (ValueError, TypeError, RunFailed) as error:
         if os.environ.get("COLLAPSE_JAX_TRACEBACK"):
             raise
-        print(f"collapse-jax: {error}", file=sys.stderr)
+        print(f"collapse-jax: {one_line(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, RunFailed) else 2
+    except OSError as error:
+        if os.environ.get("COLLAPSE_JAX_TRACEBACK"):
+            raise
+        where = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
+        print(f"collapse-jax: {one_line(f'{where} ({error.strerror}); name another.')}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(
             "\ncollapse-jax: interrupted before the first segment was finished; nothing was measured.",
@@ -223,7 +240,7 @@ def _resume(arguments: list[str]) -> int:
 
     def go_on(job: tuple[str, str, Path, str], *, on_progress: Any) -> bool:
         name, preset, path, command = job
-        if (path / "config.json").is_file():
+        if is_there(path / "config.json"):
             return runs.resume(
                 path, on_progress=on_progress, despite=despite, place=place, study_file=file, trusted=trusted
             )

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from collapse_jax.gate import without_waiting
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: there two writers are not told apart
@@ -43,6 +45,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page as UTF-8, durably; of a path with bytes that are no UTF-8 these are shown as escapes."""
+    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8", errors="backslashreplace"))
 
 
 def remove_parts(folder: Path) -> None:
@@ -90,7 +97,7 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / ".lock").open("a")
+            self._file = open(folder / ".lock", "a", opener=without_waiting)  # noqa: SIM115
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

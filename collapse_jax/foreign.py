@@ -10,7 +10,10 @@ import contextlib
 import csv
 import io
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +22,14 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from collapse_jax.durable import write_atomically
+from collapse_jax.durable import write_page
 from collapse_jax.errors import nearest
+from collapse_jax.gate import DATA, read_bytes
 from collapse_jax.intervals import interval
 from collapse_jax.plots import metric_bands, save_figure
 
+_MOST_METRICS = 200  # a panel for each
+_MOST_CELLS = 2**27  # numbers: 1 GiB
 MIN_SEEDS = 6  # with fewer, seeds that all move the same way have p > 0.05 still
 
 
@@ -82,6 +88,12 @@ def read_records(path: Path | str) -> xr.Dataset:
     metrics = [name for name in names if name not in ("seed", "generation")]
     if not metrics:
         raise ValueError(f"{path} has no metric beside seed and generation; add a column for each.")
+    if len(metrics) > _MOST_METRICS:
+        raise ValueError(
+            f"{path} has {len(metrics):,} metrics, and at most {_MOST_METRICS} are drawn; leave the others out."
+        )
+    if any("\ud800" <= sign <= "\udfff" for sign in "".join(metrics)):
+        raise ValueError(f"{path} has a column whose name holds half a sign (a lone surrogate); rename it.")
     found: dict[tuple[int, int], tuple[int, list[float]]] = {}
     for line, row in rows:
         place = f"line {line} of {path}"
@@ -94,6 +106,12 @@ def read_records(path: Path | str) -> xr.Dataset:
         found[where] = line, [_number(row.get(name), name, place) for name in metrics]
     seeds = {seed: index for index, seed in enumerate(sorted({seed for seed, _ in found}))}
     generations = _generations(path, list(found))
+    num_cells = len(metrics) * len(seeds) * len(generations)
+    if num_cells > _MOST_CELLS:
+        raise ValueError(
+            f"{path} would be a table of {len(metrics):,} metrics, {len(seeds):,} seeds and {len(generations):,} "
+            "generations; give fewer at a time."
+        )
     values = np.full((len(metrics), len(seeds), len(generations)), np.nan)
     for (seed, generation), (_, cells) in found.items():
         values[:, seeds[seed], generations.index(generation)] = cells
@@ -125,8 +143,7 @@ def report_records(path: Path, folder: Path | None = None, *, command: str = "")
     if (folder / "config.json").exists():
         raise ValueError(f"{folder} holds a run, whose report this would replace; name another folder.")
     picture = save_figure(metric_bands(dataset), folder / "figures", "records")
-    text = _page(dataset, picture, command)
-    write_atomically(folder / "report.html", lambda part: part.write_text(text, encoding="utf-8"))
+    write_page(folder / "report.html", _page(dataset, picture, command))
     return folder / "report.html"
 
 
@@ -187,9 +204,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} must be a .csv or a .jsonl file; other formats are not read.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); name a file of records.") from error
+        text = read_bytes(path, DATA, "name a file of records").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     if not text.strip():
@@ -206,7 +221,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             if not header:
                 header = [cell.strip() for cell in cells]
-                if odd := [name for name in header if not name or header.count(name) > 1]:
+                if odd := [name for name, times in Counter(header).items() if not name or times > 1]:
                     raise ValueError(
                         f"{path} has two columns named '{odd[0]}', or one without a name; name each."
                     )
@@ -243,13 +258,13 @@ def _number(cell: Any, name: str, place: str) -> float:
     with contextlib.suppress(ValueError, OverflowError):
         if isinstance(cell, str | int | float):
             return float(cell)
-    raise ValueError(f"{place}: `{name}` is {cell!r}, not a number; leave the cell empty if there is none.")
+    raise ValueError(f"{place}: `{name}` is {reprlib.repr(cell)}, not a number; leave the cell empty if there is none.")
 
 
 def _whole(cell: Any, name: str, place: str) -> int:
     number = _number(cell, name, place)
-    if not (np.isfinite(number) and number == int(number) and number >= 0):
-        raise ValueError(f"{place}: `{name}` is {cell!r}, not a whole number from 0 on.")
+    if not (0 <= number < 2**53 and number == int(number)):
+        raise ValueError(f"{place}: `{name}` is {reprlib.repr(cell)}, not a whole number from 0 on.")
     return int(number)
 
 
@@ -260,20 +275,18 @@ def _generations(path: Path, found: list[tuple[int, int]]) -> range:
         raise ValueError(
             f"{path} holds generation {all_of[0]} alone; at least two are needed to see a change."
         )
-    steps = range(all_of[0], all_of[-1] + 1, int(np.diff(all_of).min()))
-    gaps = sorted(set(steps) ^ set(all_of))
-    if gaps:
+    steps = range(all_of[0], all_of[-1] + 1, min(later - earlier for earlier, later in pairwise(all_of)))
+    if all_of != [*islice(steps, len(all_of) + 1)]:  # no more of them: a far generation would make them fill memory
+        gap = next(expected for expected, found_there in zip(steps, all_of) if expected != found_there)
         raise ValueError(
-            f"{path} lacks generation {gaps[0]}; generations must be {steps[0]}, {steps[1]}, {steps[1] + steps.step} "
+            f"{path} lacks generation {gap}; generations must be {steps[0]}, {steps[1]}, {steps[1] + steps.step} "
             "and so on, in equal steps."
         )
     by_seed: dict[int, set[int]] = {}
     for seed, generation in found:
         by_seed.setdefault(seed, set()).add(generation)
     for seed, own in by_seed.items():
-        missing = [generation for generation in steps if generation < max(own) and generation not in own]
-        if missing:
-            raise ValueError(
-                f"{path} lacks generation {missing[0]} of seed {seed}; a seed may only end early."
-            )
+        if len(own) <= steps.index(max(own)):
+            missing = next(generation for generation in steps if generation not in own)
+            raise ValueError(f"{path} lacks generation {missing} of seed {seed}; a seed may only end early.")
     return steps

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.errors import is_plain_name
+from collapse_jax.gate import is_there
 from collapse_jax.manifest import read_sealed, sealed
 from collapse_jax.provenance import num_threads
 from collapse_jax.screen import Bar, console, print_verdicts, say
@@ -123,7 +124,7 @@ def _write_jobs(out: Path, jobs: list[tuple[str, str, str, str]]) -> None:
 def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
     """Return what `reproduce` had to do there: study, preset, run directory, command; nothing without its note."""
     path = out / "jobs.json"
-    if not path.is_file():
+    if not is_there(path):
         return []
     jobs: Any = read_sealed(path, f"resume the runs in {out} one by one").get("jobs")
     good = isinstance(jobs, list) and all(

@@ -15,8 +15,10 @@ import optax
 from jaxtyping import Float, Integer
 
 from collapse_jax import datasets, triangular
+from collapse_jax.arrays import check_members
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.datasets.mnist import Digits, load_mnist
+from collapse_jax.gate import open_file
 from collapse_jax.nn.classifier import Classifier, init_classifier, shifted
 from collapse_jax.nn.vae_nets import Linear
 from collapse_jax.training import adam, train
@@ -97,7 +99,9 @@ def load_judges(path: Path | None = None, held_out: Digits | None = None) -> Jud
             for models that are not fitted to those.
     """
     _, structure = jax.tree.flatten(Classifier(*[Linear(*jnp.zeros(2))] * 4))
-    with np.load(path or Path(datasets.__file__).parent / "files" / "judges.npz") as stored:
+    path = path or Path(datasets.__file__).parent / "files" / "judges.npz"
+    with open_file(path) as file, np.load(file, allow_pickle=False) as stored:
+        check_members(path, stored)
         leaves = [jnp.asarray(stored[str(index)], jnp.float32) for index in range(len(stored.files))]
     nets = jax.tree.unflatten(structure, leaves)
     if held_out is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.errors import is_plain_name
+from collapse_jax.gate import read_json
 
 REPLACED = "being replaced"  # the status of a run in whose place another is being put
 _SEAL = "seal"
@@ -44,7 +45,7 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         ValueError: it is missing or no JSON object (`remedy` ends the sentence), or not as it was written.
     """
-    told = _json(path, remedy)
+    told = read_json(path, remedy)
     if not isinstance(told, dict):
         raise ValueError(f"{path} holds {told!r:.40} where a run writes an object; {remedy}.")
     seal = told.pop(_SEAL, None)
@@ -97,6 +98,7 @@ def read_claims(folder: Path) -> list[dict[str, Any]]:
         _check(path, claim, _CLAIM, _CLAIM_MAYBE)
         if claim["verdict"] not in _VERDICTS:
             raise ValueError(_odd(path, "verdict", claim["verdict"]))
+        claim.setdefault("estimate", None)
         for name in ("interval", "region"):
             bounds = claim[name]
             if len(bounds) != 2 or not all(bound is None or _is(bound, _NUMBER) for bound in bounds):
@@ -122,17 +124,10 @@ def read_captions(folder: Path) -> list[dict[str, Any]]:
 
 
 def _list(path: Path) -> list[Any]:
-    told = _json(path, "draw the run again, by collapse-jax report")
+    told = read_json(path, "draw the run again, by collapse-jax report")
     if not isinstance(told, list):
         raise ValueError(f"{path} holds no list; draw the run again, by collapse-jax report.")
     return told
-
-
-def _json(path: Path, remedy: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read ({str(error) or type(error).__name__}); {remedy}.") from error
 
 
 def _check(path: Path, told: Any, needed: Mapping[str, Any], maybe: Mapping[str, Any]) -> None:

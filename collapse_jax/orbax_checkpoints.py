@@ -5,6 +5,7 @@
 It is whole or not there, and can be read back onto any number of devices and processes. Called by `advance`.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jax.sharding import Mesh
 from collapse_jax.arrays import Damaged
 from collapse_jax.checkpoints import Format, outline, rebuilt
 from collapse_jax.durable import PART, put_folder, remove_folder
+from collapse_jax.gate import check_unpacked, size_of
 from collapse_jax.processes import Place, all_agree
 from collapse_jax.sharding import fully_sharded, sharding_of
 from collapse_jax.types import Array, PyTree
@@ -92,8 +94,10 @@ def load_parts(
 
     reader, folder, why = ocp.CompositeCheckpointHandler(), epath.Path(path.absolute()), ""
     try:  # not by a Checkpointer, where the others would wait for one that failed
+        size = sum(size_of(entry) for entry in path.rglob("*") if not entry.is_dir())
         about = reader.restore(folder, ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
         wanted = {f"leaf{i}": _shape(kind, mesh) for i, kind in enumerate(about["kinds"]) if "shape" in kind}
+        check_unpacked(path, size, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in wanted.values()))
         arrays = reader.restore(folder, ocp.args.Composite(arrays=ocp.args.StandardRestore(wanted)))["arrays"]
     except Exception as error:  # Orbax has no one kind for it
         why = (str(error) or type(error).__name__).splitlines()[0]

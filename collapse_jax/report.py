@@ -11,7 +11,8 @@ from typing import Any
 
 import jinja2
 
-from collapse_jax.durable import write_atomically
+from collapse_jax.durable import write_page
+from collapse_jax.gate import TOLD, read_bytes
 from collapse_jax.manifest import read_captions
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
@@ -27,11 +28,17 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = _number
-    template = environment.from_string(_TEMPLATE.read_text())
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     views = [_view(run) for run in runs]
     moving = any("film" in figure for view in views for figure in view["figures"])
-    page = template.render(runs=views, marks=_MARKS, moving=moving)
-    write_atomically(path, lambda part: part.write_text(page))
+    try:
+        page = template.render(runs=views, marks=_MARKS, moving=moving)
+    except (jinja2.UndefinedError, TypeError) as error:
+        where = ", ".join(str(run.path) for run in runs)
+        raise ValueError(
+            f"{where} says too little for a report ({error}); take it again from where the run was made."
+        ) from error
+    write_page(path, page)
     return path
 
 
@@ -89,10 +96,7 @@ def _lost(run: RunDirectory) -> str:
 
 def _inlined(image: Path) -> str:
     """Return a PNG as a data URI."""
-    try:
-        return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
-    except OSError as error:
-        raise ValueError(f"{image} cannot be read ({error.strerror}); draw the run again.") from error
+    return "data:image/png;base64," + base64.b64encode(read_bytes(image, TOLD, "draw the run again")).decode()
 
 
 def _number(value: float | None) -> str:

@@ -10,12 +10,14 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import jax
 import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import Metric
 from collapse_jax.errors import check_alike
+from collapse_jax.gate import check_unpacked, size_of
 from collapse_jax.types import PyTree
 
 Records = dict[str, np.ndarray]
@@ -97,6 +99,14 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     path.write_bytes(content.getbuffer())
 
 
+def _check_sizes(path: Path) -> None:
+    """Refuse arrays that would fill memory: xarray reads coordinates as soon as it opens a file."""
+    size, found = size_of(path), []
+    with h5py.File(path) as file:  # links to other files are not followed
+        file.visititems(lambda _, item: found.append(item.nbytes if isinstance(item, h5py.Dataset) else 0))
+    check_unpacked(path, size, sum(found))
+
+
 def read_netcdf(path: Path) -> xr.Dataset:
     """Return a Dataset, read into memory.
 
@@ -104,7 +114,9 @@ def read_netcdf(path: Path) -> xr.Dataset:
         ValueError: the file is missing, not netCDF, or not as `write_netcdf` wrote it.
     """
     try:
+        _check_sizes(path)
         with xr.open_dataset(path, engine="h5netcdf") as stored:
+            check_unpacked(path, path.stat().st_size, stored.nbytes)
             dataset = stored.load()
         expected = dataset.attrs.pop(_SUM, None)
         is_whole = expected is None or expected == _sum_of(dataset)

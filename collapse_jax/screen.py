@@ -103,7 +103,18 @@ def say(sentence: str, lead: str = "", colour: str = "yellow") -> None:
         lead: what stands before it, in colour.
         colour: of that.
     """
-    console.print(Text.assemble((lead, colour), ": " if lead else "", sentence), soft_wrap=True)
+    shown = sentence.encode("utf-8", "replace").decode("utf-8")  # a path may hold bytes that are no UTF-8
+    console.print(Text.assemble((lead, colour), ": " if lead else "", shown), soft_wrap=True)
+
+
+def one_line(text: str) -> str:
+    r"""Return text as one line without signs that would steer a terminal: names may come from anybody's files.
+
+    >>> one_line("a [b] \x1b[31m\n c")
+    'a [b] \\x1b[31m c'
+    """
+    shown = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown)
 
 
 def note(sentence: str) -> None:

@@ -3,11 +3,13 @@
 Called by `runs`.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from collapse_jax.durable import write_atomically
+from collapse_jax.gate import TOLD, absolute, read_bytes
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.loading import digest_of
 from collapse_jax.studies.registry import Study
@@ -30,7 +32,7 @@ def copy_file(run: RunDirectory, study: Study) -> None:
 
 def is_gone(description: Mapping[str, Any]) -> bool:
     """True when a run is of a file that is no longer there."""
-    return "file" in description and not Path(description["file"]["path"]).is_file()
+    return "file" in description and not os.path.isfile(description["file"]["path"])
 
 
 def confirm(run: RunDirectory, chosen: Path | None, trusted: bool) -> tuple[dict[str, Any], str]:
@@ -53,15 +55,13 @@ def confirm(run: RunDirectory, chosen: Path | None, trusted: bool) -> tuple[dict
             raise ValueError(f"{run.path} is a run of a study of the package, without a file; leave out --study.")
         return description, ""
     if chosen is not None:
-        path = chosen.expanduser().resolve()
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}; name the study's file by --study.")
-        trust(path, path.read_bytes())
+        path = absolute(chosen)
+        trust(path, read_bytes(path, TOLD, "name the study's file by --study"))
         return {**description, "file": {**told, "path": str(path)}}, ""
     path = Path(told["path"])
-    if not path.is_file():
+    if is_gone(description):
         return description, ""  # nothing to run
-    source = path.read_bytes()
+    source = read_bytes(path, TOLD)
     if trusted:
         trust(path, source)
     if trusted or is_trusted(path, source, run.path):
@@ -88,7 +88,7 @@ def check_file(run: RunDirectory, description: Mapping[str, Any], despite: bool)
     path, copy = Path(description["file"]["path"]), run.path / "study.py"
     if is_gone(description):
         raise ValueError(f"{path}, the study of this run, is gone; put it back, for example from {copy}.")
-    if digest_of(path.read_bytes()) != description["file"]["digest"] and not despite:
+    if digest_of(read_bytes(path, TOLD)) != description["file"]["digest"] and not despite:
         raise ValueError(
             f"{path} was changed after the run began, so its bits could not be kept; restore it ({copy} is as it was), "
             "or add --despite-differences to go on with it as it is."

@@ -9,6 +9,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from collapse_jax.gate import TOLD, absolute, read_bytes, without_waiting
+
 
 def trust(path: Path, source: bytes) -> None:
     """Remember a file as the user's own; where there is no home to keep that, it is not remembered."""
@@ -18,7 +20,7 @@ def trust(path: Path, source: bytes) -> None:
     try:
         place = _place()
         place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("a") as file:
+        with open(place, "a", opener=without_waiting) as file:
             file.write("".join(f"{line}\n" for line in sorted(new)))
     except (OSError, RuntimeError):
         return
@@ -32,14 +34,14 @@ def is_trusted(path: Path, source: bytes, received: Path) -> bool:
         source: what is there.
         received: the run directory that names it; a place in there counts for nothing.
     """
-    is_inside = path.resolve().is_relative_to(received.resolve())
+    is_inside = absolute(path).is_relative_to(absolute(received))
     return bool(_known() & {_digest(source), *(() if is_inside else (_digest(bytes(path)),))})
 
 
 def _known() -> set[str]:
     try:
-        return set(_place().read_text().split())
-    except (OSError, RuntimeError, UnicodeDecodeError):
+        return set(read_bytes(_place(), TOLD).decode().split())
+    except (ValueError, RuntimeError):
         return set()
 
 

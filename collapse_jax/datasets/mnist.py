@@ -4,17 +4,21 @@ The embedded files are the first 10,000 training images (`files/NOTICE-mnist.txt
 Called by the VAE study. NumPy only: a folder can be checked before JAX starts.
 """
 
-import gzip
 import hashlib
 import math
+import os
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from collapse_jax.gate import DATA, is_there, place_of, read_bytes
+
 _EMBEDDED = Path(__file__).parent / "files"
 _UNSIGNED_BYTE = 8  # the IDX type code of MNIST
+_MOST_AXES = 8
+_MOST_HEADER = 4 + 4 * _MOST_AXES
 # SHA-256 of the four published files, unpacked
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -54,8 +58,8 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
             )
         prefix, home = "mnist-first10000", _EMBEDDED
     else:
-        prefix, home = split, Path(folder).expanduser()
-        if not home.is_dir():
+        prefix, home = split, place_of(folder)
+        if not os.path.isdir(home):
             raise ValueError(
                 f"the MNIST folder {home} does not exist; name the folder that holds {split}-images-idx3-ubyte."
             )
@@ -78,7 +82,7 @@ def mnist_sums(folder: str | Path | None = None) -> dict[str, str]:
     Raises:
         ValueError: a file is missing or cannot be read.
     """
-    home = _EMBEDDED if folder is None else Path(folder).expanduser()
+    home = _EMBEDDED if folder is None else place_of(folder)
     prefixes = ("mnist-first10000",) if folder is None else ("train", "t10k")
     names = [f"{prefix}-{kind}-ubyte" for prefix in prefixes for kind in ("images-idx3", "labels-idx1")]
     return {name: hashlib.sha256(_content(_find(home, name))).hexdigest() for name in names}
@@ -91,12 +95,11 @@ def read_idx(path: Path) -> np.ndarray:
         ValueError: the file cannot be read, is truncated, or is not IDX.
     """
     content = _content(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE:
+    if not _is_idx(content):
         raise ValueError(
             f"{path} is not an IDX file of unsigned bytes; expected one of the four MNIST files."
         )
-    header = 4 + 4 * content[3]
-    shape = tuple(np.frombuffer(content[4:header], ">u4").tolist()) if len(content) >= header else ()
+    header, shape = 4 + 4 * content[3], _shape(content)
     if len(shape) != content[3] or len(content) != header + math.prod(shape):
         raise ValueError(
             f"{path} is truncated or too long: {len(content)} bytes where its header {shape} asks for "
@@ -105,17 +108,40 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
+def _is_idx(content: bytes) -> bool:
+    return len(content) >= 4 and content[:2] == b"\0\0" and content[2] == _UNSIGNED_BYTE and content[3] <= _MOST_AXES
+
+
+def _shape(content: bytes) -> tuple[int, ...]:
+    """Return the sizes in the header of an IDX file, nothing where it is cut off."""
+    header = 4 + 4 * content[3]
+    return tuple(np.frombuffer(content[4:header], ">u4").tolist()) if len(content) >= header else ()
+
+
 def _content(path: Path) -> bytes:
-    """Return a file's bytes, unpacked."""
+    """Return a file's bytes, unpacked as far as its header says, and a byte more where it goes on."""
+    stored = read_bytes(path, DATA, "name one of the four MNIST files")
+    if stored[:2] != b"\x1f\x8b":
+        return stored
+    unpacking = zlib.decompressobj(wbits=31)  # 31: of gzip
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
+        content = unpacking.decompress(stored, _MOST_HEADER)
+        size = 4 + 4 * content[3] + math.prod(_shape(content)) if _is_idx(content) else 0
+        if size > DATA:
+            raise ValueError(
+                f"{path} says the sizes {_shape(content)}, and at most {DATA:,} bytes are read; give fewer images."
+            )
+        if size >= len(content):  # one more, to see that it ends there
+            content += unpacking.decompress(unpacking.unconsumed_tail, size + 1 - len(content))
+    except zlib.error as error:
         raise ValueError(f"{path} cannot be read ({error}); download the file again.") from error
+    if not unpacking.eof and len(content) <= size:
+        raise ValueError(f"{path} cannot be read (it is cut off); download the file again.")
+    return content
 
 
 def _find(home: Path, name: str) -> Path:
     for candidate in (home / name, home / f"{name}.gz"):
-        if candidate.is_file():
+        if is_there(candidate):
             return candidate
     raise ValueError(f"{home} holds neither {name} nor {name}.gz; put the canonical MNIST files there.")

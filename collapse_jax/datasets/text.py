@@ -5,8 +5,8 @@ both learnt and held out. The embedded files are public domain and CC BY-SA 3.0 
 only: a text can be checked before JAX starts. Called by the language-model study.
 """
 
-import hashlib
 import lzma
+import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collapse_jax.errors import check_count
+from collapse_jax.gate import DATA, check_unpacked, is_there, place_of, read_bytes, sha256, size_of
 
 _EMBEDDED = Path(__file__).parent / "files"
 _WIKIPEDIA = "wikipedia_sample.txt.xz"
@@ -83,7 +84,7 @@ def wikitext2_sums(folder: str | Path | None = None) -> dict[str, str]:
     Raises:
         ValueError: a file is missing, or the hub is out of reach.
     """
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _wikitext2_files(folder).items()}
+    return {name: sha256(path, most=DATA) for name, path in _wikitext2_files(folder).items()}
 
 
 def text_sum(path: str | Path | None = None) -> str:
@@ -95,11 +96,8 @@ def text_sum(path: str | Path | None = None) -> str:
     Raises:
         ValueError: there is no such folder.
     """
-    place = _EMBEDDED / _WIKIPEDIA if path is None else Path(path).expanduser()
-    found = hashlib.sha256()
-    for file in [place] if place.is_file() else _text_files(place):
-        found.update(file.read_bytes())
-    return found.hexdigest()
+    place = _EMBEDDED / _WIKIPEDIA if path is None else place_of(path)
+    return sha256(*_text_files(place), most=DATA)
 
 
 def load_text(path: str | Path) -> Corpus:
@@ -112,13 +110,13 @@ def load_text(path: str | Path) -> Corpus:
     Raises:
         ValueError: it does not exist, is empty, is not UTF-8, or has fewer than three documents.
     """
-    place = Path(path).expanduser()
-    if place.is_file():
+    place = place_of(path)
+    files = _text_files(place)
+    if not files:
+        raise ValueError(f"{place} holds no .txt file; name a text file, or a folder of them.")
+    if files == [place]:
         documents = documents_of(read_text(place))
     else:
-        files = _text_files(place)
-        if not files:
-            raise ValueError(f"{place} holds no .txt file; name a text file, or a folder of them.")
         documents = [[line for line in read_text(file).splitlines() if line.strip()] for file in files]
     if len(documents) < 3:
         raise ValueError(
@@ -162,13 +160,13 @@ def read_text(path: Path) -> str:
         ValueError: it cannot be read, is empty, or is not UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, DATA, "name a text file").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, for example with iconv."
         ) from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
+    if "\0" in text:
+        raise ValueError(f"{path} holds zero bytes, which no text does; save it as UTF-8, for example with iconv.")
     if not text.strip():
         raise ValueError(f"{path} is empty; give a file with text.")
     return text
@@ -206,8 +204,10 @@ def _fetch_wikitext2() -> Path:
         home = archive.with_suffix("")
         with zipfile.ZipFile(archive) as packed:
             for part in ("train", "valid", "test"):
+                member = packed.getinfo(f"wikitext-2-raw/wiki.{part}.raw")
+                check_unpacked(archive, member.compress_size, member.file_size)
                 home.mkdir(exist_ok=True)
-                (home / f"wiki.{part}.raw").write_bytes(packed.read(f"wikitext-2-raw/wiki.{part}.raw"))
+                (home / f"wiki.{part}.raw").write_bytes(packed.read(member))
     except Exception as error:  # many kinds: no network, a proxy's refusal, a damaged archive
         raise ValueError(
             f"wikitext-2 could not be fetched from the hub ({type(error).__name__}); put wiki.train.raw, "
@@ -221,15 +221,21 @@ def _wikitext2_files(folder: str | Path | None) -> dict[str, Path]:
     home = _fetch_wikitext2() if folder is None else _folder(folder)
     files = {}
     for name in WIKITEXT2_SHA256:
-        found = [path for ending in ("raw", "tokens") if (path := home / f"{name}.{ending}").is_file()]
+        found = [path for ending in ("raw", "tokens") if is_there(path := home / f"{name}.{ending}")]
         if not found:
             raise ValueError(f"{home} has no {name}.raw; put the three files of wikitext-2 (raw) there.")
         files[name] = found[0]
     return files
 
 
-def _text_files(folder: Path) -> list[Path]:
-    return sorted(_folder(folder).rglob("*.txt"))
+def _text_files(place: Path) -> list[Path]:
+    """Return a file alone, or all texts in a folder, which together are no more than one may be."""
+    if is_there(place) and not os.path.isdir(place):
+        return [place]
+    files = sorted(_folder(place).rglob("*.txt"))
+    if sum(size_of(file, DATA) for file in files) > DATA:
+        raise ValueError(f"the texts in {place} have more than {DATA:,} bytes together; give fewer of them.")
+    return files
 
 
 def _embedded(name: str) -> list[list[str]]:
@@ -237,7 +243,7 @@ def _embedded(name: str) -> list[list[str]]:
 
 
 def _folder(path: str | Path) -> Path:
-    home = Path(path).expanduser()
-    if not home.is_dir():
+    home = place_of(path)
+    if not os.path.isdir(home):
         raise ValueError(f"{home} does not exist; name a text file, or the folder that holds the text.")
     return home

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.gate import TOLD, is_there, read_bytes
+
 
 def find_folder(source: str | os.PathLike[str], choices: Sequence[Sequence[str]]) -> Path:
     """Return the folder of a model: a local one, or else the hub's, fetched once and kept.
@@ -23,8 +25,10 @@ def find_folder(source: str | os.PathLike[str], choices: Sequence[Sequence[str]]
         FileNotFoundError: no such folder, and the hub has no such model or is out of reach.
     """
     folder = Path(source)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
+    if is_there(folder):
+        raise FileNotFoundError(f"'{source}' is no folder; give one that holds config.json and the weights.")
     if not isinstance(source, str) or folder.is_absolute() or source.count("/") > 1 or source.startswith("."):
         raise FileNotFoundError(
             f"there is no folder '{source}'; give one that holds config.json and the weights."
@@ -55,10 +59,11 @@ def read_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: it holds something else.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f"'{path.parent}' has no {path.name}; give a folder in the hub's format.")
+    text = read_bytes(path, TOLD)
     with damage_named(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text.decode("utf-8"))
     if not isinstance(content, dict):
         raise ValueError(f"'{path}' holds no JSON object; take it again from where it came from.")
     return content
@@ -77,9 +82,12 @@ def damage_named(path: Path) -> Iterator[None]:
         raise
     except BaseException as error:  # a panic of the tokenizer's library is no Exception
         told = " ".join(str(error).split())[:200].rstrip(".")
-        raise ValueError(
-            f"'{path}' is damaged, cut off or of another kind ({told}); take it again from where it came from."
-        ) from error
+        raise ValueError(damaged(path, told or type(error).__name__)) from error
+
+
+def damaged(path: Path, why: str) -> str:
+    """Return the sentence on a file that is not what it should be."""
+    return f"'{path}' is damaged, cut off or of another kind ({why}); take it again from where it came from."
 
 
 def write_together(folder: Path, writers: Mapping[str, Callable[[Path], Any]]) -> None:

@@ -1,6 +1,7 @@
 """The shapes of OPT: those published (Zhang et al. 2022), and a tiny one; no JAX here."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from collapse_jax.errors import check_count, check_fraction, nearest
@@ -60,8 +61,18 @@ class OPTConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "ffn_size", "max_positions"):
             check_count(name, getattr(self, name))
+        if self.embed_size is not None:
+            check_count("embed_size", self.embed_size)
+        for name in ("pad_token", "bos_token", "eos_token"):
+            if check_count(name, getattr(self, name), 0) >= self.vocab_size:
+                raise ValueError(
+                    f"`{name}` must be below `vocab_size` ({self.vocab_size}), got {getattr(self, name)}; take the "
+                    "model's own."
+                )
         for name in ("dropout", "attention_dropout"):
             check_fraction(name, getattr(self, name))
+        if not 0 <= self.init_std < math.inf:
+            raise ValueError(f"`init_std` must be finite and not negative, got {self.init_std}; 0.02 is usual.")
         if self.hidden_size % self.num_heads:
             raise ValueError(
                 f"`hidden_size` must be a multiple of `num_heads`, got {self.hidden_size} and {self.num_heads}."

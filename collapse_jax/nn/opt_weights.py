@@ -12,7 +12,9 @@ Reference: Zhang et al. (2022), "OPT: Open Pre-trained Transformer Language Mode
 
 import dataclasses
 import os
-from collections.abc import Iterable
+import reprlib
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from collapse_jax.nn.files import find_folder, read_json, write_json, write_together
+from collapse_jax.gate import TOLD, memory, size_of
+from collapse_jax.nn.files import damaged, find_folder, read_json, write_json, write_together
 from collapse_jax.nn.opt import abstract_params
 from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.tensor_files import PATTERNS, Layout, read_tensors
+from collapse_jax.nn.tensor_files import PATTERNS, Layout, read_tensors, weight_files
 from collapse_jax.types import Params
 
 # Published name -> place in our parameters; queries, keys and values are thirds 0, 1, 2 of one kernel.
@@ -47,6 +50,7 @@ _LAYER: dict[str, tuple[tuple[str, ...], int | None]] = {
 }
 _HEADS = ("lm_head.weight", "lm_head.kernel")  # tied: must repeat the token embedding
 _IGNORED = ("decoder.version",)  # a counter of fairseq's, no weight
+_MOST_TOLD = 20  # of what does not fit
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 # Our field -> theirs; whatever else a config says must have the one value that is computed here.
@@ -137,6 +141,7 @@ def load_opt(source: str | os.PathLike[str], **changes: Any) -> tuple[OPTConfig,
     """
     folder = find_folder(source, [("config.json", pattern) for pattern in PATTERNS])
     config = dataclasses.replace(_read_config(folder / "config.json"), **changes)
+    _check_sizes(config, weight_files(folder))
     layout, tensors = read_tensors(folder)
     return config, from_tensors(config, tensors, layout, str(folder))
 
@@ -174,6 +179,8 @@ def from_tensors(
     problems += [f"model.{name} is missing" for name in left]
     problems = problems or _untied(heads, params["tokens"]["embedding"])
     if problems:
+        left_out = [f"and {len(problems) - _MOST_TOLD:,} more"] if len(problems) > _MOST_TOLD else []
+        problems = [*problems[:_MOST_TOLD], *left_out]
         raise ValueError(
             f"the weights in '{origin}' do not fit the configuration: {'; '.join(problems)}; "
             "take config.json and weights from the same model."
@@ -245,19 +252,39 @@ def _written_config(config: OPTConfig, dtype: np.dtype) -> dict[str, Any]:
     return {**said, "architectures": ["OPTForCausalLM"], "torch_dtype": dtype.name}
 
 
+def _check_sizes(config: OPTConfig, files: Sequence[Path]) -> None:
+    """Refuse weights that cannot be those of a configuration, before memory is asked for.
+
+    Raises:
+        ValueError: the files hold too little, or far too much, or the weights need more memory than there is.
+    """
+    wanted, held = config.num_parameters, sum(size_of(path) for path in files)
+    # of two bytes each at the least; of eight at the most, with a second copy of the embedding and the tensors' names
+    if not 2 * wanted <= held <= 16 * wanted + TOLD:
+        raise ValueError(damaged(files[0], f"config.json asks for {wanted:,} weights, and there are {held:,} bytes"))
+    if 4 * wanted > memory():
+        raise ValueError(
+            f"'{files[0]}' and config.json ask for {wanted:,} weights, which need {4 * wanted:,} bytes in float32, and "
+            f"this machine has {memory():,}; take a smaller model."
+        )
+
+
 def _read_config(path: Path) -> OPTConfig:
     content = read_json(path)
     for name, only in _FIXED.items():
         if content.get(name, only) != only:
-            raise ValueError(f"'{path}' says {name}={content[name]!r}; only {only!r} is computed here.")
+            raise ValueError(f"'{path}' says {name}={reprlib.repr(content[name])}; only {only!r} is computed here.")
     values: dict[str, Any] = {}
     for ours, theirs in _FIELDS.items():
         value = content.get(theirs)
         if theirs not in content or (ours == "embed_size" and value in (None, content.get("hidden_size"))):
             continue
         kind: Any = int if ours == "embed_size" else type(getattr(OPTConfig(), ours))
-        if type(value) not in ((int, float) if kind is float else (kind,)):
-            raise ValueError(f"'{path}' says {theirs}={value!r}; set it to a value of type {kind.__name__}.")
+        is_far = kind is float and type(value) is int and abs(value) > sys.float_info.max
+        if type(value) not in ((int, float) if kind is float else (kind,)) or is_far:
+            raise ValueError(
+                f"'{path}' says {theirs}={reprlib.repr(value)}; set it to a value of type {kind.__name__}."
+            )
         values[ours] = kind(value)
     values["final_norm"] = not values.get("final_norm", False)
     return OPTConfig(**values)

@@ -4,6 +4,9 @@ safetensors and msgpack hold nothing but tensors. PyTorch's .bin is a pickle, wh
 only by PyTorch's own weights-only loader. `nn.opt_weights` calls this.
 """
 
+import pickletools
+import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +15,8 @@ import numpy as np
 import safetensors
 from flax import serialization
 
+from collapse_jax.errors import is_plain_name
+from collapse_jax.gate import is_there, read_bytes, size_of
 from collapse_jax.nn.files import damage_named, read_json
 
 Layout = Literal["torch", "flax"]
@@ -19,6 +24,8 @@ Layout = Literal["torch", "flax"]
 # by preference: the first two cannot hold code
 FORMATS = ("model.safetensors", "flax_model.msgpack", "pytorch_model.bin")
 PATTERNS = tuple(f"{Path(name).stem}*{Path(name).suffix}*" for name in FORMATS)
+# what the pickle of a dict of tensors names
+_NAMED = re.compile(r"collections OrderedDict|torch \w+Storage|torch\._utils _rebuild_(tensor_v2|parameter)")
 _SAFE_TORCH = (2, 6)  # before it, weights_only=True could be got round: CVE-2025-32434
 
 
@@ -48,13 +55,14 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: no weights, or a shard is missing.
-        ValueError: an index names no files.
+        ValueError: an index names no files, or a file is none, such as a pipe.
     """
     for name in FORMATS:
-        if (folder / name).is_file():
+        if is_there(folder / name):
+            size_of(folder / name)
             return [folder / name]
         index = folder / f"{name}.index.json"
-        if index.is_file():
+        if is_there(index):
             return _shards(index, Path(name).suffix)
     raise FileNotFoundError(
         f"'{folder}' holds no weights; it needs one of {', '.join(FORMATS)}, or their shards."
@@ -65,13 +73,14 @@ def _shards(index: Path, suffix: str) -> list[Path]:
     where = read_json(index).get("weight_map")
     names = set(where.values()) if isinstance(where, dict) and _all_text(where) else set()
     # a name with a folder in it could point outside of this one
-    if not names or any(Path(name).name != name or Path(name).suffix != suffix for name in names):
+    if not names or any(not is_plain_name(name) or Path(name).suffix != suffix for name in names):
         raise ValueError(f"'{index}' has no usable `weight_map`; take it again from where it came from.")
     for name in sorted(names):
-        if not (index.parent / name).is_file():
+        if not is_there(index.parent / name):
             raise FileNotFoundError(
-                f"'{index.parent}' has no {name}, which {index.name} names; fetch that too."
+                f"'{index.parent}' has no {name:.100}, which {index.name} names; fetch that too."
             )
+        size_of(index.parent / name)
     return [index.parent / name for name in sorted(names)]
 
 
@@ -87,7 +96,7 @@ def _safetensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 def _msgpack(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     with damage_named(path):
-        yield from _dotted(serialization.msgpack_restore(path.read_bytes()), ())
+        yield from _dotted(serialization.msgpack_restore(read_bytes(path)), ())
 
 
 def _dotted(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
@@ -104,12 +113,30 @@ def _dotted(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]
 def _bin(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     torch = _safe_torch(path)
     with damage_named(path):
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        _check_archive(path)
+        # mapped: no more is read than the file has, whatever sizes it says
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         for name, tensor in dict(tensors).items():
             if not isinstance(tensor, torch.Tensor):
                 raise TypeError(f"it holds no tensor but {type(tensor).__name__} at {name}")
+            if tensor.numel() * tensor.element_size() > path.stat().st_size:  # one value, said to be a million
+                raise ValueError(f"{name} is larger than the file")
             # NumPy has no bfloat16 of its own; widening to float32 loses nothing
             yield str(name), (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what could fill memory: packed members, which PyTorch never writes, and whatever a state needs not name.
+
+    Files from before PyTorch 1.6, of 2020, are no archives; OPT came later.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("its members are packed")
+        for member in [name for name in archive.namelist() if name.endswith("data.pkl")]:
+            for operation, argument, _ in pickletools.genops(archive.read(member)):
+                if operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument)):
+                    raise ValueError(f"it names {argument}, which no weights need")
 
 
 def _safe_torch(path: Path) -> Any:

@@ -10,19 +10,22 @@ Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Le
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from collapse_jax.errors import check_count
+from collapse_jax.gate import TOLD, is_there, size_of
 from collapse_jax.nn.files import damage_named, find_folder, read_json, write_json, write_text, write_together
 
 SPECIALS = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
 _FILES = ("tokenizer.json", "merges.txt", "vocab.json")
 _ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())  # a printable sign for each byte
 _FIRST = "</s>"
+_MOST_TOKENS = 2**22
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
@@ -40,17 +43,20 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
     """
     folder = find_folder(source, [_FILES])
     whole = folder / "tokenizer.json"
-    if whole.is_file():
+    if is_there(whole):
+        size_of(whole, TOLD)
         with damage_named(whole):
             return _as_opt(Tokenizer.from_file(str(whole)), whole)
     vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
     for path in (vocabulary, merges):
-        if not path.is_file():
+        if not is_there(path):
             raise FileNotFoundError(f"'{folder}' has no {path.name}; it needs vocab.json and merges.txt.")
+        size_of(path, TOLD)
     read_json(vocabulary)
     with damage_named(merges):
         model = models.BPE.from_file(str(vocabulary), str(merges))
-    return _as_opt(Tokenizer(model), vocabulary)
+    with damage_named(vocabulary):
+        return _as_opt(Tokenizer(model), vocabulary)
 
 
 def train_tokenizer(lines: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -68,12 +74,15 @@ def train_tokenizer(lines: Iterable[str], vocab_size: int) -> Tokenizer:
     ['to be']
     """
     check_count("vocab_size", vocab_size, len(SPECIALS) + len(_ALPHABET))
+    if vocab_size > _MOST_TOKENS:
+        raise ValueError(f"`vocab_size` must be at most {_MOST_TOKENS:,}, got {vocab_size}; OPT's is 50,272.")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=list(SPECIALS), initial_alphabet=_ALPHABET, show_progress=False
     )
-    tokenizer.train_from_iterator(lines, trainer)
+    with _panics_told("learn from these lines"):
+        tokenizer.train_from_iterator(lines, trainer)
     # the model alone: the trainer marks <s> and <unk> as special too, and OPT's tokenizer reads them as text
     return _as_opt(Tokenizer(tokenizer.model), "train_tokenizer")
 
@@ -85,7 +94,8 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None
         tokenizer: from `load_tokenizer` or `train_tokenizer`.
         folder: made when missing; files of these names are replaced.
     """
-    model = json.loads(tokenizer.to_str())["model"]
+    with _panics_told("say what it is"):
+        model = json.loads(tokenizer.to_str())["model"]
     pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
     config = {
         "tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "add_prefix_space": False, "errors": "replace",
@@ -107,7 +117,8 @@ def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[int]]:
 
     `</s>` and `<pad>` within a line become those tokens; `<s>` and `<unk>` are plain text, as for the published models.
     """
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(lines))]
+    with _panics_told("read this text"):
+        return [encoding.ids for encoding in tokenizer.encode_batch(list(lines))]
 
 
 def decode(tokenizer: Tokenizer, tokens: Iterable[Iterable[Any]], keep_special: bool = False) -> list[str]:
@@ -119,24 +130,54 @@ def decode(tokenizer: Tokenizer, tokens: Iterable[Iterable[Any]], keep_special: 
         keep_special: write `</s>` and `<pad>` out instead of leaving them out.
     """
     rows = [[int(token) for token in row] for row in tokens]
-    return tokenizer.decode_batch(rows, skip_special_tokens=not keep_special)
+    with _panics_told("write these tokens"):
+        return tokenizer.decode_batch(rows, skip_special_tokens=not keep_special)
+
+
+@contextmanager
+def _panics_told(work: str) -> Iterator[None]:
+    """Turn whatever the library raises, its panics (which are no `Exception`), too, into one sentence.
+
+    Raises:
+        ValueError: anything failed inside.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
+        raise
+    except BaseException as error:
+        told = " ".join(str(error).split())[:200].rstrip(".")
+        raise ValueError(
+            f"the tokenizer cannot {work} ({told or type(error).__name__}); give text without lone surrogates and "
+            "tokens of its own vocabulary, or take OPT's own files."
+        ) from error
 
 
 def _as_opt(tokenizer: Tokenizer, origin: str | Path) -> Tokenizer:
     """Return the tokenizer with OPT's way of splitting, joining and beginning a text.
 
     Raises:
-        ValueError: a special token is elsewhere, merges are left out at random, or a byte has no token and would be
-            lost without a word.
+        ValueError: it is no BPE, a special token is elsewhere, merges are left out at random, or a byte has no token
+            and would be lost without a word.
     """
+    model = tokenizer.model
+    if not isinstance(model, models.BPE):
+        raise ValueError(f"'{origin}' is a {type(model).__name__}, where OPT's is a BPE; take OPT's own files.")
+    if model.continuing_subword_prefix or model.end_of_word_suffix:
+        raise ValueError(f"'{origin}' marks beginnings or ends of words, which OPT's does not; take OPT's own files.")
     for token, place in SPECIALS.items():
         if tokenizer.token_to_id(token) != place:
             found = tokenizer.token_to_id(token)
             raise ValueError(f"'{origin}' has {token} at {found} instead of {place}; take OPT's own files.")
-    if dropout := getattr(tokenizer.model, "dropout", None):
+    if dropout := model.dropout:
         raise ValueError(
             f"'{origin}' leaves out merges at random (dropout {dropout:g}), so that a text has other tokens each time; "
             "set dropout to null there."
+        )
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= _MOST_TOKENS:  # the library counts up to it
+        raise ValueError(
+            f"'{origin}' has a token of id {largest}, where at most {_MOST_TOKENS:,} are read; take OPT's own files."
         )
     lost = [sign for sign in _ALPHABET if tokenizer.token_to_id(sign) is None]
     if lost:

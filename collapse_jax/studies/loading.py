@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from collapse_jax.errors import nearest
+from collapse_jax.gate import TOLD, absolute, is_there, read_bytes
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}
 _OPTIONS = (  # of the command line
@@ -77,16 +78,16 @@ def load_file(name: str, digest: str = "") -> OwnFile:
     Raises:
         ValueError: it is not there, cannot be run, or lacks what a study needs.
     """
-    path = Path(name).expanduser().resolve()
+    path = absolute(name)
     module_name = f"study_{path.stem}"
     known: OwnFile | None = getattr(sys.modules.get(module_name), "__own__", None)
     if known is not None and (known.path, known.digest) == (path, digest):
         return known
-    if not path.is_file():
+    if not is_there(path):
         others = sorted(file.name for file in path.parent.glob("*.py")) if path.parent.is_dir() else []
         remedy = nearest(path.name, others) if others else "name a Python file, or a study of `collapse-jax list`."
         raise ValueError(f"there is no file {path}; {remedy}")
-    source = path.read_bytes()
+    source = read_bytes(path, TOLD, "name a Python file")
     if known is not None and (known.path, known.source) == (path, source):
         return known
     own = OwnFile(path, source, ModuleType(module_name))

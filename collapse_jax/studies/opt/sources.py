@@ -13,6 +13,7 @@ import hashlib
 from pathlib import Path
 
 from collapse_jax.datasets.text import text_sum, wikitext2_sums
+from collapse_jax.gate import TOLD, is_there, read_bytes, sha256, size_of
 from collapse_jax.nn.opt_config import OPT_CONFIGS, OPTConfig
 from collapse_jax.nn.tensor_files import weight_files
 from collapse_jax.studies.opt.config import OPTStudyConfig
@@ -45,13 +46,13 @@ def _model(source: str | None) -> dict[str, str]:
     if source is not None and not Path(source).is_dir():
         return {**shape, "weights": from_the_hub(source), "tokens": from_the_hub(source)}
     folder = TINY if source is None else Path(source)
-    tokens = [folder / name for name in _TOKENS if (folder / name).is_file()]
+    tokens = [folder / name for name in _TOKENS if is_there(folder / name)]
     if tokens[0].name == "tokenizer.json":  # it goes first, and nothing else is read
         tokens = tokens[:1]
     return {
         **shape,
         "weights": _weights(weight_files(folder)),
-        "tokens": " ".join(git_sum(path.read_bytes()) for path in tokens),
+        "tokens": " ".join(git_sum(read_bytes(path, TOLD)) for path in tokens),
     }
 
 
@@ -77,10 +78,7 @@ def git_sum(content: bytes) -> str:
 
 
 def _weights(files: list[Path]) -> str:
-    size = sum(path.stat().st_size for path in files)
+    size = sum(size_of(path) for path in files)
     if size > _MOST_SUMMED:
         return f"{size} bytes"
-    found = hashlib.sha256()
-    for path in files:
-        found.update(path.read_bytes())
-    return found.hexdigest()
+    return sha256(*files)

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 import collapse_jax.datasets
 from collapse_jax.datasets.text import Corpus, load_text, load_wikipedia, load_wikitext2, to_blocks
+from collapse_jax.gate import is_there, place_of
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.opt_weights import load_opt
 from collapse_jax.nn.tokenizer import encode, load_tokenizer
@@ -101,8 +102,8 @@ def _corpus(text: str | None) -> Corpus:
 
 def is_wikitext2(text: str) -> bool:
     """Whether a path is that of a folder with the files of wikitext-2."""
-    folder = Path(text).expanduser()
-    return any((folder / f"wiki.train.{ending}").is_file() for ending in ("raw", "tokens"))
+    folder = place_of(text)
+    return any(is_there(folder / f"wiki.train.{ending}") for ending in ("raw", "tokens"))
 
 
 def spread(blocks: np.ndarray, num: int) -> np.ndarray:
