@@ -19,7 +19,7 @@ import tyro
 from rich.table import Table
 
 from collapse_jax.axes import parse_axis
-from collapse_jax.errors import RunFailed, nearest
+from collapse_jax.errors import RunFailed, nearest, remedy_of
 from collapse_jax.gate import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
 from collapse_jax.screen import (
@@ -104,11 +104,18 @@ def run_command(arguments: list[str]) -> int:
             raise
         print(f"collapse-jax: {one_line(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, RunFailed) else 2
+    except (MemoryError, RuntimeError) as error:
+        sentence = _out_of_memory(error)
+        if not sentence or os.environ.get("COLLAPSE_JAX_TRACEBACK"):
+            raise
+        print(f"collapse-jax: {one_line(sentence)}", file=sys.stderr)
+        return 2
     except OSError as error:
         if os.environ.get("COLLAPSE_JAX_TRACEBACK"):
             raise
         where = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
-        print(f"collapse-jax: {one_line(f'{where} ({error.strerror}); name another.')}", file=sys.stderr)
+        sentence = f"{where} ({error.strerror}); {remedy_of(error, 'name another')}."
+        print(f"collapse-jax: {one_line(sentence)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
@@ -116,6 +123,17 @@ def run_command(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 130
+
+
+def _out_of_memory(error: Exception) -> str:
+    """Return a sentence for an error of memory, NumPy's or JAX's, which has no class of its own; "" for others."""
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+        return ""
+    told = str(error).strip().rstrip(".").splitlines() or ["no more could be had"]
+    return (
+        f"there is too little memory ({told[0].removeprefix('RESOURCE_EXHAUSTED: ')}); choose smaller sizes (samples, "
+        "lanes, batches), or a machine with more; what was finished before is on disk."
+    )
 
 
 def _list(arguments: list[str]) -> int:

@@ -4,12 +4,12 @@ Called by `checkpoints`, `runs` and `cli`.
 """
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from collapse_jax.errors import remedy_of
 from collapse_jax.gate import without_waiting
 
 try:
@@ -130,7 +130,4 @@ def _flush_names(folder: Path) -> None:
 
 
 def _sentence(path: Path, error: OSError) -> str:
-    remedy = "choose another --out"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "free some space, then go on with collapse-jax resume"
-    return f"{path} cannot be written ({error.strerror or error}); {remedy}."
+    return f"{path} cannot be written ({error.strerror or error}); {remedy_of(error, 'choose another --out')}."

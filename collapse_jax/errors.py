@@ -4,6 +4,7 @@ They run on concrete values; tracers pass through, so that a swept parameter can
 """
 
 import difflib
+import errno
 import numbers
 import sys
 from collections.abc import Iterable, Mapping
@@ -153,6 +154,21 @@ def check_alike(first: Mapping[str, Any], other: Mapping[str, Any], here: str, t
             raise ValueError(
                 f"'{name}' has the shape {np.shape(array)} in {here}, and {np.shape(other[name])} in {there}; {remedy}"
             )
+
+
+_GO_ON = "then go on with collapse-jax resume"
+_REMEDIES = {
+    errno.ENOSPC: f"free some space, {_GO_ON}",
+    errno.EDQUOT: f"free some space, {_GO_ON}",
+    errno.EFBIG: f"raise the limit on the size of files (ulimit -f), {_GO_ON}",
+    errno.EMFILE: f"raise the limit on open files (ulimit -n), {_GO_ON}",
+    errno.ENFILE: f"raise the limit on open files (ulimit -n), {_GO_ON}",
+}
+
+
+def remedy_of(error: OSError, otherwise: str) -> str:
+    """Return what helps against an error of the file system, where that is known."""
+    return _REMEDIES.get(error.errno or 0, otherwise)
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -200,3 +200,18 @@ def test_verify_fails_when_a_law_does(simulated, code, capsys, monkeypatch):
     monkeypatch.setattr("collapse_jax.verify.PROGRAMS", (program,))
     found, out, _ = _read(["verify", "--quick"], capsys)
     assert found == code and f"{2 - code} of 2 laws hold" in out and "E[x | y]" in out
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 13651669848 bytes.")]
+)
+def test_too_little_memory_is_a_sentence(error, monkeypatch, capsys):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr("collapse_jax.cli.run_all", full)
+    assert run_command(["run", "gmm", "--preset", "smoke"]) == 2
+    assert "there is too little memory (" in capsys.readouterr().err
+    monkeypatch.setattr("collapse_jax.cli.run_all", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
+    with pytest.raises(RuntimeError, match="a fault"):  # what nobody expects keeps its traceback
+        run_command(["run", "gmm", "--preset", "smoke"])

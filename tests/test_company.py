@@ -131,8 +131,11 @@ def test_an_end_of_one_ends_both_and_the_run_goes_on_to_the_same_bits(number, co
     finally:
         for process in running:
             process.kill()
-    assert set(found) <= codes and "Traceback" not in "".join(said), said
-    assert "collapse-jax resume" in "".join(said), said
+    told = "".join(said)
+    if (number, victim) == (signal.SIGKILL, 0):  # JAX's own service dies with it, and JAX aborts the others at once
+        assert found[0] == -9 and found[1] in (75, -6), said
+    else:
+        assert set(found) <= codes and "Traceback" not in told and "collapse-jax resume" in told, said
     again = _begun([str(path)], ["resume"], tmp_path / "cache")
     codes, said = _ended(again, 300)
     assert codes == [0, 0], said

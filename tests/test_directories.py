@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import crash_studies
 import pytest
@@ -262,3 +264,20 @@ def test_a_place_in_the_directory_itself_counts_for_nothing(monkeypatch, tmp_pat
         assert is_trusted(place, b"changed", tmp_path / "run") == known
 
 
+
+
+@pytest.mark.heavy
+def test_a_limit_of_the_system_is_named_and_the_run_goes_on_without_it(tmp_path):
+    """Files of 40 blocks: too little for what a run writes at its end."""
+    collapse = f"{sys.executable} -c 'from collapse_jax.cli import main; main()'"
+    run = "run gmm --num-samples 20 --generations 60 --seeds 2 --lanes 2 --held-out 0 --out"
+
+    def told(command):
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+
+    assert told(f"{collapse} {run} whole").returncode == 0
+    ended = told(f"ulimit -f 40; exec {collapse} {run} run")
+    assert ended.returncode == 2 and "ulimit -f" in ended.stderr and "Traceback" not in ended.stderr, ended
+    assert told(f"{collapse} resume run").returncode == 0
+    found, whole = (read_netcdf(tmp_path / name / "trajectory.nc") for name in ("run", "whole"))
+    assert found.identical(whole)

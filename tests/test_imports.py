@@ -26,7 +26,7 @@ ALLOWED = {
     "drivers": ["chain", "sharding", "errors", "types"],
     "host": ["chain", "pieces", "drivers", "sharding", "errors", "types"],
     "gate": [],
-    "durable": ["gate"],
+    "durable": ["errors", "gate"],
     "arrays": ["gate", "durable"],
     "checkpoints": ["arrays", "types"],
     "results": ["gate", "chain", "errors", "types"],
