@@ -169,7 +169,7 @@ def _changed(folder, change):
 
 def test_merges_left_out_at_random_are_refused(tmp_path):
     """The same text would have other tokens each time, and no run the same bits."""
-    with pytest.raises(ValueError, match=r"tokenizer\.json' leaves out merges at random \(dropout 0\.5\)"):
+    with pytest.raises(ValueError, match=r"^'[^ ]*tokenizer\.json' leaves out merges .*dropout to null there\.$"):
         load_tokenizer(_changed(tmp_path, lambda content: content["model"].update(dropout=0.5)))
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.gate import TOLD, is_there, read_bytes
+from collapse_jax.gate import TOLD, Refused, is_there, read_bytes
 
 
 def find_folder(source: str | os.PathLike[str], choices: Sequence[Sequence[str]]) -> Path:
@@ -74,11 +74,12 @@ def damage_named(path: Path) -> Iterator[None]:
     """Turn whatever a library says of an unreadable file into one sentence that names the file.
 
     Raises:
-        ValueError: anything failed inside.
+        Refused: inside it was refused in a sentence already.
+        ValueError: anything else failed inside.
     """
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, Refused):
         raise
     except BaseException as error:  # a panic of the tokenizer's library is no Exception
         told = " ".join(str(error).split())[:200].rstrip(".")

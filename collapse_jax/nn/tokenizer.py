@@ -18,7 +18,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from collapse_jax.errors import check_count
-from collapse_jax.gate import TOLD, is_there, size_of
+from collapse_jax.gate import TOLD, Refused, is_there, size_of
 from collapse_jax.nn.files import damage_named, find_folder, read_json, write_json, write_text, write_together
 
 SPECIALS = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
@@ -157,31 +157,31 @@ def _as_opt(tokenizer: Tokenizer, origin: str | Path) -> Tokenizer:
     """Return the tokenizer with OPT's way of splitting, joining and beginning a text.
 
     Raises:
-        ValueError: it is no BPE, a special token is elsewhere, merges are left out at random, or a byte has no token
+        Refused: it is no BPE, a special token is elsewhere, merges are left out at random, or a byte has no token
             and would be lost without a word.
     """
     model = tokenizer.model
     if not isinstance(model, models.BPE):
-        raise ValueError(f"'{origin}' is a {type(model).__name__}, where OPT's is a BPE; take OPT's own files.")
+        raise Refused(f"'{origin}' is a {type(model).__name__}, where OPT's is a BPE; take OPT's own files.")
     if model.continuing_subword_prefix or model.end_of_word_suffix:
-        raise ValueError(f"'{origin}' marks beginnings or ends of words, which OPT's does not; take OPT's own files.")
+        raise Refused(f"'{origin}' marks beginnings or ends of words, which OPT's does not; take OPT's own files.")
     for token, place in SPECIALS.items():
         if tokenizer.token_to_id(token) != place:
             found = tokenizer.token_to_id(token)
-            raise ValueError(f"'{origin}' has {token} at {found} instead of {place}; take OPT's own files.")
+            raise Refused(f"'{origin}' has {token} at {found} instead of {place}; take OPT's own files.")
     if dropout := model.dropout:
-        raise ValueError(
+        raise Refused(
             f"'{origin}' leaves out merges at random (dropout {dropout:g}), so that a text has other tokens each time; "
             "set dropout to null there."
         )
     largest = max(tokenizer.get_vocab().values())
     if largest >= _MOST_TOKENS:  # the library counts up to it
-        raise ValueError(
+        raise Refused(
             f"'{origin}' has a token of id {largest}, where at most {_MOST_TOKENS:,} are read; take OPT's own files."
         )
     lost = [sign for sign in _ALPHABET if tokenizer.token_to_id(sign) is None]
     if lost:
-        raise ValueError(
+        raise Refused(
             f"'{origin}' has no token for {len(lost)} of the 256 bytes; take a byte-level vocabulary."
         )
     tokenizer.add_special_tokens(
