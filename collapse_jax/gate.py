@@ -114,13 +114,14 @@ def sha256(*paths: Path, most: int | None = None) -> str:
     return found.hexdigest()
 
 
-def check_unpacked(path: Path, packed: int, unpacked: int) -> None:
+def check_unpacked(path: Path, packed: int, unpacked: int, ratio: int = _RATIO) -> None:
     """Refuse a packed file that would fill memory.
 
     Args:
         path: of the file.
         packed: bytes on disk.
         unpacked: bytes that it says it holds.
+        ratio: as many times as many are read, where they are more than a GiB.
 
     Raises:
         Refused: these are too many.
@@ -131,7 +132,7 @@ def check_unpacked(path: Path, packed: int, unpacked: int) -> None:
     collapse_jax.gate.Refused: digits.gz cannot be read (its 10,000 bytes would become 1,000,000,000,000); take it
     again from where it came from.
     """
-    if unpacked > min(max(_UNPACKED, _RATIO * packed), memory()):
+    if unpacked > min(max(_UNPACKED, ratio * packed), memory()):
         why = f"its {packed:,} bytes would become {unpacked:,}"
         raise _refused(path, why, "take it again from where it came from")
 
