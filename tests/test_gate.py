@@ -520,6 +520,6 @@ def test_names_in_records_may_be_markup_of_any_kind(tmp_path, capsys):
 
 def test_a_trajectory_of_one_value_may_be_packed_as_tightly_as_gzip_can():
     """Chains that have collapsed hold little else; of what strangers give, a hundred times is much."""
-    check_unpacked(Path("trajectory.nc"), 2**21, 2**31 - 2**20, 1032)
-    with pytest.raises(Refused, match="would become"):
-        check_unpacked(Path("digits.npz"), 2**21, 2**31 - 2**20)
+    gate.check_unpacked(Path("trajectory.nc"), 2**21, 2**31 - 2**20, 1032)
+    with pytest.raises(gate.Refused, match="would become"):
+        gate.check_unpacked(Path("digits.npz"), 2**21, 2**31 - 2**20)
