@@ -273,8 +273,9 @@ class RunDirectory:
 
     def note_drawn(self) -> None:
         """Write down the check sums of figures and verdicts, as they are now."""
-        files = [self.path / "claims.json", *(self.path / "figures").iterdir()]
-        names = sorted(file.relative_to(self.path).as_posix() for file in files if not file.name.startswith(PART))
+        entries = [self.path / "claims.json", *(self.path / "figures").iterdir()]
+        files = [entry for entry in entries if entry.is_file() and not entry.name.startswith(PART)]
+        names = sorted(file.relative_to(self.path).as_posix() for file in files)
         self.describe(drawn={name: sum_of((self.path / name).read_bytes()) for name in names})
 
     @property

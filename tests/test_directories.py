@@ -1,6 +1,7 @@
 """Run directories that were killed at their first or last moments, linked elsewhere, changed, or received."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from collapse_jax import jobs, rundir, runs
 from collapse_jax.durable import Lock
 from collapse_jax.manifest import sealed
+from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import STUDIES, Study
@@ -264,6 +266,18 @@ def test_a_place_in_the_directory_itself_counts_for_nothing(monkeypatch, tmp_pat
         assert is_trusted(place, b"changed", tmp_path / "run") == known
 
 
+
+
+def test_what_else_lies_among_the_figures_is_left_alone(tmp_path, whole):
+    figures = tmp_path / "whole" / "figures"
+    (figures / "mine").mkdir()
+    os.mkfifo(figures / "pipe")
+    run = RunDirectory(tmp_path / "whole")
+    runs.draw_again(run, print)
+    assert run.verdicts == []
+    (figures / "captions.json").write_text("[ ]")
+    with pytest.raises(ValueError, match=r"captions\.json is not as it was drawn; draw it again"):
+        write_report([run], tmp_path / "report.html")
 
 
 @pytest.mark.heavy
