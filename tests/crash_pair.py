@@ -9,28 +9,26 @@ from pathlib import Path
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", 1)  # before anything is computed
-
-import crash_studies  # noqa: E402
-from crash_points import CrashPoints  # noqa: E402
-
-from collapse_jax.processes import join_processes  # noqa: E402
-from collapse_jax.runs import execute, resume  # noqa: E402
-from collapse_jax.studies.registry import STUDIES, Study  # noqa: E402
-
-CONFIG = crash_studies.Config(generations=6, seeds=4)
-
 
 def run(folder: Path, number: int, port: int) -> None:
     """Begin, or go on."""
-    STUDIES["crashing"] = Study("crashing", "of two processes", {"smoke": CONFIG}, "crash_studies")
+    jax.config.update("jax_num_cpu_devices", 1)  # before anything is computed, at import as well
+    import crash_studies
+    from crash_points import CrashPoints
+
+    from collapse_jax.processes import join_processes
+    from collapse_jax.runs import execute, resume
+    from collapse_jax.studies.registry import STUDIES, Study
+
+    config = crash_studies.Config(generations=6, seeds=4)
+    STUDIES["crashing"] = Study("crashing", "of two processes", {"smoke": config}, "crash_studies")
     place, path = join_processes(f"127.0.0.1:{port}", 2, number), folder / "run"
     if (path / "config.json").is_file():
         assert resume(path, on_progress=lambda progress: None, place=place)
         return
     with CrashPoints(path, folder / f"points{number}", folder / "turn"):
         execute(
-            STUDIES["crashing"], CONFIG, path, preset="smoke", command="a command", overwrite=False,
+            STUDIES["crashing"], config, path, preset="smoke", command="a command", overwrite=False,
             on_progress=lambda progress: None, place=place,
         )  # fmt: skip
 
