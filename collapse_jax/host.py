@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Chain, Record, State
-from collapse_jax.drivers import Segment, check_key, check_stops, to_numpy
-from collapse_jax.errors import check_alike, check_count
+from collapse_jax.drivers import Segment, check_stops, to_numpy
+from collapse_jax.errors import check_alike, check_count, check_function, check_key, check_kind
 from collapse_jax.pieces import Piece
 from collapse_jax.sharding import readable
 from collapse_jax.types import Key, PyTree
@@ -51,7 +51,11 @@ def run_host(
             seeds, or a record with other names or shapes than the first. `Segment.state` raises it for states of
             several seeds that no one array can hold.
     """
-    check_count("num_seeds", num_seeds), check_count("first_seed", first_seed, minimum=0)
+    check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
+    num_seeds = check_count("num_seeds", num_seeds)
+    first_seed = check_count("first_seed", first_seed, minimum=0)
+    if on_piece is not None:
+        check_function("on_piece", on_piece, "of a seed and a piece")
     if (piece is not None or in_place) and num_seeds > 1:
         name = "in_place" if piece is None else "piece"
         raise ValueError(f"`{name}` belongs to one seed, got {num_seeds}; run each by itself.")
