@@ -1,11 +1,13 @@
 """Axes of a sweep as they are typed; no JAX here. Called by `cli` and `studies.swept`."""
 
 import dataclasses
+import math
 from typing import Any
 
 from collapse_jax.errors import nearest
 
 _COMMON = ("generations", "seeds", "lanes", "seed")  # one value for a whole sweep
+_MOST_VALUES = 10_000  # each is checked by building its chain
 
 
 def sweepable(config: Any) -> list[str]:
@@ -36,16 +38,21 @@ def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
         if told.count(":") == 2:
             low, high, count = told.split(":")
             steps = int(count)
-            if steps < 2:
+            if not 2 <= steps <= _MOST_VALUES:
                 raise ValueError
             spaced = [float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps)]
+            if kind not in (int, float) or not all(map(math.isfinite, spaced)):
+                raise ValueError
             return name, tuple(dict.fromkeys(round(value) if kind is int else value for value in spaced))
         values = [part.strip() for part in told.split(",") if part.strip()]
         if not values or kind not in (int, float, str):
             raise ValueError
-        return name, tuple(kind(value) for value in values)
+        found = tuple(kind(value) for value in values)
+        if kind is float and not all(map(math.isfinite, found)):
+            raise ValueError
+        return name, found
     except ValueError as error:
         raise ValueError(
-            f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, or --axis "
-            f"{name}=VALUE,VALUE,... of type {kind.__name__}."
+            f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, 10,000 at most, or "
+            f"--axis {name}=VALUE,VALUE,... of type {kind.__name__}."
         ) from error

@@ -23,7 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, UInt
 
 from collapse_jax.chain import Chain, Record, State
-from collapse_jax.errors import check_count, check_key, check_kind, check_list
+from collapse_jax.errors import check_count, check_function, check_key, check_kind, check_list, shown
 from collapse_jax.sharding import LANES, lane_mesh
 from collapse_jax.types import Array, Key, PyTree
 
@@ -112,7 +112,10 @@ def run_compiled(
         )
     num_seeds, lanes = check_count("num_seeds", num_seeds), check_count("lanes", lanes)
     record_every = check_count("record_every", record_every)
-    begun = 0 if resume is None else resume[0]
+    for name, function in (("chain_of", chain_of), ("reduce", reduce)):
+        if function is not None:
+            check_function(name, function, "as `sweep` makes it")
+    begun = check_resume(resume)
     stops = tuple(stop for stop in check_stops(chain, stops, record_every) if stop > begun)
     check_key(key)
     first_seed = check_count("first_seed", first_seed, minimum=0)
@@ -158,6 +161,21 @@ def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int
             f"build it with max_generations={stops[-1]}."
         )
     return stops
+
+
+def check_resume(resume: tuple[int, PyTree] | None) -> int:
+    """Return the generation from which to go on, 0 for a new run.
+
+    Raises:
+        TypeError: it is not a generation and the states after it.
+    """
+    if resume is None:
+        return 0
+    if not isinstance(resume, tuple | list) or len(resume) != 2 or not hasattr(resume[1], "generation"):
+        raise TypeError(
+            f"`resume` must be (generation, state), got {shown(resume)}; take `stop` and `state()` of a Segment."
+        )
+    return check_count("resume", resume[0], minimum=0)
 
 
 def program_bytes(

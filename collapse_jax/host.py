@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Chain, Record, State
-from collapse_jax.drivers import Segment, check_stops, to_numpy
+from collapse_jax.drivers import Segment, check_resume, check_stops, to_numpy
 from collapse_jax.errors import check_alike, check_count, check_function, check_key, check_kind
 from collapse_jax.pieces import Piece
 from collapse_jax.sharding import readable
@@ -59,7 +59,9 @@ def run_host(
     if (piece is not None or in_place) and num_seeds > 1:
         name = "in_place" if piece is None else "piece"
         raise ValueError(f"`{name}` belongs to one seed, got {num_seeds}; run each by itself.")
-    begun = 0 if resume is None else resume[0]
+    if piece is not None:
+        check_kind("piece", piece, Piece, "give what `on_piece` was given")
+    begun = check_resume(resume)
     stops = tuple(stop for stop in check_stops(chain, stops) if stop > begun)
     check_key(key)
     seeds = range(first_seed, first_seed + num_seeds)

@@ -184,7 +184,7 @@ def _values(name: str, column: Sequence[Any]) -> list:
     """Return an axis's values as Python's own."""
     check_kind("axes", name, str, "write {'fraction': [0.0, 0.1]}")
     column = check_list(f"axes['{name}']", column, "[0.0, 0.1]")
-    values = [value.item() if isinstance(value, np.generic) or np.shape(value) == () else value for value in column]
+    values = [value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value for value in column]
     for value in values:
         check_kind(f"axes['{name}']", value, (int, float, str), "give one number or name for each cell")
     return values

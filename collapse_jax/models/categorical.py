@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
@@ -25,6 +26,7 @@ from collapse_jax.errors import (
     check_numbers,
     check_positive,
     is_concrete,
+    shown,
     static_size,
 )
 from collapse_jax.sufficient import Sums, need_sums
@@ -185,9 +187,8 @@ def top_p(mass: float) -> Transform:
 
     Reference: Holtzman et al. (2020).
     """
-    check_fraction("mass", mass)
-    if mass == 0:
-        raise ValueError("`mass` must be above 0, got 0; 0.9 is usual.")
+    if not np.all((check_numbers("mass", mass) > 0) & (np.asarray(mass) <= 1)):
+        raise ValueError(f"`mass` must lie in (0, 1], got {shown(mass)}; 0.9 is usual.")
 
     def transform(p: Array) -> Array:
         order = jnp.argsort(-p)
