@@ -322,12 +322,13 @@ def _measured(metric: Metric, key: Key, snapshot: Snapshot, on_host: bool) -> Ar
     """Return a metric's value; one of another family cannot read this model's params, and says so."""
     try:
         return jnp.asarray(metric.function(key, snapshot))
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if on_host:  # in the midst of a run it is noted in which seed and generation
             raise
-        raise TypeError(
-            f"metric '{metric.name}' cannot read this model ({str(error).splitlines()[0]}); record "
-            "metrics of the model's own family, or mend its function."
+        told = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(
+            f"metric '{metric.name}' cannot read this model ({told}); record metrics of the model's own family, or "
+            "mend its function."
         ) from error
 
 

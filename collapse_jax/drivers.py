@@ -115,6 +115,7 @@ def run_compiled(
     for name, function in (("chain_of", chain_of), ("reduce", reduce)):
         if function is not None:
             check_function(name, function, "as `sweep` makes it")
+    check_kind("donate", donate, bool, "True gives the states' memory away")
     begun = check_resume(resume)
     stops = tuple(stop for stop in check_stops(chain, stops, record_every) if stop > begun)
     check_key(key)

@@ -59,6 +59,7 @@ def run_host(
     if (piece is not None or in_place) and num_seeds > 1:
         name = "in_place" if piece is None else "piece"
         raise ValueError(f"`{name}` belongs to one seed, got {num_seeds}; run each by itself.")
+    check_kind("in_place", in_place, bool, "True leaves the states on the devices")
     if piece is not None:
         check_kind("piece", piece, Piece, "give what `on_piece` was given")
     begun = check_resume(resume)

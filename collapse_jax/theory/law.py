@@ -64,7 +64,7 @@ class Domain(NamedTuple):
     def holds(self, value: Any) -> bool:
         """True when every element of a concrete value belongs to it; NaN never does."""
         if self.choices:
-            plain = isinstance(value, str | int | float | np.generic) or getattr(value, "shape", None) == ()
+            plain = isinstance(value, str | int | float | np.generic) and not isinstance(value, bool)
             return plain and any(value == choice for choice in self.choices)
         try:
             numbers = np.asarray(value)
