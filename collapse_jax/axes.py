@@ -47,6 +47,7 @@ def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
 
 def _values(told: str, kind: type) -> tuple:
     """Return the values LOW:HIGH:COUNT or VALUE,VALUE,... of a number or a word; a ValueError where they are none."""
+    found: tuple[Any, ...]
     if told.count(":") == 2:
         low, high, count = told.split(":")
         steps = int(count)

@@ -70,8 +70,9 @@ class Domain(NamedTuple):
             numbers = np.asarray(value)
         except (TypeError, ValueError):  # JAX's keys; lists of unequal length
             return False
-        is_large = numbers.dtype.kind == "O" and isinstance(value, int)  # an integer that NumPy's do not hold
-        if numbers.dtype.kind not in "iuf" and not is_large:  # text, dates, flags, nothing
+        if isinstance(value, int) and abs(value) < 1e300:  # NumPy holds large integers as objects
+            numbers = numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers
+        if numbers.dtype.kind not in "iuf":  # text, dates, flags, nothing
             return False
         if self.static and numbers.ndim:
             return False
