@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Chain, Metric, Record, State
+from collapse_jax.errors import check_function, check_key, check_kind, check_list, check_numbers
 from collapse_jax.pieces import Piece
 from collapse_jax.types import ArrayLike, Key
 
@@ -38,9 +39,13 @@ def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
     >>> record["mean"].shape
     (2, 1)
     """
+    check_kind("chains", chains, Mapping, "for example {'replace': chain, 'accumulate': other}")
+    check_kind("dim", dim, str, "name the new axis, for example 'regime'")
     members = tuple(chains.values())
     if not members:
-        raise ValueError("`chains` must hold at least one chain.")
+        raise ValueError("`chains` must hold at least one chain, got none; for example {'replace': chain}.")
+    for member in members:
+        check_kind("chains", member, Chain, "make each with build_chain(model, regime, real, num_samples)")
     names = [sorted(metric.name for metric in chain.metrics) for chain in members]
     if any(found != names[0] for found in names):
         raise ValueError(
@@ -85,7 +90,12 @@ def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: 
     >>> record["log_total_variance"].shape
     (2,)
     """
+    check_function("make", make, "of a value, which gives a chain")
+    check_kind("dim", dim, str, "name the new axis, for example 'num_samples'")
+    check_numbers("values", check_list("values", values, "jnp.array([10, 100])"))
     swept = jnp.asarray(values)
+    if swept.ndim != 1:
+        raise ValueError(f"`values` must be one row of numbers, got shape {swept.shape}; flatten them.")
     first = make(np.asarray(values)[0].item())  # concrete: this one is checked
     kept = [metric.name for metric in first.metrics]
 
@@ -106,9 +116,17 @@ def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: 
 def _chain(
     init: Callable, step: Callable, metrics: tuple[Metric, ...], dim: str, max_generations: int | None
 ) -> Chain:
+    def begin(key: Key) -> tuple[State, Record]:
+        check_key(key)
+        return init(key)
+
+    def advance(key: Key, state: State) -> tuple[State, Record]:
+        check_key(key)
+        return step(key, state)
+
     def pieces(key: Key, state: State | None, piece: Piece | None = None) -> Generator[Piece, None, Any]:
-        return init(key) if state is None else step(key, state)
+        return begin(key) if state is None else advance(key, state)
         yield  # makes this a generator; the members' steps are not cut
 
     described = tuple(metric._replace(dims=(dim, *metric.dims)) for metric in metrics)
-    return Chain(init, step, pieces, described, max_generations)
+    return Chain(begin, advance, pieces, described, max_generations)

@@ -1,11 +1,13 @@
 """Axes of a sweep as they are typed; no JAX here. Called by `cli` and `studies.swept`."""
 
 import dataclasses
-from typing import Any
+import math
+from typing import Any, get_args, get_type_hints
 
-from collapse_jax.errors import nearest
+from collapse_jax.errors import check_choice, nearest
 
 _COMMON = ("generations", "seeds", "lanes", "seed")  # one value for a whole sweep
+_MOST_VALUES = 10_000  # each is checked by building its chain
 
 
 def sweepable(config: Any) -> list[str]:
@@ -33,19 +35,32 @@ def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
     now = getattr(config, name)
     kind = type(now[0] if isinstance(now, tuple) else now)
     try:
-        if told.count(":") == 2:
-            low, high, count = told.split(":")
-            steps = int(count)
-            if steps < 2:
-                raise ValueError
-            spaced = [float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps)]
-            return name, tuple(dict.fromkeys(round(value) if kind is int else value for value in spaced))
-        values = [part.strip() for part in told.split(",") if part.strip()]
-        if not values or kind not in (int, float, str):
-            raise ValueError
-        return name, tuple(kind(value) for value in values)
+        values = _values(told, kind)
     except ValueError as error:
         raise ValueError(
             f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, or --axis "
             f"{name}=VALUE,VALUE,... of type {kind.__name__}."
         ) from error
+    choices = [choice for choice in get_args(get_type_hints(type(config))[name]) if isinstance(choice, str)]
+    return name, tuple(check_choice(f"--axis {name}", value, choices) for value in values) if choices else values
+
+
+def _values(told: str, kind: type) -> tuple:
+    """Return the values LOW:HIGH:COUNT or VALUE,VALUE,... of a number or a word; a ValueError where they are none."""
+    found: tuple[Any, ...]
+    if told.count(":") == 2:
+        low, high, count = told.split(":")
+        steps = int(count)
+        if not 2 <= steps <= _MOST_VALUES or kind not in (int, float):
+            raise ValueError
+        found = tuple(float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps))
+    else:
+        parts = [part.strip() for part in told.split(",") if part.strip()]
+        if not parts or kind not in (int, float, str):
+            raise ValueError
+        found = tuple(kind(part) for part in parts)
+    if kind is str:
+        return found
+    if not all(-math.inf < value < math.inf for value in found):
+        raise ValueError
+    return tuple(dict.fromkeys(map(round, found))) if ":" in told and kind is int else found

@@ -18,7 +18,15 @@ import numpy as np
 from jaxtyping import Int
 
 from collapse_jax.data import Samples, check_samples, follow_frame
-from collapse_jax.errors import check_count
+from collapse_jax.errors import (
+    LARGEST_COUNT,
+    check_count,
+    check_function,
+    check_key,
+    check_kind,
+    check_list,
+    shown,
+)
 from collapse_jax.frame import Frame
 from collapse_jax.pieces import Piece, exhaust, in_pieces, whole
 from collapse_jax.types import Array, Key, Params, PyTree
@@ -156,6 +164,9 @@ def build_chain(
     >>> int(state.generation), bool(record["is_finite"])
     (1, True)
     """
+    check_kind("model", model, Model, "for example gaussian(1), or external(fit, sample)")
+    check_kind("regime", regime, Regime, "for example replace()")
+    metrics = _checked_metrics(metrics)
     size_of, num_sizes = _sizes(num_samples)
     rooms = [room for room in (regime.max_generations, num_sizes) if room is not None]
     if isinstance(real, Samples):
@@ -164,7 +175,6 @@ def build_chain(
         raise TypeError(
             f"`real` must be a data set or a function of a key, got {type(real).__name__}; use as_samples(x)."
         )
-    _check_metric_names(metrics)
     if model.on_host and num_sizes is not None:
         raise ValueError(
             "a model in Python takes one `num_samples`; give the largest, and the regime schedule(sizes)."
@@ -182,15 +192,18 @@ def build_chain(
                     f"metric '{metric.name}' has the name of a field of the fit's info; rename it."
                 )
             key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
-            record[metric.name] = _named_axes(metric, jnp.asarray(metric.function(key_metric, snapshot)))
+            record[metric.name] = _named_axes(metric, _measured(metric, key_metric, snapshot, model.on_host))
         record["is_finite"] = _all_finite(snapshot.params)
         return record
 
     def beginning(
         key: Key, run: Callable[..., Generator[Piece, None, Any]], record_of: Callable[..., Record]
     ) -> Generator[Piece, None, tuple[State, Record]]:
+        check_key(key)
         key_real, key_init, key_fit, key_sample, key_metrics = jax.random.split(key, 5)
         data = real if isinstance(real, Samples) else real(key_real)
+        if not hasattr(data, "total_weight"):
+            raise TypeError(f"`real` must give a data set, got {shown(data)}; return as_samples(x).")
         params, info = yield from run("fit", model.fit, key_fit, model.init(key_init, data), data)
         synthetic = yield from run("sample", model.sample, key_sample, params, size_of(0))
         record = record_of(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
@@ -207,6 +220,7 @@ def build_chain(
         run: Callable[..., Generator[Piece, None, Any]],
         record_of: Callable[..., Record],
     ) -> Generator[Piece, None, tuple[State, Record]]:
+        check_key(key)
         key_regime, key_fit, key_sample, key_metrics = jax.random.split(key, 4)
         training, regime_state = regime.update(key_regime, state.synthetic, state.regime)
         params, info = yield from run("fit", model.fit, key_fit, state.params, training)
@@ -271,21 +285,51 @@ def _all_finite(params: Params) -> Array:
 
 def _sizes(num_samples: Any) -> tuple[Callable[[Any], Any], int | None]:
     """Return generation -> M, and for how many generations a schedule lasts."""
-    if np.ndim(num_samples) == 0:
-        check_count("num_samples", num_samples, minimum=2)
-        return lambda generation: num_samples, None
+    if not _is_schedule(num_samples):
+        size = check_count("num_samples", num_samples, minimum=2, maximum=LARGEST_COUNT)
+        return lambda generation: size, None
     sizes = [check_count("num_samples", size, minimum=2) for size in num_samples]
+    if not sizes:
+        raise ValueError("`num_samples` must name at least one M, got none; for example 100.")
     schedule = jnp.asarray(sizes)
     return lambda generation: schedule[generation], len(sizes) - 1
 
 
-def _check_metric_names(metrics: Sequence[Metric]) -> None:
+def _is_schedule(num_samples: Any) -> bool:
+    return isinstance(num_samples, list | tuple | range) or getattr(num_samples, "ndim", 0) > 0
+
+
+def _checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """Return metrics, each of a name of its own."""
+    if isinstance(metrics, Metric):
+        raise TypeError(f"`metrics` must be a list, got the metric '{metrics.name}' itself; write [it].")
+    metrics = tuple(check_list("metrics", metrics, "gaussian_metrics()"))
+    for metric in metrics:
+        check_kind("metrics", metric, Metric, "for example Metric('mean', (), 'data units', function)")
+        check_kind("name", metric.name, str, "name each metric")
+        check_list("dims", metric.dims, "(), or ('axis',)")
+        check_function("function", metric.function, f"of a key and a snapshot in metric '{metric.name}'")
     names = [metric.name for metric in metrics]
     repeated = {name for name in names if names.count(name) > 1 or name == "is_finite"}
     if repeated:
         raise ValueError(
             f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one."
         )
+    return metrics
+
+
+def _measured(metric: Metric, key: Key, snapshot: Snapshot, on_host: bool) -> Array:
+    """Return a metric's value; one of another family cannot read this model's params, and says so."""
+    try:
+        return jnp.asarray(metric.function(key, snapshot))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if on_host:  # in the midst of a run it is noted in which seed and generation
+            raise
+        told = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(
+            f"metric '{metric.name}' cannot read this model ({told}); record metrics of the model's own family, or "
+            "mend its function."
+        ) from error
 
 
 def _named_axes(metric: Metric, value: Array) -> Array:
@@ -300,7 +344,7 @@ def _named_axes(metric: Metric, value: Array) -> Array:
 
 def _check_schedule(model: Model, init: Callable, num_samples: Any) -> None:
     """Let the model refuse the sizes of a schedule: in the chain itself they are traced."""
-    if np.ndim(num_samples) == 0:
+    if not _is_schedule(num_samples):
         return
     key = jax.eval_shape(lambda: jax.random.key(0))
     state, _ = jax.eval_shape(init, key)

@@ -19,7 +19,7 @@ import tyro
 from rich.table import Table
 
 from collapse_jax.axes import parse_axis
-from collapse_jax.errors import RunFailed, nearest, remedy_of
+from collapse_jax.errors import RunFailed, check_seed, nearest, remedy_of
 from collapse_jax.gate import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
 from collapse_jax.screen import (
@@ -319,6 +319,7 @@ def _verify(arguments: list[str]) -> int:
         return quick, seed
 
     quick, seed = tyro.cli(verify, args=arguments, prog="collapse-jax verify")
+    check_seed("seed", seed)
     prepare_jax()
     from collapse_jax.verify import MAX_DETECTS, run_program, selected, weak
 

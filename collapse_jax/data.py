@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from collapse_jax import frame as frames
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import is_concrete
+from collapse_jax.errors import LARGEST_SIZE, check_numbers, is_concrete, shown
 from collapse_jax.frame import Frame
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
@@ -106,8 +106,9 @@ class Samples(NamedTuple):
 
     def merge(self, other: "Samples") -> "Samples":
         """Return the rows of both; they must be in the same frame."""
-        if not isinstance(other, Samples):
+        if isinstance(other, Stream | Blend):
             return other.merge(self)
+        pooled(self, other)
         return self._replace(
             x=jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.x, other.x),
             weight=jnp.concatenate([self.weight, other.weight]),
@@ -130,6 +131,7 @@ class Samples(NamedTuple):
 
     def append(self, batch: "Samples", start: Int[Array, ""]) -> "Samples":
         """Return the store with `batch` in the slots from `start` on; the caller has checked the room."""
+        pooled(self, batch)
         write = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
         return self._replace(
             x=jax.tree.map(write, self.x, batch.x), weight=write(self.weight, batch.weight), frame=batch.frame
@@ -158,7 +160,7 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
     >>> as_samples([[0.0, 1.0], [2.0, 3.0]]).num_rows
     2
     """
-    x = jax.tree.map(_as_rows, x, is_leaf=lambda node: isinstance(node, list | np.ndarray))
+    x = jax.tree.map(_as_rows, {} if x is None else x, is_leaf=lambda node: isinstance(node, list | np.ndarray))
     leaves = jax.tree.leaves(x)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or 0 in lengths:
@@ -166,6 +168,8 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
             f"data need rows, the same number in every array, got {sorted(lengths)}; pass [num_rows, ...]."
         )
     num_rows = lengths.pop()
+    if weight is not None and is_concrete(weight):
+        weight = check_numbers("weight", weight)
     weight = jnp.ones(num_rows) if weight is None else jnp.asarray(weight, jnp.result_type(float))
     if weight.shape != (num_rows,):
         raise ValueError(f"`weight` must have shape ({num_rows},), one per row, got {weight.shape}.")
@@ -175,8 +179,23 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
 
 
 def _as_rows(x: Any) -> Array:
+    if not isinstance(x, jax.Array):
+        x = _numbers(x)
     rows = jnp.asarray(x)
     return rows.astype(jnp.result_type(float)) if jnp.issubdtype(rows.dtype, jnp.floating) else rows
+
+
+def _numbers(x: Any) -> np.ndarray:
+    """Return rows as NumPy's, if JAX can hold them."""
+    try:
+        rows = np.asarray(x)
+    except ValueError:  # lists of unequal length
+        rows = np.asarray(None)
+    if rows.dtype.kind not in "biuf":
+        raise TypeError(f"data must be numbers, the same number in every row, got {shown(x)}; pass [num_rows, ...].")
+    if rows.dtype.kind in "iu" and rows.size and max(abs(int(rows.max())), abs(int(rows.min()))) > LARGEST_SIZE:
+        raise ValueError(f"data hold whole numbers that JAX's 32 bits do not, {shown(x)}; make them floats.")
+    return rows
 
 
 def check_samples(samples: Samples) -> None:
@@ -271,7 +290,66 @@ def need_rows(data: Any, regime: str, remedy: str) -> None:
         TypeError: `data` is not `Samples`.
     """
     if not isinstance(data, Samples):
-        raise TypeError(f"`{regime}` must see single points, got {type(data).__name__}; {remedy}.")
+        raise TypeError(f"`{regime}` must see single points, got {kind_of(data)}; {remedy}.")
+
+
+def need_array(data: Any, model: str, what: str, *, ndim: int, integers: bool = False) -> None:
+    """Refuse data that are not rows of one array.
+
+    Args:
+        data: what a model is given.
+        model: its name.
+        what: it is fitted to.
+        ndim: of the array, rows counted.
+        integers: it holds labels, not measurements.
+
+    Raises:
+        TypeError: they have no rows, or rows of another kind.
+        ValueError: the array has another number of axes.
+    """
+    if not isinstance(data, Samples):
+        raise TypeError(f"{model} is fitted to {what}, got {kind_of(data)}; give it rows, as_samples(x).")
+    if not isinstance(data.x, jax.Array) or data.x.ndim != ndim:
+        shape = jax.tree.map(jnp.shape, data.x)
+        raise ValueError(f"{model} is fitted to {what}, got rows of shape {shape}; pass one array of {ndim} axes.")
+    if jnp.issubdtype(data.x.dtype, jnp.integer) != integers and integers:
+        raise TypeError(f"{model} is fitted to {what}, got {data.x.dtype}; make the rows integers.")
+
+
+def pooled(first: Any, other: Any) -> None:
+    """Refuse to pool data of two kinds.
+
+    Raises:
+        TypeError: one are rows and the other a statistic, or statistics of another kind.
+        ValueError: they are of other dimensions.
+    """
+    if type(first) is not type(other):
+        raise TypeError(
+            f"real and synthetic data must be of one kind to be pooled, got {kind_of(first)} and {kind_of(other)}; "
+            "draw the real data as the model draws its own."
+        )
+    here, there = _built(first), _built(other)
+    if here != there:
+        raise ValueError(
+            f"real and synthetic data must be built alike to be pooled, got shapes {here} and {there}; draw the real "
+            "data as the model draws its own."
+        )
+
+
+def _built(data: Any) -> PyTree:
+    """Return the shape of a row, or of a statistic."""
+    if isinstance(data, Samples):
+        return jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], data.x)
+    return jax.tree.map(jnp.shape, data._replace(frame=None))
+
+
+def kind_of(data: Any) -> str:
+    """Return what data are, for a sentence.
+
+    >>> kind_of(as_samples([[1.0]])), kind_of(3)
+    ('single points (Samples)', 'int')
+    """
+    return "single points (Samples)" if isinstance(data, Samples) else type(data).__name__
 
 
 def _column(flags: Array, like: Array) -> Array:

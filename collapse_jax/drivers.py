@@ -23,7 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, UInt
 
 from collapse_jax.chain import Chain, Record, State
-from collapse_jax.errors import check_count
+from collapse_jax.errors import check_count, check_function, check_key, check_kind, check_list, shown
 from collapse_jax.sharding import LANES, lane_mesh
 from collapse_jax.types import Array, Key, PyTree
 
@@ -57,6 +57,8 @@ def segment_stops(num_generations: int, length: int, keep: Sequence[int] = ()) -
     >>> segment_stops(10, 4, keep=(5,))
     (4, 5, 9, 10)
     """
+    check_count("num_generations", num_generations), check_count("length", length)
+    keep = [check_count("keep", stop, minimum=0) for stop in check_list("keep", keep, "(50, 100)")]
     wanted = sorted({stop for stop in keep if 0 < stop <= num_generations} | {num_generations})
     stops, last = [], 0
     for target in wanted:
@@ -103,19 +105,22 @@ def run_compiled(
     Raises:
         ValueError: a number out of range, or more generations than the regime has room for.
     """
+    check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
     if chain.on_host:
         raise TypeError(
             "run_compiled() cannot compile a model in Python; use simulate(chain, ...) or run_host()."
         )
-    (
-        check_count("num_seeds", num_seeds),
-        check_count("lanes", lanes),
-        check_count("record_every", record_every),
-    )
-    begun = 0 if resume is None else resume[0]
+    num_seeds, lanes = check_count("num_seeds", num_seeds), check_count("lanes", lanes)
+    record_every = check_count("record_every", record_every)
+    for name, function in (("chain_of", chain_of), ("reduce", reduce)):
+        if function is not None:
+            check_function(name, function, "as `sweep` makes it")
+    check_kind("donate", donate, bool, "True gives the states' memory away")
+    begun = check_resume(resume)
     stops = tuple(stop for stop in check_stops(chain, stops, record_every) if stop > begun)
     check_key(key)
-    if check_count("first_seed", first_seed, minimum=0) % lanes:
+    first_seed = check_count("first_seed", first_seed, minimum=0)
+    if first_seed % lanes:
         raise ValueError(f"`first_seed` must be a multiple of `lanes` {lanes}, got {first_seed}.")
     mesh = lane_mesh(-(-num_seeds // lanes), devices)
     group = lanes * mesh.size  # lanes of one dispatch
@@ -146,7 +151,7 @@ def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int
     Raises:
         ValueError: they are not.
     """
-    stops = tuple(int(stop) for stop in stops)
+    stops = tuple(check_count("stops", stop, minimum=0) for stop in check_list("stops", stops, "(50, 100)"))
     if any(later <= earlier for earlier, later in zip((0, *stops), stops)):
         raise ValueError(f"`stops` must be increasing generation numbers from 1 on, got {stops}.")
     if odd := [stop for stop in stops if stop % every]:
@@ -157,6 +162,21 @@ def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int
             f"build it with max_generations={stops[-1]}."
         )
     return stops
+
+
+def check_resume(resume: tuple[int, PyTree] | None) -> int:
+    """Return the generation from which to go on, 0 for a new run.
+
+    Raises:
+        TypeError: it is not a generation and the states after it.
+    """
+    if resume is None:
+        return 0
+    if not isinstance(resume, tuple | list) or len(resume) != 2 or not hasattr(resume[1], "generation"):
+        raise TypeError(
+            f"`resume` must be (generation, state), got {shown(resume)}; take `stop` and `state()` of a Segment."
+        )
+    return check_count("resume", resume[0], minimum=0)
 
 
 def program_bytes(
@@ -288,18 +308,6 @@ def _compiled(
     with ThreadPoolExecutor(1) as pool:  # XLA compiles without holding the interpreter's lock
         compiling = pool.submit(segment.compile)
         return _Programs(start.compile(), compiling.result(), states)
-
-
-def check_key(key: Key) -> None:
-    """Refuse what is not one typed key.
-
-    Raises:
-        TypeError: it is an old-style key, a seed, or several keys.
-    """
-    if not (
-        isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
-    ):
-        raise TypeError(f"`key` must be one typed key, got {key!r}; make it with jax.random.key(seed).")
 
 
 def _segment(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Chain, Record, State
-from collapse_jax.drivers import Segment, check_key, check_stops, to_numpy
-from collapse_jax.errors import check_alike, check_count
+from collapse_jax.drivers import Segment, check_resume, check_stops, to_numpy
+from collapse_jax.errors import check_alike, check_count, check_function, check_key, check_kind
 from collapse_jax.pieces import Piece
 from collapse_jax.sharding import readable
 from collapse_jax.types import Key, PyTree
@@ -51,11 +51,18 @@ def run_host(
             seeds, or a record with other names or shapes than the first. `Segment.state` raises it for states of
             several seeds that no one array can hold.
     """
-    check_count("num_seeds", num_seeds), check_count("first_seed", first_seed, minimum=0)
+    check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
+    num_seeds = check_count("num_seeds", num_seeds)
+    first_seed = check_count("first_seed", first_seed, minimum=0)
+    if on_piece is not None:
+        check_function("on_piece", on_piece, "of a seed and a piece")
     if (piece is not None or in_place) and num_seeds > 1:
         name = "in_place" if piece is None else "piece"
         raise ValueError(f"`{name}` belongs to one seed, got {num_seeds}; run each by itself.")
-    begun = 0 if resume is None else resume[0]
+    check_kind("in_place", in_place, bool, "True leaves the states on the devices")
+    if piece is not None:
+        check_kind("piece", piece, Piece, "give what `on_piece` was given")
+    begun = check_resume(resume)
     stops = tuple(stop for stop in check_stops(chain, stops) if stop > begun)
     check_key(key)
     seeds = range(first_seed, first_seed + num_seeds)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from collapse_jax.errors import check_count
+from collapse_jax.errors import check_count, check_function
 from collapse_jax.types import PyTree
 
 
@@ -47,7 +47,9 @@ class Pieces:
         finish: Callable[[PyTree], Any],
         num_pieces: int,
     ) -> None:
-        self.start, self.advance, self.finish = start, advance, finish
+        self.start = check_function("start", start, "of what the phase is given")
+        self.advance = check_function("advance", advance, "of an index and a carry")
+        self.finish = check_function("finish", finish, "of a carry")
         self.num_pieces = check_count("num_pieces", num_pieces)
 
     def __call__(self, *args: Any) -> Any:

@@ -20,7 +20,16 @@ import numpy as np
 from collapse_jax.chain import Regime
 from collapse_jax.data import Samples, need_rows
 from collapse_jax.draws import distinct_indices, live_indices
-from collapse_jax.errors import check_choice, check_count, check_fraction, is_concrete
+from collapse_jax.errors import (
+    check_choice,
+    check_count,
+    check_fraction,
+    check_function,
+    check_kind,
+    check_list,
+    check_numbers,
+    is_concrete,
+)
 from collapse_jax.frame import to_data_units
 from collapse_jax.types import Array, ArrayLike, Key, PyTree
 
@@ -55,6 +64,8 @@ def fresh(sampler: Callable[[Key, Any], Any]) -> Source:
     >>> from collapse_jax import two_gaussians
     >>> regime = add(fresh(two_gaussians().sample), count=100)
     """
+
+    check_function("sampler", sampler, "of a key and a number of points, for example two_gaussians().sample")
 
     def draw(key: Key, state: PyTree, num: int | None, like: Any) -> Any:
         if num is None:
@@ -165,6 +176,7 @@ def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: in
 
     >>> paper_setting_b = replace_part(original(), fraction=0.1)
     """
+    _check_source(source)
     if (fraction is None) == (count is None):
         raise ValueError(
             "replace_part() takes exactly one of `fraction` and `count`; for example fraction=0.1."
@@ -209,6 +221,7 @@ def add(source: Source, *, count: int | None = None) -> Regime:
     Raises:
         ValueError: `count` < 1, or no count for a source without end.
     """
+    _check_source(source)
     if count is not None:
         check_count("count", count)
 
@@ -232,6 +245,7 @@ def weight_real(source: Source, *, weight: ArrayLike, count: int | None = None) 
     Raises:
         ValueError: a weight outside [0, 1], or no count for a source without end.
     """
+    _check_source(source)
     check_fraction("weight", weight)
     if count is not None:
         check_count("count", count)
@@ -255,7 +269,8 @@ def schedule(sizes: Sequence[int]) -> Regime:
         ValueError: no size, a size below 2, or above the rows there are.
         TypeError: the data have no single points.
     """
-    if not len(sizes):
+    sizes = check_list("sizes", sizes, "[100, 200, 400]")
+    if not sizes:
         raise ValueError("`sizes` must name at least one M; for example schedule([100, 200, 400]).")
     limits = jnp.asarray([check_count("sizes", size, minimum=2) for size in sizes])
 
@@ -294,9 +309,10 @@ def curate(
 
     Reference: Ferbach et al. (2024).
     """
+    check_function("score", score, "of rows in data units")
     check_count("num_candidates", num_candidates)
     check_choice("choice", choice, ("best", "luce"))
-    if is_concrete(sharpness) and not np.isfinite(sharpness):
+    if is_concrete(sharpness) and not np.isfinite(check_numbers("sharpness", sharpness)).all():
         raise ValueError(f"`sharpness` must be finite, got {sharpness}; choice='best' is the sharpest.")
 
     def init(real: Any, synthetic: Any) -> PyTree:
@@ -333,6 +349,8 @@ def compose(*regimes: Regime) -> Regime:
     """
     if not regimes:
         raise ValueError("compose() needs at least one regime; replace() is the plainest.")
+    for regime in regimes:
+        check_kind("regimes", regime, Regime, "for example compose(accumulate(50), subsample(100))")
     rooms = [regime.max_generations for regime in regimes if regime.max_generations is not None]
 
     def init(real: Any, synthetic: Any) -> PyTree:
@@ -359,6 +377,10 @@ def _choose(flags: Array, yes: Samples, no: Samples) -> Samples:
     """Return rows of `yes` where flagged, of `no` elsewhere."""
     pick = lambda a, b: jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - 1)), a, b)  # noqa: E731
     return no._replace(x=jax.tree.map(pick, yes.x, no.x), weight=pick(yes.weight, no.weight))
+
+
+def _check_source(source: Any) -> None:
+    check_kind("source", source, Source, "take original() or fresh(sampler)")
 
 
 def _need_store(data: Any, regime: str) -> None:

@@ -19,7 +19,7 @@ from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.claims import Verdict, judge
 from collapse_jax.company import Company
 from collapse_jax.durable import Lock, remove_parts
-from collapse_jax.errors import RunFailed, check_count
+from collapse_jax.errors import RunFailed, check_count, check_seed
 from collapse_jax.manifest import REPLACED
 from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
@@ -78,6 +78,7 @@ def execute(
     _check_storable(study, config, grid)
     for name in ("generations", "seeds", "lanes"):
         check_count(name, getattr(config, name, 1))
+    check_seed("seed", config.seed)
     if place.leads:
         check_free(path, overwrite=overwrite)
     module = _module(study, grid)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from collapse_jax.errors import check_kind, check_list
 from collapse_jax.types import PyTree
 
 LANES = "lanes"
@@ -27,7 +28,7 @@ def lane_mesh(num_blocks: int, devices: Sequence[jax.Device] | None = None) -> M
     >>> dict(lane_mesh(1).shape)
     {'lanes': 1}
     """
-    chosen = tuple(jax.local_devices() if devices is None else devices)[:num_blocks]
+    chosen = tuple(jax.local_devices() if devices is None else _known(devices))[:num_blocks]
     return _mesh(chosen, LANES)
 
 
@@ -37,7 +38,17 @@ def model_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     >>> model_mesh(jax.devices()[:1]).axis_names
     ('rows',)
     """
-    return _mesh(tuple(jax.devices() if devices is None else devices), ROWS)
+    return _mesh(tuple(jax.devices() if devices is None else _known(devices)), ROWS)
+
+
+def _known(devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
+    """Return devices, at least one."""
+    devices = check_list("devices", devices, "jax.devices()")
+    for device in devices:
+        check_kind("devices", device, jax.Device, "take them from jax.devices()")
+    if not devices:
+        raise ValueError("`devices` must hold at least one device, got none; leave it out for all there are.")
+    return devices
 
 
 def replicated(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import DEFAULT_LANES, Segment, run_compiled, segment_stops
-from collapse_jax.errors import check_count
+from collapse_jax.errors import check_count, check_function, check_kind, check_list
 from collapse_jax.host import run_host
 from collapse_jax.results import join_records, kept_params, to_dataset
 from collapse_jax.types import Key
@@ -53,9 +53,13 @@ def simulate(
     >>> dict(result.log_total_variance.sizes)
     {'seed': 4, 'generation': 11}
     """
+    check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
     check_count("num_generations", num_generations)
     check_count("segment_length", segment_length)
-    beyond = [generation for generation in keep if not 0 <= generation <= num_generations]
+    if on_segment is not None:
+        check_function("on_segment", on_segment, "of a segment")
+    keep = [check_count("keep", generation, minimum=0) for generation in check_list("keep", keep, "(0, 100)")]
+    beyond = [generation for generation in keep if generation > num_generations]
     if beyond:
         raise ValueError(
             f"`keep` must name generations from 0 to {num_generations}, got {beyond}; drop those."

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from collapse_jax import frame as frames
 from collapse_jax import triangular
-from collapse_jax.data import Samples
+from collapse_jax.data import Samples, kind_of, need_array, pooled
 from collapse_jax.frame import Frame
 from collapse_jax.types import Array, ArrayLike, PyTree
 
@@ -51,6 +51,7 @@ class Moments(NamedTuple):
 
         Reference: Chan, Golub and LeVeque (1983), on factors.
         """
+        pooled(self, other)
         total = self.weight + other.weight
         other = other.scale(_rounded(self.weight, other.weight, total))
         share = other.weight / jnp.where(total > 0, total, 1.0)
@@ -111,6 +112,7 @@ class Sums(NamedTuple):
 
     def merge(self, other: "Sums") -> "Sums":
         """Return the sums over the pooled points."""
+        pooled(self, other)
         total = self.weight + other.weight
         other = other.scale(_rounded(self.weight, other.weight, total))
         values = jax.tree.map(jnp.add, self.values, other.values)
@@ -148,17 +150,28 @@ def _rounded(weight: Array, added: Array, total: Array) -> Array:
     return jnp.where(added > 0, (total - weight) / jnp.where(added > 0, added, 1.0), 1.0)
 
 
+def need_sums(data: Any, like: PyTree, model: str) -> None:
+    """Refuse what is not sums built as `like`.
+
+    Raises:
+        TypeError: it is something else: single points, or another statistic.
+        ValueError: the sums have other shapes.
+    """
+    if not isinstance(data, Sums):
+        raise TypeError(f"{model} is fitted to Sums, got {kind_of(data)}; draw real data by the sampler of its family.")
+    found, wanted = jax.tree.map(jnp.shape, data.values), jax.tree.map(jnp.shape, like)
+    if found != wanted:
+        raise ValueError(f"{model} is fitted to sums of shape {wanted}, got {found}; make model and real data agree.")
+
+
 def moments_of(samples: Samples) -> Moments:
     """Return the moments of rows [num_rows, dim], honouring their weights.
 
     Raises:
         ValueError: the rows are not vectors.
     """
+    need_array(samples, "a Gaussian", "points, a row of coordinates each", ndim=2)
     rows: Any = samples.live_rows()
-    if not isinstance(rows, jax.Array) or rows.ndim != 2:
-        raise ValueError(
-            f"moments need data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them."
-        )
     weight, dim = samples.weight, rows.shape[1]
     total = jnp.sum(weight)
     # a vector for each coordinate: over many lanes XLA fuses its sums with what made the points, 3x faster

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from collapse_jax.chain import Metric, Record
 from collapse_jax.drivers import Reduce
-from collapse_jax.errors import check_count
+from collapse_jax.errors import check_count, check_fraction, check_kind, check_list, check_numbers
 from collapse_jax.types import Array, ArrayLike
 
 _MOST_QUANTILES = 50
@@ -43,11 +43,14 @@ def check_summary(summary: Summary, num_generations: int, record_every: int, nam
         ValueError: too many generations for quantiles, one that is not recorded, edges that do not increase, or a
             metric that does not exist.
     """
-    if len(summary.quantile_generations) > _MOST_QUANTILES:
+    generations = check_list("quantile_generations", summary.quantile_generations, "(50, 100)")
+    if len(generations) > _MOST_QUANTILES:
         raise ValueError(
-            f"`quantile_generations` may name at most {_MOST_QUANTILES}, got {len(summary.quantile_generations)}."
+            f"`quantile_generations` may name at most {_MOST_QUANTILES}, got {len(generations)}; drop some."
         )
-    for generation in summary.quantile_generations:
+    check_fraction("quantiles", check_list("quantiles", summary.quantiles, "(0.05, 0.5, 0.95)"))
+    check_kind("edges", summary.edges, Mapping, "for example {'mean': [-1.0, 0.0, 1.0]}")
+    for generation in generations:
         check_count("quantile_generations", generation, minimum=0)
         if generation > num_generations or generation % record_every:
             raise ValueError(
@@ -57,6 +60,7 @@ def check_summary(summary: Summary, num_generations: int, record_every: int, nam
     for name, edges in summary.edges.items():
         if name not in names:
             raise ValueError(f"`edges` names '{name}', which is not recorded; there are: {', '.join(sorted(names))}.")
+        check_numbers(f"edges['{name}']", check_list(f"edges['{name}']", edges, "[-1.0, 0.0, 1.0]"))
         if len(edges) < 2 or not np.all(np.diff(edges) > 0):
             raise ValueError(f"`edges` of '{name}' must be at least two increasing numbers, got {tuple(edges)}.")
 

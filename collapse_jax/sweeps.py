@@ -20,7 +20,15 @@ from jaxtyping import UInt
 
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import ChainOf, Segment, program_bytes, run_compiled, segment_stops
-from collapse_jax.errors import check_count
+from collapse_jax.errors import (
+    LARGEST_COUNT,
+    LARGEST_SIZE,
+    check_count,
+    check_function,
+    check_key,
+    check_kind,
+    check_list,
+)
 from collapse_jax.results import Records, join_records, to_dataset
 from collapse_jax.summaries import Summary, check_summary, merge_parts, reducer, summary_dataset
 from collapse_jax.types import Array, Key
@@ -102,8 +110,15 @@ def sweep(
     >>> found.log_total_variance.mean("seed").sel(generation=50, num_samples=1000).round(0).values.tolist()
     [-5.0, -0.0]
     """
+    check_function("build", build, "of the axes' values, by name"), check_key(key)
     check_count("num_seeds", num_seeds), check_count("num_generations", num_generations)
-    check_count("record_every", record_every)
+    check_count("record_every", record_every), check_count("memory", memory, maximum=LARGEST_COUNT)
+    if summary is not None:
+        check_kind("summary", summary, Summary, "leave it out to keep every seed")
+    if lanes is not None:
+        lanes = check_count("lanes", lanes)
+    if on_segment is not None:
+        check_function("on_segment", on_segment, "of a place and a segment")
     if num_generations % record_every:
         raise ValueError(
             f"`num_generations` {num_generations} must be a multiple of `record_every` {record_every}; change one."
@@ -142,7 +157,8 @@ def slabs(build: Build, axes: Mapping[str, Sequence[Any]], num_seeds: int) -> li
     Raises:
         ValueError: an axis without values or with repeated ones, or a value that `build` refuses.
     """
-    values = {name: list(np.asarray(column).tolist()) for name, column in axes.items()}
+    check_kind("axes", axes, Mapping, "for example {'fraction': [0.0, 0.1]}")
+    values = {name: _values(name, column) for name, column in axes.items()}
     if not values:
         raise ValueError("`axes` must name at least one axis; for example {'fraction': [0.0, 0.1]}.")
     for name, column in values.items():
@@ -164,6 +180,16 @@ def slabs(build: Build, axes: Mapping[str, Sequence[Any]], num_seeds: int) -> li
     return [_slab(build, place, columns, num_seeds) for place in places]
 
 
+def _values(name: str, column: Sequence[Any]) -> list:
+    """Return an axis's values as Python's own."""
+    check_kind("axes", name, str, "write {'fraction': [0.0, 0.1]}")
+    column = check_list(f"axes['{name}']", column, "[0.0, 0.1]")
+    values = [value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value for value in column]
+    for value in values:
+        check_kind(f"axes['{name}']", value, (int, float, str), "give one number or name for each cell")
+    return values
+
+
 def _places(values: Mapping[str, list], traced: Sequence[str]) -> list[dict[str, Any]]:
     """Return every combination of values on the axes that are not traced."""
     looped = [name for name in values if name not in traced]
@@ -174,8 +200,11 @@ def _is_traceable(
     build: Build, first: Mapping[str, Any], names: Sequence[str], values: Mapping[str, list]
 ) -> bool:
     """True when the chain can be built, begun and stepped with these values traced."""
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for n in names for value in values[n]):
+    numbers = [value for name in names for value in values[name]]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers):
         return False
+    if any(isinstance(value, int) and abs(value) > LARGEST_SIZE for value in numbers):
+        return False  # JAX's integers do not hold it
 
     def step(key: Key, *traced: Array) -> Any:
         chain = build(**{**first, **dict(zip(names, traced))})

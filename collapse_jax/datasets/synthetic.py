@@ -12,7 +12,7 @@ import numpy as np
 
 from collapse_jax.data import Samples
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import check_count, check_positive
+from collapse_jax.errors import check_count, check_key, check_positive
 from collapse_jax.types import Key
 
 
@@ -48,6 +48,7 @@ class GaussianMixture(NamedTuple):
 
     def sample(self, key: Key, num: int) -> Samples:
         """Return `num` independent points."""
+        check_key(key), check_count("num", num)
         key_component, key_noise = jax.random.split(key)
         index = weighted_indices(key_component, jnp.asarray(self.weights), num)
         factors = jnp.asarray(np.linalg.cholesky(self.covariances))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapse_jax.errors import check_count
+from collapse_jax.errors import check_count, shown
 from collapse_jax.gate import DATA, check_unpacked, is_there, place_of, read_bytes, sha256, size_of
 
 _EMBEDDED = Path(__file__).parent / "files"
@@ -186,7 +186,12 @@ def to_blocks(lines_of_tokens: Iterable[Sequence[int]], length: int) -> np.ndarr
     [[2, 5], [6, 2]]
     """
     check_count("length", length, minimum=2)
-    stream = np.fromiter((token for line in lines_of_tokens for token in line), np.int32)
+    try:
+        stream = np.fromiter((token for line in lines_of_tokens for token in line), np.int32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"`lines_of_tokens` must be lists of integers, got {shown(lines_of_tokens)}; encode the text."
+        ) from error
     num_blocks = len(stream) // length
     if num_blocks == 0:
         raise ValueError(

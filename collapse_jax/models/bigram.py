@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import check_choice, check_count, check_float32_count
-from collapse_jax.sufficient import Sums
+from collapse_jax.errors import check_choice, check_count, check_float32_count, check_numbers
+from collapse_jax.sufficient import Sums, need_sums
 from collapse_jax.types import Array, ArrayLike, Key
 
 
@@ -37,6 +37,7 @@ def bigram(vocabulary: int, *, draws: str = "path") -> Model:
         return jnp.full((vocabulary, vocabulary), 1.0 / vocabulary)
 
     def fit(key: Key, table: Array, data: Sums) -> tuple[Array, dict[str, Array]]:
+        need_sums(data, table, "bigram()")
         visits = jnp.sum(data.values, axis=1, keepdims=True)
         fitted = jnp.where(visits > 0, data.values / jnp.where(visits > 0, visits, 1.0), table)
         return fitted, {"support": jnp.sum(fitted > 0).astype(jnp.int32)}
@@ -90,7 +91,8 @@ def known_table(table: ArrayLike, num: int, draws: str = "visits") -> Any:
     Raises:
         ValueError: it is not square, a row is negative or does not sum to 1, or every row has only one word.
     """
-    known = jnp.asarray(table, float)
+    known = jnp.asarray(check_numbers("table", table), float)
+    check_count("num", num)
     check_choice("draws", draws, ("path", "pairs", "visits"))
     if known.ndim != 2 or known.shape[0] != known.shape[1]:
         raise ValueError(f"`table` must be square, contexts by words, got shape {known.shape}.")

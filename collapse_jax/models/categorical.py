@@ -9,20 +9,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples
+from collapse_jax.data import Samples, need_array
 from collapse_jax.draws import weighted_indices
 from collapse_jax.errors import (
+    LARGEST_COUNT,
     check_choice,
     check_count,
     check_float32_count,
+    check_fraction,
+    check_function,
+    check_key,
+    check_numbers,
     check_positive,
     is_concrete,
+    shown,
     static_size,
 )
-from collapse_jax.sufficient import Sums
+from collapse_jax.sufficient import Sums, need_sums
 from collapse_jax.types import Array, ArrayLike, Key
 
 Transform = Callable[[Float[Array, " K"]], Float[Array, " K"]]
@@ -53,12 +60,18 @@ def categorical(num_classes: int, *, draws: str = "statistics", transform: Trans
     """
     check_count("num_classes", num_classes)
     check_choice("draws", draws, ("points", "statistics"))
+    if transform is not None:
+        check_function("transform", transform, "of probabilities, for example top_p(0.9)")
 
     def init(key: Key, real: Any) -> Array:
         return jnp.full(num_classes, 1.0 / num_classes)
 
     def fit(key: Key, params: Array, data: Any) -> tuple[Array, dict[str, Array]]:
-        counts = data.values if isinstance(data, Sums) else count_labels(data, num_classes)
+        if isinstance(data, Samples):
+            counts = count_labels(data, num_classes)
+        else:
+            need_sums(data, params, "categorical()")
+            counts = data.values
         probabilities = counts / jnp.sum(counts)
         return probabilities, {"support": jnp.sum(probabilities > 0).astype(jnp.int32)}
 
@@ -74,6 +87,7 @@ def categorical(num_classes: int, *, draws: str = "statistics", transform: Trans
 
 def count_labels(samples: Samples, num_classes: int) -> Float[Array, " K"]:
     """Return the weight of each label; labels outside 0 ... K - 1 are left out."""
+    need_array(samples, "categorical()", "labels, one integer a row", ndim=1, integers=True)
     known = jnp.where(samples.x < 0, num_classes, samples.x)  # a negative index would count from the end
     return jnp.zeros(num_classes).at[known].add(samples.weight, mode="drop")
 
@@ -104,7 +118,13 @@ class CategoricalTruth:
     """
 
     def __init__(self, probabilities: ArrayLike) -> None:
+        if is_concrete(probabilities):
+            probabilities = check_numbers("probabilities", probabilities)
         self.probabilities = jnp.asarray(probabilities, float)
+        if self.probabilities.ndim != 1:
+            raise ValueError(
+                f"`probabilities` must be one row, got shape {self.probabilities.shape}; give one for each class."
+            )
         if is_concrete(self.probabilities):
             total = float(self.probabilities.sum())
             if not bool((self.probabilities >= 0).all()) or not abs(total - 1) <= 1e-4:
@@ -119,14 +139,17 @@ class CategoricalTruth:
 
     def counts_sampler(self, num: ArrayLike) -> Callable[[Key], Sums]:
         """Return the function key -> counts of `num` points."""
+        check_count("num", num, maximum=LARGEST_COUNT)
         return lambda key: count_sums(draw_counts(key, num, self.probabilities))
 
     def sampler(self, num: int) -> Callable[[Key], Samples]:
         """Return the function key -> `num` labels."""
+        check_count("num", num)
         return lambda key: self.sample(key, num)
 
     def sample(self, key: Key, num: int) -> Samples:
         """Return `num` labels."""
+        check_key(key), check_count("num", num)
         return Samples(weighted_indices(key, self.probabilities, num), jnp.ones(num))
 
 
@@ -164,8 +187,8 @@ def top_p(mass: float) -> Transform:
 
     Reference: Holtzman et al. (2020).
     """
-    if not 0 < mass <= 1:
-        raise ValueError(f"`mass` must lie in (0, 1], got {mass}; 0.9 is usual.")
+    if not np.all((check_numbers("mass", mass) > 0) & (np.asarray(mass) <= 1)):
+        raise ValueError(f"`mass` must lie in (0, 1], got {shown(mass)}; 0.9 is usual.")
 
     def transform(p: Array) -> Array:
         order = jnp.argsort(-p)
@@ -180,8 +203,7 @@ def top_p(mass: float) -> Transform:
 
 def min_p(share: float) -> Transform:
     """Return the transform that keeps classes of at least `share` times the likeliest one's probability."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"`share` must lie in [0, 1], got {share}.")
+    check_fraction("share", share)
 
     def transform(p: Array) -> Array:
         kept = jnp.where(p >= share * jnp.max(p), p, 0.0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from collapse_jax.chain import Model
 from collapse_jax.data import Samples, need_rows
-from collapse_jax.errors import is_concrete
+from collapse_jax.errors import check_function, check_numbers, check_seed, is_concrete
 from collapse_jax.types import Array, Key
 
 HostParams = dict[str, np.ndarray]
@@ -67,6 +67,11 @@ def external(
     True
     """
 
+    check_function("fit", fit, "of seed, params, rows and weight")
+    check_function("sample", sample, "of seed, params and num_samples")
+    if init is not None:
+        check_function("init", init, "of seed and rows")
+
     def start(key: Key, data: Any) -> HostParams | None:
         return None if init is None else _as_params(init(_seed(key), _rows(data)[0]), "init")
 
@@ -107,7 +112,11 @@ def repeat_rows(rows: np.ndarray, weight: np.ndarray, seed: int | None = None) -
     >>> repeat_rows(np.array([5.0, 6.0, 7.0]), np.array([2, 0, 1]))
     array([5., 5., 7.])
     """
-    weight = np.asarray(weight, np.float64)
+    rows, weight = np.asarray(rows), np.asarray(check_numbers("weight", weight), np.float64)
+    if weight.shape != rows.shape[:1] or weight.ndim != 1:
+        raise ValueError(f"`weight` must have one number per row, got shape {weight.shape} for rows of {rows.shape}.")
+    if not np.all(np.isfinite(weight) & (weight >= 0)):
+        raise ValueError("`weight` must be finite and non-negative; 0 marks a row to ignore.")
     counts = np.rint(weight)
     if np.abs(weight - counts).max(initial=0.0) > 1e-6:  # float32 rounds 1 to that
         if seed is None:
@@ -115,7 +124,7 @@ def repeat_rows(rows: np.ndarray, weight: np.ndarray, seed: int | None = None) -
                 "`weight` holds fractions, for which rows cannot be repeated; pass `seed` to round them at random, "
                 "or use the weights in the fit."
             )
-        edges = np.cumsum(weight) + np.random.default_rng(seed).uniform()
+        edges = np.cumsum(weight) + np.random.default_rng(check_seed("seed", seed)).uniform()
         counts = np.diff(np.floor(edges), prepend=0.0)
     if counts.sum() < 1:
         raise ValueError(

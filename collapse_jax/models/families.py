@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from collapse_jax.chain import Metric, Model
+from collapse_jax.data import kind_of
 from collapse_jax.errors import check_float32_count
 from collapse_jax.frame import Frame, advance, data_frame
-from collapse_jax.sufficient import Sums
+from collapse_jax.sufficient import Sums, need_sums, pooled
 from collapse_jax.types import Array, ArrayLike, Key
 
 
@@ -36,6 +37,7 @@ class Largest(NamedTuple):
 
     def merge(self, other: "Largest") -> "Largest":
         """Return the largest of the pooled points."""
+        pooled(self, other)
         return Largest(self.weight + other.weight, jnp.maximum(self.value, other.value), self.frame)
 
     def reserve(self, capacity: int) -> "Largest":
@@ -80,6 +82,8 @@ def uniform() -> Model:
     """
 
     def fit(key: Key, frame: Frame, data: Largest) -> tuple[Frame, dict[str, Array]]:
+        if not isinstance(data, Largest):
+            raise TypeError(f"uniform() is fitted to the largest of some points, got {kind_of(data)}; give a Largest.")
         return _rescale(frame, data.value), {}
 
     def sample(key: Key, frame: Frame, num_samples: ArrayLike) -> Largest:
@@ -98,6 +102,7 @@ def poisson() -> Model:
     """
 
     def fit(key: Key, rate: Array, data: Sums) -> tuple[Array, dict[str, Array]]:
+        need_sums(data, rate, "poisson()")
         return data.values / data.weight, {}
 
     def sample(key: Key, rate: Array, num_samples: ArrayLike) -> Sums:
@@ -117,6 +122,7 @@ def _unit_scale(key: Key, real: object) -> Frame:
 
 
 def _fit_mean(key: Key, frame: Frame, data: Sums) -> tuple[Frame, dict[str, Array]]:
+    need_sums(data, data_frame(1).log_scale[0], "exponential()")
     return _rescale(frame, data.values / data.weight), {}
 
 

@@ -18,8 +18,17 @@ from jaxtyping import Float
 
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples
-from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete, static_size
+from collapse_jax.data import Samples, kind_of
+from collapse_jax.errors import (
+    LARGEST_COUNT,
+    check_choice,
+    check_count,
+    check_key,
+    check_numbers,
+    check_positive,
+    is_concrete,
+    static_size,
+)
 from collapse_jax.frame import Frame
 from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.types import Array, ArrayLike, Key
@@ -73,6 +82,7 @@ def gaussian(
     check_count("dim", dim)
     check_choice("estimator", estimator, ("unbiased", "mle"))
     check_choice("draws", draws, ("points", "statistics"))
+    check_positive("bias", bias, or_zero=True)
     if cut is not None:
         check_positive("cut", cut)
         if draws == "statistics":
@@ -90,6 +100,8 @@ def gaussian(
                 "one row has no unbiased variance (no degree of freedom is left); train on at least 2, or use "
                 "estimator='mle'."
             )
+        if not isinstance(data, Samples | Moments):
+            raise TypeError(f"gaussian() is fitted to points or Moments, got {kind_of(data)}; see gaussian_truth.")
         moments = data if isinstance(data, Moments) else moments_of(data)
         if moments.mean.shape != (dim,):
             raise ValueError(
@@ -149,21 +161,25 @@ class GaussianTruth(NamedTuple):
 
     def sample(self, key: Key, num: int) -> Samples:
         """Return `num` independent points."""
+        check_key(key), check_count("num", num)
         noise = jax.random.normal(key, (num, self.mean.shape[0]))
         return Samples(self.mean + noise @ self.scale_tril.T, jnp.ones(num))
 
     def moments(self, key: Key, num: ArrayLike) -> Moments:
         """Return the moments of `num` independent points, from their exact law."""
+        check_key(key), check_count("num", num, maximum=LARGEST_COUNT)
         drawn = normal_moments(key, num, jnp.ones_like(self.mean))
         mean = self.mean + self.scale_tril @ drawn.mean
         return Moments(drawn.weight, mean, self.scale_tril @ drawn.factor)
 
     def sampler(self, num: int) -> Callable[[Key], Samples]:
         """Return the function key -> `num` points."""
+        check_count("num", num)
         return lambda key: self.sample(key, num)
 
     def moments_sampler(self, num: ArrayLike) -> Callable[[Key], Moments]:
         """Return the function key -> the moments of `num` points."""
+        check_count("num", num, maximum=LARGEST_COUNT)
         return lambda key: self.moments(key, num)
 
 
@@ -177,9 +193,11 @@ def gaussian_truth(dim: int, scale_tril: ArrayLike | None = None) -> GaussianTru
     (2, 2)
     """
     check_count("dim", dim)
+    if scale_tril is not None and is_concrete(scale_tril):
+        scale_tril = check_numbers("scale_tril", scale_tril)
     factor = jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float)
     if factor.shape != (dim, dim):
-        raise ValueError(f"`scale_tril` must have shape ({dim}, {dim}), got {factor.shape}.")
+        raise ValueError(f"`scale_tril` must have shape ({dim}, {dim}), got {factor.shape}; give a Cholesky factor.")
     if is_concrete(factor):
         known = np.asarray(factor)
         if not np.isfinite(known).all() or np.triu(known, 1).any():

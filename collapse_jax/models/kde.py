@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples
+from collapse_jax.data import Samples, need_array
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.errors import check_choice, check_count, check_positive, static_size
 from collapse_jax.triangular import join_factors
 from collapse_jax.types import Array, ArrayLike, Key
 
@@ -64,6 +64,7 @@ def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) ->
     )
 
     def init(key: Key, real: Samples) -> KDEParams:
+        need_array(real, "kde()", "points, a row of coordinates each", ndim=2)
         num_rows, dim = capacity or real.num_rows, real.x.shape[1]
         return KDEParams(jnp.zeros((num_rows, dim)), jnp.ones(num_rows), jnp.eye(dim), shrink)
 
@@ -73,6 +74,7 @@ def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) ->
         return KDEParams(held.live_rows(), held.weight, kernel, shrink), {}
 
     def sample(key: Key, params: KDEParams, num_samples: int) -> Samples:
+        num_samples = static_size(num_samples)
         key_index, key_noise = jax.random.split(key)
         index = weighted_indices(key_index, params.weight, num_samples)
         noise = jax.random.normal(key_noise, (num_samples, params.kernel.shape[0]))

@@ -19,8 +19,17 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from collapse_jax.chain import Model
-from collapse_jax.data import Samples
-from collapse_jax.errors import check_choice, check_count, check_fraction, check_positive
+from collapse_jax.data import Samples, need_rows
+from collapse_jax.errors import (
+    check_choice,
+    check_count,
+    check_fraction,
+    check_function,
+    check_kind,
+    check_numbers,
+    check_positive,
+    is_concrete,
+)
 from collapse_jax.nn.beams import beam_search
 from collapse_jax.nn.decode import Rules, sample
 from collapse_jax.nn.opt_config import OPTConfig
@@ -83,6 +92,8 @@ def by_beams(rules: Rules, num_beams: int = 5) -> Decode:
         rules: lengths and penalties.
         num_beams: width.
     """
+    check_kind("rules", rules, Rules, "for example Rules(max_new_tokens=64)")
+    check_count("num_beams", num_beams)
     return lambda key, config, params, prompts: (
         beam_search(config, params, prompts, rules=rules, num_beams=num_beams).tokens
     )
@@ -90,6 +101,9 @@ def by_beams(rules: Rules, num_beams: int = 5) -> Decode:
 
 def by_sampling(rules: Rules, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Decode:
     """Return decoding by drawing; arguments as for `nn.decode.sample`."""
+    check_kind("rules", rules, Rules, "for example Rules(max_new_tokens=64)")
+    check_positive("temperature", temperature)
+    check_count("top_k", top_k, minimum=0), check_fraction("top_p", top_p)
     return lambda key, config, params, prompts: (
         sample(
             key, config, params, prompts, rules=rules, temperature=temperature, top_k=top_k, top_p=top_p
@@ -135,15 +149,20 @@ def language(
         ValueError: an option out of range, fewer prompts than a minibatch, or batches that do not divide among
             the devices.
     """
+    check_kind("config", config, OPTConfig, "load_opt(folder) gives it")
+    check_kind("tuning", tuning, FineTuning, "for example FineTuning(num_epochs=1)")
+    check_function("decode", decode, "such as by_beams(rules) gives")
     check_choice("start", tuning.start, ("pretrained", "generation-0", "previous"))
     check_choice("prompts_from", prompts_from, ("original", "previous"))
     check_fraction("real_batches", tuning.real_batches)
     check_count("prompt_batch", prompt_batch)
-    first_prompts = jnp.asarray(prompts, jnp.int32)
+    first_prompts = jnp.asarray(_blocks("prompts", prompts), jnp.int32)
+    _blocks("validation", validation)
     layout = Layout(mesh, place)
     fit = _fine_tuning(config, np.asarray(validation, np.int32), first_prompts, tuning, prompts_from, layout)
 
     def init(key: Key, real: Samples) -> LanguageParams:
+        need_rows(real, "language()", "give it blocks, as_samples(to_blocks(...))")
         if real.x.ndim != 2 or not jnp.issubdtype(real.x.dtype, jnp.integer):
             raise ValueError(
                 f"a language model needs blocks of tokens, integers [num_blocks, length], got {real.x.dtype} of shape "
@@ -152,6 +171,18 @@ def language(
         return LanguageParams(pretrained, pretrained, first_prompts, jnp.asarray(0))
 
     return Model(init, fit, _continuation(config, decode, first_prompts.shape[0], prompt_batch, layout))
+
+
+def _blocks(name: str, tokens: ArrayLike) -> ArrayLike:
+    """Return blocks of tokens, integers [num_blocks, length]."""
+    if is_concrete(tokens):
+        known = check_numbers(name, tokens)
+        if known.ndim != 2 or known.dtype.kind not in "iu":
+            raise ValueError(
+                f"`{name}` must be integers [num_blocks, length], got {known.dtype} of shape {known.shape}; see "
+                "to_blocks."
+            )
+    return tokens
 
 
 class _Fit(NamedTuple):
@@ -176,6 +207,8 @@ def _fine_tuning(
     num_rows = original.shape[0]
     check_count("num_epochs", tuning.num_epochs), check_count("batch_size", tuning.batch_size)
     check_positive("learning_rate", tuning.learning_rate)
+    check_positive("end_rate", tuning.end_rate, or_zero=True)
+    check_positive("weight_decay", tuning.weight_decay, or_zero=True)
     check_count("steps_per_piece", tuning.steps_per_piece, minimum=0)
     steps_per_epoch = num_rows // tuning.batch_size
     if steps_per_epoch < 1:

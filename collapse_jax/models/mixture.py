@@ -15,11 +15,18 @@ from jaxtyping import Float
 
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model, Snapshot
-from collapse_jax.data import Samples
+from collapse_jax.data import Samples, need_array
 from collapse_jax.distances import gaussian_w2, in_data_units, log_l2_distance
 from collapse_jax.draws import weighted_indices
 from collapse_jax.em import Components, Ridge, em, log_prob, m_step, relative_ridge, share_out
-from collapse_jax.errors import check_choice, check_count, check_positive
+from collapse_jax.errors import (
+    check_choice,
+    check_count,
+    check_kind,
+    check_numbers,
+    check_positive,
+    static_size,
+)
 from collapse_jax.frame import Frame
 from collapse_jax.kmeans import kmeans
 from collapse_jax.triangular import cholesky, inverse
@@ -93,10 +100,9 @@ def mixture(
     check_choice("ridge", ridge, ("relative", "absolute"))
     check_positive("tol", tol)
     check_count("max_steps", max_steps)
-    if not ridge_size >= 0:
-        raise ValueError(f"`ridge_size` must not be negative, got {ridge_size}.")
-    if min_count is not None and not min_count >= 0:
-        raise ValueError(f"`min_count` must not be negative, got {min_count}; 0 lets no component die.")
+    check_positive("ridge_size", ridge_size, or_zero=True)
+    if min_count is not None:
+        check_positive("min_count", min_count, or_zero=True)
 
     def floor_of(rows: Array) -> float:
         if min_count is not None:
@@ -141,6 +147,7 @@ def mixture(
         return _whiten(result.components, frame), info
 
     def sample(key: Key, params: MixtureParams, num_samples: int) -> Samples:
+        num_samples = static_size(num_samples)
         weights, means, scale_tril = params.components
         key_component, key_noise = jax.random.split(key)
         index = weighted_indices(key_component, weights, num_samples)
@@ -179,6 +186,7 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
         `log_l2_truth`, `log_l2_origin` (nats), `w2_truth` (squared data units, between total moments),
         `mean_error` (data units) and `held_out_nll` (nats a point).
     """
+    check_kind("truth", truth, Truth, "give a known mixture, for example two_gaussians()")
     true_params = params_from_truth(truth)
     true_mean, true_cov = total_moments(true_params.components)
     true_tril = cholesky(true_cov)
@@ -219,7 +227,12 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
         of_params("mean_error", (), "data units", lambda p: jnp.linalg.norm(p.frame.location - true_mean)),
     ]
     if held_out is not None:
-        points = jnp.asarray(held_out)
+        points = jnp.asarray(check_numbers("held_out", held_out))
+        if points.ndim != 2 or points.shape[1] != len(true_mean):
+            raise ValueError(
+                f"`held_out` must be points of {len(true_mean)} coordinates, got shape {points.shape}; draw them from "
+                "`truth`."
+            )
         metrics.append(of_params("held_out_nll", (), "nats", lambda p: _nll(p, points)))
     return tuple(metrics)
 
@@ -245,11 +258,8 @@ def _points(data: Samples, num_components: int) -> tuple[Array, Array]:
     Raises:
         ValueError: rows are not vectors, or there are fewer of them than components.
     """
+    need_array(data, "mixture()", "points, a row of coordinates each", ndim=2)
     rows = data.live_rows()
-    if not isinstance(rows, jax.Array) or rows.ndim != 2:
-        raise ValueError(
-            f"a mixture needs data of shape [num_rows, dim], got {jax.tree.map(jnp.shape, rows)}; stack them."
-        )
     if rows.shape[0] < num_components:
         raise ValueError(
             f"{num_components} components need at least as many points, got {rows.shape[0]}; "

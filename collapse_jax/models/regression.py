@@ -7,7 +7,7 @@ Reference: Gerstgrasser et al. (2024); Dohmatob et al. (2024).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,16 @@ from jaxtyping import Float
 
 from collapse_jax import triangular
 from collapse_jax.chain import Metric, Model
-from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete
-from collapse_jax.sufficient import Sums
+from collapse_jax.errors import (
+    LARGEST_COUNT,
+    check_choice,
+    check_count,
+    check_key,
+    check_numbers,
+    check_positive,
+    is_concrete,
+)
+from collapse_jax.sufficient import Sums, need_sums
 from collapse_jax.types import Array, ArrayLike, Key
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -63,11 +71,10 @@ def regression(
     check_count("dim", dim)
     check_choice("estimator", estimator, ("ols", "ridge", "min-norm"))
     check_choice("design", design, ("fresh", "same"))
-    if is_concrete(noise) and not np.all(np.asarray(noise) >= 0):
-        raise ValueError(f"`noise` must not be negative, got {noise}; 0 makes labels exact.")
+    check_positive("noise", noise, or_zero=True)
     if estimator == "ridge":
         check_positive("penalty", penalty)
-    elif is_concrete(penalty) and np.any(np.asarray(penalty) != 0):
+    elif is_concrete(penalty) and np.any(check_numbers("penalty", penalty) != 0):
         raise ValueError(f"`penalty` {penalty} has no meaning under estimator='{estimator}'; use 'ridge'.")
 
     def check_rows(num_rows: ArrayLike) -> None:
@@ -78,6 +85,7 @@ def regression(
             )
 
     def init(key: Key, real: Sums) -> RegressionParams:
+        need_sums(real, NormalEquations(jnp.zeros((dim, dim)), jnp.zeros(dim)), "regression()")
         return RegressionParams(jnp.zeros(dim), real.values.gram, real.weight)
 
     def fit(key: Key, params: RegressionParams, data: Sums) -> tuple[RegressionParams, dict[str, Array]]:
@@ -128,12 +136,26 @@ def normal_equations(
 
 def regression_truth(coefficients: ArrayLike, noise: ArrayLike = 1.0) -> Callable[[Key, ArrayLike], Sums]:
     """Return the function (key, T) -> normal equations of T rows labelled by the true coefficients."""
-    known = jnp.asarray(coefficients, float)
-    return lambda key, num_rows: normal_equations(key, num_rows, known, noise)
+    known = _known(coefficients)
+    check_positive("noise", noise, or_zero=True)
+
+    def equations(key: Key, num_rows: ArrayLike) -> Sums:
+        check_key(key), check_count("num_rows", num_rows, maximum=LARGEST_COUNT)
+        return normal_equations(key, num_rows, known, noise)
+
+    return equations
 
 
 def risk_metric(coefficients: ArrayLike) -> Metric:
     """Return the metric "excess risk" |w - w0|^2, squared label units, for isotropic inputs."""
-    known: Any = jnp.asarray(coefficients, float)
+    known = _known(coefficients)
     error = lambda key, snapshot: jnp.sum((snapshot.params.coefficients - known) ** 2)  # noqa: E731
     return Metric("test_error", (), "squared label units", error)
+
+
+def _known(coefficients: ArrayLike) -> Array:
+    """Return true coefficients, a row of finite numbers."""
+    known = check_numbers("coefficients", coefficients)
+    if known.ndim != 1 or not np.isfinite(known).all():
+        raise ValueError(f"`coefficients` must be one row of finite numbers, got {known}; give w.")
+    return jnp.asarray(known, float)

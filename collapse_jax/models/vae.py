@@ -15,8 +15,15 @@ from jax.custom_batching import sequential_vmap
 from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model, Snapshot
-from collapse_jax.data import Samples, Stream
-from collapse_jax.errors import check_choice, check_count, check_positive, is_concrete
+from collapse_jax.data import Samples, Stream, kind_of, need_array
+from collapse_jax.errors import (
+    check_choice,
+    check_count,
+    check_numbers,
+    check_positive,
+    is_concrete,
+    static_size,
+)
 from collapse_jax.metrics import images, pixel_variance, sharpness
 from collapse_jax.nn.vae_nets import MLP, ConvNet, init_conv, init_mlp
 from collapse_jax.training import Losses, adam, train
@@ -118,8 +125,7 @@ def _autoencoder(
     check_count("num_latents", num_latents)
     check_count("num_steps", num_steps), check_count("batch_size", batch_size)
     check_positive("learning_rate", learning_rate)
-    if not weight_decay >= 0:
-        raise ValueError(f"`weight_decay` must not be negative, got {weight_decay}.")
+    check_positive("weight_decay", weight_decay, or_zero=True)
     check_choice("start", start, ("fresh", "warm"))
     check_choice("synthetic", synthetic, ("fixed", "fresh"))
     check_choice("draws", draws, ("mean", "bernoulli"))
@@ -127,6 +133,10 @@ def _autoencoder(
     tail = max(num_steps // 10, 1)
 
     def init(key: Key, real: Any) -> Net:
+        if not hasattr(real, "minibatch"):
+            raise TypeError(f"the VAE is fitted to images, got {kind_of(real)}; give rows, as_samples(x).")
+        if isinstance(real, Samples):
+            need_array(real, "the VAE", "images, a row of intensities each", ndim=2)
         if real.num_rows and real.x.shape[1:] != (num_pixels,):
             raise ValueError(
                 f"the VAE needs rows of {num_pixels} pixels, got {real.x.shape[1:]}; set `num_pixels`."
@@ -159,6 +169,7 @@ def _autoencoder(
         return (jax.random.uniform(key_pixel, means.shape) < means).astype(means.dtype)
 
     def sample(key: Key, params: Net, num_samples: int) -> Samples | Stream:
+        num_samples = static_size(num_samples)
         if synthetic == "fresh":
             return Stream(draw, params, jnp.asarray(float(num_samples)))
         return Samples(draw(key, params, num_samples), jnp.ones(num_samples))
@@ -189,7 +200,7 @@ def vae_metrics(num_images: int = 1000, num_shown: int = 20, *, side: int = 28) 
         `latent_mean` and `latent_spread`, mean and standard deviation of all latent means of generated
         images under the encoder of generation 0 (latent units); `pixel_variance`, `sharpness`, `images`.
     """
-    check_count("num_images", num_images, minimum=2), check_count("num_shown", num_shown)
+    check_count("num_images", num_images, minimum=2), check_count("num_shown", num_shown), check_count("side", side)
 
     def codes(key: Key, snapshot: Snapshot) -> Array:
         return snapshot.origin.encode(snapshot.synthetic.minibatch(key, num_images))[0]
@@ -212,7 +223,7 @@ def held_out_metrics(images: Float[ArrayLike, "num pixels"]) -> tuple[Metric, ..
     Returns:
         `held_out_loss`, the negative ELBO, and `held_out_reconstruction`, its first part: without the KL.
     """
-    known = jnp.asarray(images)
+    known = jnp.asarray(check_numbers("images", images))
 
     def part(name: str) -> Metric:
         return Metric(

@@ -1,7 +1,7 @@
 """The regimes that a study's configuration can name. Called by the studies' build modules."""
 
 from collapse_jax.chain import Regime
-from collapse_jax.errors import is_concrete
+from collapse_jax.errors import check_choice, is_concrete
 from collapse_jax.regimes import (
     accumulate,
     add,
@@ -45,4 +45,4 @@ def named_regime(
         "add": lambda: add(original()),
         "weight-real": lambda: weight_real(original(), weight=real_fraction),
     }
-    return makers[name]()
+    return makers[check_choice("regime", name, makers)]()

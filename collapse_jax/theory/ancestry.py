@@ -32,7 +32,7 @@ from collapse_jax.types import Array, ArrayLike
 _TWO_CLASSES = "`probabilities` must be of two classes at least: the only one is never lost."
 
 
-@law(num=Domain(0.0, integer=True, static=True), share=SHARE)
+@law(num=LENGTH, share=SHARE)
 def binomial_law(num: int, share: ArrayLike) -> Float[Array, "... num_plus_1"]:
     """Return the probabilities of 0 ... num successes, for each share."""
     hits = np.arange(num + 1)

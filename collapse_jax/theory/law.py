@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.errors import is_concrete
+from collapse_jax.errors import is_concrete, shown
 from collapse_jax.types import Array, ArrayLike
 
 P = ParamSpec("P")
@@ -64,10 +64,19 @@ class Domain(NamedTuple):
     def holds(self, value: Any) -> bool:
         """True when every element of a concrete value belongs to it; NaN never does."""
         if self.choices:
-            return np.ndim(value) == 0 and any(bool(value == choice) for choice in self.choices)
-        if np.asarray(value).dtype.kind in "OUSMmc":  # text, dates, complex numbers, nothing
+            plain = isinstance(value, str | int | float | np.generic) and not isinstance(value, bool)
+            return plain and any(value == choice for choice in self.choices)
+        try:
+            numbers = np.asarray(value)
+        except (TypeError, ValueError):  # JAX's keys; lists of unequal length
             return False
-        numbers = np.asarray(value, np.float64)
+        if isinstance(value, int) and abs(value) < 1e300:  # NumPy holds large integers as objects
+            numbers = numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers
+        if numbers.dtype.kind not in "iuf":  # text, dates, flags, nothing
+            return False
+        if self.static and numbers.ndim:
+            return False
+        numbers = numbers.astype(np.float64)
         above = numbers >= self.low if self.low_closed else numbers > self.low
         below = numbers <= self.high if self.high_closed else numbers < self.high
         fits = (
@@ -83,7 +92,8 @@ class Domain(NamedTuple):
 ANY = Domain(low_closed=False)
 FITS = Domain(0.0)
 """n, fits or rounds: real, since a time may lie between two."""
-LENGTH = Domain(0.0, integer=True, static=True)
+LENGTH = Domain(0.0, 1e7, high_closed=True, integer=True, static=True)
+"""How long an array is, or how often a loop runs."""
 SIZE = Domain(1.0)
 """M: real, since an effective size may be."""
 PLURAL = Domain(1.0, low_closed=False)
@@ -119,7 +129,11 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                names = ", ".join(signature.parameters)
+                raise TypeError(f"{function.__name__}() takes ({names}): {error}; give each once.") from error
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _checked(name, domain[name], value)
             args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
@@ -127,11 +141,15 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 return function(*args, **kwargs)
             with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(_host()):
                 # an argument in float32 is the number that it holds
-                result = jax.tree.map(
-                    lambda part: np.asarray(part, np.float64)[()], function(*args, **kwargs)
-                )
+                try:
+                    found = function(*args, **kwargs)
+                except Related:
+                    raise
+                except (TypeError, IndexError, ValueError) as error:  # each is in its domain, but not beside the others
+                    raise ValueError(_misfit(function.__name__, bound.arguments)) from error
+            result = jax.tree.map(lambda part: np.asarray(part, np.float64)[()], found)
             if any(np.isnan(part).any() for part in jax.tree.leaves(result)):
-                given = ", ".join(f"{name} = {value}" for name, value in bound.arguments.items())
+                given = ", ".join(f"{name} = {shown(value)}" for name, value in bound.arguments.items())
                 raise ValueError(f"`{function.__name__}` has no value at {given}; see its conditions.")
             return result
 
@@ -141,6 +159,15 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+def _misfit(law_name: str, given: dict[str, Any]) -> str:
+    shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in given.items())
+    return f"{law_name}() cannot take arrays of the shapes {shapes} together; see which are numbers and which rows."
+
+
+class Related(ValueError):
+    """Arguments that are each in their domain, and whose relation is wrong."""
+
+
 def require(condition: Any, sentence: str) -> None:
     """Refuse arguments whose relation is wrong; tracers pass unchecked.
 
@@ -148,7 +175,7 @@ def require(condition: Any, sentence: str) -> None:
         ValueError: the condition is false somewhere.
     """
     if is_concrete(condition) and not bool(np.all(condition)):
-        raise ValueError(sentence)
+        raise Related(sentence)
 
 
 def reals(*numbers: ArrayLike) -> tuple[Array, ...]:
@@ -158,10 +185,9 @@ def reals(*numbers: ArrayLike) -> tuple[Array, ...]:
 
 def _checked(name: str, domain: Domain, value: Any) -> Any:
     """Return an argument that lies in its domain; what fixes a shape as an int."""
-    for part in value if isinstance(value, tuple) else (value,):
+    for part in value if isinstance(value, tuple) and not domain.static else (value,):
         if is_concrete(part) and not domain.holds(part):
-            shown = repr(value) if isinstance(value, str) else np.asarray(value)
-            raise ValueError(f"`{name}` must {domain}, got {shown}.")
+            raise ValueError(f"`{name}` must {domain}, got {shown(value)}.")
     return int(value) if domain.static and domain.integer and is_concrete(value) else value
 
 
