@@ -132,7 +132,7 @@ def finished(folder: Path) -> tuple[Path, Path]:
 def suffer(folder: Path, run: Path, whole: Path, use, count: int, seed: int) -> Counter[str]:
     """Damage copies of a run; return how often each ending was met."""
     rng, found = np.random.default_rng(seed), Counter[str]()
-    for _ in range(count):
+    for number in range(1, count + 1):
         copy = folder / "copy"
         shutil.copytree(run, copy)
         what = damaged(copy, rng)
@@ -145,6 +145,8 @@ def suffer(folder: Path, run: Path, whole: Path, use, count: int, seed: int) -> 
             ending = ending.split(":")[0]
         found[ending] += 1
         shutil.rmtree(copy)
+        if number % 500 == 0:
+            print(number, dict(found), flush=True)
     return found
 
 

@@ -121,7 +121,7 @@ def test_claims_are_judged_from_what_was_measured():
     ("changes", "sentence"),
     [
         ({"num_samples": 10**6}, r"the training text has \d+ blocks"),
-        ({"text": "/nowhere"}, "/nowhere does not exist"),
+        ({"text": "/proc/nowhere"}, "/proc/nowhere does not exist"),
         ({"arms": ()}, "`arms` must name at least one"),
         ({"kept": 1.5}, "`kept` must lie in"),
         ({"batch_size": 999}, "do not fill one minibatch of 999"),

@@ -58,7 +58,7 @@ def counted():
 
 def chain(config):
     def fit(seed, params, rows, weight):
-        where = Path(os.environ.get("BREAK", "/nowhere"))
+        where = Path(os.environ.get("BREAK", "/proc/nowhere"))
         if params is not None and where.is_file() and params["fits"] == 2:
             if where.read_text() == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
