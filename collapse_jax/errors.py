@@ -68,9 +68,9 @@ def check_count(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST_
         raise TypeError(f"`{name}` must be an integer, got {shown(value)}; write it without a decimal point.")
     value = int(value)
     if value < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {value}; choose a larger one.")
+        raise ValueError(f"`{name}` must be at least {minimum}, got {shown(value)}; choose a larger one.")
     if value > maximum:
-        raise ValueError(f"`{name}` must be at most {maximum:,}, got {value}; choose a smaller one.")
+        raise ValueError(f"`{name}` must be at most {maximum:,}, got {shown(value)}; choose a smaller one.")
     return value
 
 

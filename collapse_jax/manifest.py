@@ -4,6 +4,7 @@ Called by `rundir`, `report` and `jobs`.
 """
 
 import json
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ REPLACED = "being replaced"  # the status of a run in whose place another is bei
 _SEAL = "seal"
 _VERDICTS = ("holds", "fails", "inconclusive", "not testable")
 _NUMBER = (int, float)
+_MAYBE_NUMBER, _MAYBE_STR = (int, float, type(None)), (str, type(None))
 _CONFIG: dict[str, Any] = {
     "status": str, "study": str, "preset": str, "command": str, "config": dict, "digest": str, "seconds": _NUMBER,
     "versions": dict, "device": str, "started": str, "shards": list,
@@ -29,7 +31,8 @@ _CLAIM: dict[str, Any] = {
     "region": list, "num_seeds": int, "num_excluded": int,
 }  # fmt: skip
 _CLAIM_MAYBE: dict[str, Any] = {
-    "shared": str, "departure": str, "estimate": _NUMBER, "level": _NUMBER, "null": _NUMBER,
+    "shared": _MAYBE_STR, "departure": _MAYBE_STR, "estimate": _MAYBE_NUMBER, "level": _MAYBE_NUMBER,
+    "null": _MAYBE_NUMBER,
 }  # fmt: skip
 
 
@@ -73,6 +76,8 @@ def read_description(path: Path) -> dict[str, Any]:
     if told.get("status") == REPLACED:
         return told
     _check(path, told, _CONFIG, _MAYBE)
+    if not told["shards"]:
+        raise ValueError(_odd(path, "shards", []))
     for shard in told["shards"]:
         if not (isinstance(shard, list) and len(shard) == 2 and all(_is_count(number) for number in shard)):
             raise ValueError(_odd(path, "shards", shard))
@@ -137,7 +142,7 @@ def _check(path: Path, told: Any, needed: Mapping[str, Any], maybe: Mapping[str,
         if not _is(told.get(name), kind):
             raise ValueError(_odd(path, name, told.get(name)))
     for name, kind in maybe.items():
-        if told.get(name) is not None and not _is(told[name], kind):
+        if name in told and not _is(told[name], kind):
             raise ValueError(_odd(path, name, told[name]))
 
 
@@ -149,7 +154,11 @@ def _odd(path: Path, name: str, value: Any) -> str:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
+    if isinstance(value, float):  # neither infinite nor NaN: a run writes null for these
+        return isinstance(value, kind) and abs(value) <= sys.float_info.max
+    if isinstance(value, int):
+        return isinstance(value, kind) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, kind)
 
 
 def _is_count(value: Any) -> bool:

@@ -76,9 +76,7 @@ def execute(
         Stopped: SIGTERM asked for it.
     """
     _check_storable(study, config, grid)
-    for name in ("generations", "seeds", "lanes"):
-        check_count(name, getattr(config, name, 1))
-    check_seed("seed", config.seed)
+    _check_counts(config)
     if place.leads:
         check_free(path, overwrite=overwrite)
     module = _module(study, grid)
@@ -139,6 +137,7 @@ def resume(
         raise ValueError(f"{refused}.")
     _check_same(run, description, despite)
     study, module, config = _subject(description)
+    _check_counts(config)
     plan = module.build(config)
     data = _same_data(run, plan, despite)
 
@@ -155,6 +154,13 @@ def resume(
 
     with _writing(path, place, prepare):
         return _run(run, plan, config, study, on_progress, place)
+
+
+def _check_counts(config: Any) -> None:
+    """Refuse what no run can be planned with, whether it was typed or lies in a directory."""
+    for name in ("generations", "seeds", "lanes"):
+        check_count(name, getattr(config, name, 1))
+    check_seed("seed", config.seed)
 
 
 def _check_storable(study: Study, config: Any, grid: Grid | None) -> None:

@@ -31,7 +31,9 @@ NUMBERS = (
     "9223372036854775808", "-9223372036854775809", "18446744073709551616", "1" + "0" * 30, "1" + "0" * 400, "1e400",
     "nan", "inf", "-inf", "True", "None", "3.0", "abc", "", "1,2", "0x10", "1_000",
 )  # fmt: skip
-PATHS = ("new", "/proc/nowhere", "afile", "empty", "mine.py", "a b/ü☃", "-", "", "x" * 300, "~/zz", "out\n2", "[red]", "..")
+PATHS = (
+    "new", "/proc/nowhere", "afile", "empty", "mine.py", "a b/ü☃", "-", "", "x" * 300, "~/zz", "out\n2", "[red]", "..",
+)  # fmt: skip
 _SIZES = ("1", "2", "3", "10")
 _MINE_FIELDS = ("generations", "seeds", "seed", "num_samples", "bias", "regime")
 

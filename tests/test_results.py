@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from collapse_jax import Metric
+from collapse_jax import Metric, results
 from collapse_jax.results import join_records, kept_params, read_netcdf, to_dataset, write_netcdf
 
 
@@ -58,6 +59,28 @@ def test_dims_coordinates_and_units(dataset):
     assert dataset.seed.values.tolist() == [0, 1, 2] and dataset.generation.values.tolist() == [0, 1, 2, 3]
     assert dataset.attrs == {"title": "a run", "seed": 3}
     assert dataset.sel(seed=2, generation=3).spread == 203
+
+
+def test_a_changed_file_is_seen_before_hdf5_opens_it(dataset, tmp_path, monkeypatch):
+    """One changed bit of a file's table of names sent HDF5 round in circles for good."""
+    path = tmp_path / "trajectory.nc"
+    write_netcdf(dataset, path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    monkeypatch.setattr(results.h5py, "File", lambda path: pytest.fail("HDF5 was asked"))
+    end = len(whole) - results._TAIL
+    for place in [*rng.integers(end, size=300), *range(end + len(results._MARK), len(whole) - 1)]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << rng.integers(8)
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match="its check sum differs"):
+            read_netcdf(path)
+
+
+def test_a_file_that_another_program_wrote_is_read(dataset, tmp_path):
+    path = tmp_path / "trajectory.nc"
+    write_netcdf(dataset, path)
+    xr.open_dataset(path, engine="h5netcdf").to_netcdf(tmp_path / "again.nc", engine="h5netcdf")
+    assert read_netcdf(tmp_path / "again.nc").equals(read_netcdf(path))
 
 
 def test_netcdf_keeps_values_types_and_units(dataset, tmp_path):

@@ -10,9 +10,10 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from collapse_jax.errors import nearest
+from collapse_jax.errors import nearest, shown
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
@@ -56,19 +57,59 @@ class Study(NamedTuple):
         return module if self.own is None else module.Own(self.own)
 
     def config_from(self, fields: dict[str, Any]) -> Any:
-        """Return a configuration from the fields that a run stored as JSON."""
+        """Return a configuration from the fields that a run stored as JSON.
+
+        Raises:
+            ValueError: a value is not of its field's type.
+        """
+        examples = tuple(self.presets.values())
         with blamed(None if self.own is None else self.own.path, "mend `Config`"):
-            return _filled(type(next(iter(self.presets.values()))), fields)
+            return _filled(examples, fields)
 
     def cell_from(self, fields: dict[str, Any]) -> Any:
         """Return the configuration that a sweep is around, from the fields that it stored as JSON."""
-        return self.config_from(fields) if self.cell is None else _filled(type(self.cell), fields)
+        return self.config_from(fields) if self.cell is None else _filled((self.cell,), fields)
 
 
-def _filled(kind: type, fields: dict[str, Any]) -> Any:
-    known = {field.name for field in dataclasses.fields(kind)}
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return kind(**{name: value for name, value in lists.items() if name in known})
+def _filled(examples: tuple, fields: dict[str, Any]) -> Any:
+    """Return a configuration as the examples are, of these fields."""
+    kind = type(examples[0])
+    hints = get_type_hints(kind)
+    known = {field.name for field in dataclasses.fields(kind)} & set(fields)
+    lists = {
+        name: tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
+        for name in sorted(known)
+    }
+    for name, value in lists.items():
+        if not is_of(value, hints[name]) and value not in [getattr(example, name) for example in examples]:
+            raise ValueError(
+                f"`{name}` must be {_told(hints[name])}, got {shown(value)}; mend it, or begin a new run."
+            )
+    return kind(**lists)
+
+
+def _told(hint: Any) -> str:
+    return (
+        hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+    )
+
+
+def is_of(value: Any, hint: Any) -> bool:
+    """True where a value is of the type that a field was given; of a type that JSON has not, always.
+
+    >>> is_of((1, 2), tuple[int, ...]), is_of(1, float), is_of(True, int), is_of(None, int | None)
+    (True, True, False, True)
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(value is part or (type(value) is type(part) and value == part) for part in parts)
+    if origin in (Union, UnionType):
+        return any(is_of(value, part) for part in parts)
+    if origin is tuple and len(parts) == 2 and parts[1] is ...:
+        return isinstance(value, tuple) and all(is_of(member, parts[0]) for member in value)
+    if hint is float:
+        return isinstance(value, float) or type(value) is int
+    return type(value) is hint if hint in (int, str, bool, type(None)) else True
 
 
 STUDIES = {
