@@ -40,6 +40,7 @@ class Company:
         self._leave = leave or _leave
         self._over = threading.Event()
         self._is_mine = False  # the end that all come to
+        self._is_told = True  # where it could not be told, the sign of life stays, and stands still
 
     def __enter__(self) -> "Company":
         if self.place.num_processes > 1:
@@ -49,24 +50,36 @@ class Company:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        if self.place.num_processes > 1:
+        if self.place.num_processes > 1 and self._is_told:
             self._sign(self.place.number).unlink(missing_ok=True)
 
     def end(self, why: str) -> None:
         """Tell the others to end, "stopped", "interrupted" or "failed"; who told it first is right."""
         if self.place.num_processes > 1 and not self.asked:
             self._is_mine = True
-            write_atomically(self._ending, lambda part: part.write_text(f"{why} {self.place.number}"))
+            try:
+                write_atomically(self._ending, lambda part: part.write_text(f"{why} {self.place.number}"))
+            except (OSError, ValueError):  # a full disk, say: others hear of it by the silence
+                self._is_told = False
+
+    def hear(self) -> None:
+        """Wait until it is told who failed, or has fallen silent: to a meeting that came to nothing somebody did not come.
+
+        Whoever hears it does not come back; who does, within the time that a silence takes, is itself the reason.
+        """
+        until = time.monotonic() + _SILENCE + 3 * _BEAT
+        while self.place.num_processes > 1 and not self._is_mine and time.monotonic() < until:
+            if self.asked:
+                self._leave(*self._word(self.asked))
+                return
+            time.sleep(_BEAT / 4)
 
     @property
     def asked(self) -> str:
         """Why the run is to end; "" while it is not."""
         if self.place.num_processes == 1:
             return ""
-        try:
-            told = self._ending.read_text().split()
-        except OSError:
-            return ""
+        told = (_read(self._ending) or "").split()
         return told[0] if told and told[0] in CODES else ""
 
     @property
@@ -78,7 +91,11 @@ class Company:
 
     def _beat(self, count: int) -> None:
         try:
-            self._sign(self.place.number).write_text(str(count))
+            sign = os.open(self._sign(self.place.number), os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                os.write(sign, b"%020d" % count)  # in place: it needs no room on a disk that is full
+            finally:
+                os.close(sign)
         except OSError:
             return  # a full disk is the run's own matter
 
@@ -104,9 +121,12 @@ class Company:
             if why and not (self._is_mine and why == "failed"):  # who failed says so itself
                 ending_since = ending_since or now
                 if now - ending_since > _GRACE:
-                    by = "" if self._is_mine else " by another process"
-                    self._leave(CODES[why], self._sentence(f"the run was {why}{by}" if why != "failed" else _FAILED))
+                    self._leave(*self._word(why))
                     return
+
+    def _word(self, why: str) -> tuple[int, str]:
+        by = "" if self._is_mine else " by another process"
+        return CODES[why], self._sentence(f"the run was {why}{by}" if why != "failed" else _FAILED)
 
     def _sentence(self, what: str) -> str:
         return f"{what}; what was finished is on disk: go on with collapse-jax resume {self.folder}"
@@ -114,7 +134,7 @@ class Company:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return None
 

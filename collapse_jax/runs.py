@@ -253,6 +253,8 @@ def _run(
         except Stopped:
             status = "stopped"
         except Exception as error:
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                company.hear()
             company.end("failed")
             raise _failure(error, directory, study) from error
         finally:
@@ -262,7 +264,12 @@ def _run(
                 directory.describe(seconds=round(seconds, 1), **ended)
         if status != "finished":
             company.end(status)
-        if not all_agree(place, status == "finished"):
+        try:
+            are_agreed = all_agree(place, status == "finished")
+        except jax.errors.JaxRuntimeError:
+            company.hear()
+            raise
+        if not are_agreed:
             status = company.asked or status
             if place.leads:
                 directory.describe(status=status)

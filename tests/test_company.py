@@ -1,6 +1,7 @@
 """Processes of one run: nobody waits for one that is gone, or for an end that somebody else asked for."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -71,6 +72,35 @@ def test_whoever_cannot_come_to_the_end_is_ended(pair, why, code):
         assert ("is gone" in other.left[0][1]) == (why == "failed")  # who failed says itself how it ends, here too late
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_meeting_that_came_to_nothing_is_explained_by_who_did_not_come(pair, told, monkeypatch):
+    """Also where no word can be left, on a disk that is full."""
+    one, other = pair
+    with one.company:
+        with other.company:
+            if not told:
+                monkeypatch.setattr(company, "write_atomically", _no_room)
+            other.company.end("failed")
+            assert bool(one.company.asked) == told
+        one.company.hear()
+        assert one.gone.is_set() and one.left[0][0] == 75
+    assert ("another process failed" if told else "process 1 of 2 is gone") in one.left[0][1]
+
+
+def test_who_is_alone_or_the_cause_of_it_waits_for_nobody(pair, tmp_path):
+    one, other = pair
+    with other.company, one.company:
+        one.company.end("failed")
+        one.company.hear()
+    with Company(tmp_path, Place()) as alone:
+        alone.hear()
+    assert not one.left
+
+
+def _no_room(path, write):
+    raise ValueError(f"{path} cannot be written (No space left on device)")
+
+
 def test_what_an_earlier_company_left_is_cleared(pair, tmp_path):
     one, other = pair
     other.company.end("failed")
@@ -115,7 +145,7 @@ def _ended(running, seconds):
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     "number, codes",
-    [(signal.SIGTERM, {75}), (signal.SIGINT, {130}), (signal.SIGKILL, {75, -9})],
+    [(signal.SIGTERM, {75}), (signal.SIGINT, {130}), (signal.SIGKILL, {75, -9}), ("no room", {75, 2})],
 )
 @pytest.mark.parametrize("victim", [0, 1])
 def test_an_end_of_one_ends_both_and_the_run_goes_on_to_the_same_bits(number, codes, victim, tmp_path):
@@ -126,7 +156,10 @@ def test_an_end_of_one_ends_both_and_the_run_goes_on_to_the_same_bits(number, co
         while len(list(path.glob("checkpoints/*.npz"))) < 4:
             assert time.monotonic() < deadline and all(process.poll() is None for process in running)
             time.sleep(0.05)
-        running[victim].send_signal(number)
+        if number == "no room":  # for another record
+            resource.prlimit(running[victim].pid, resource.RLIMIT_FSIZE, (500, 500))
+        else:
+            running[victim].send_signal(number)
         found, said = _ended(running, 60)
     finally:
         for process in running:
