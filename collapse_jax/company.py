@@ -63,9 +63,9 @@ class Company:
                 self._is_told = False
 
     def hear(self) -> None:
-        """Wait until it is told who failed, or has fallen silent: to a meeting that came to nothing somebody did not come.
+        """After a meeting to which somebody did not come: wait for the word why, or until a silence shows who is gone.
 
-        Whoever hears it does not come back; who does, within the time that a silence takes, is itself the reason.
+        Whoever hears it ends here; who comes back is alone, or is itself the reason.
         """
         until = time.monotonic() + _SILENCE + 3 * _BEAT
         while self.place.num_processes > 1 and not self._is_mine and time.monotonic() < until:
