@@ -102,11 +102,15 @@ class Company:
     def _watch(self) -> None:
         others = [number for number in range(self.place.num_processes) if number != self.place.number]
         last: dict[int, tuple[str, float]] = {}
-        ending_since, count = None, 0
+        ending_since, count, before = None, 0, time.monotonic()
         while not self._over.wait(_BEAT):
             count += 1
             self._beat(count)
             now = time.monotonic()
+            if now - before > _SILENCE / 3:  # this process was stopped itself, and perhaps all were
+                ending_since = None
+                last.clear()
+            before = now
             for number in others:
                 sign = _read(self._sign(number))
                 if sign is None:  # not yet there, or ended as it should

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,22 @@ def test_a_meeting_that_came_to_nothing_is_explained_by_who_did_not_come(pair, t
         one.company.hear()
         assert one.gone.is_set() and one.left[0][0] == 75
     assert ("another process failed" if told else "process 1 of 2 is gone") in one.left[0][1]
+
+
+def test_all_that_were_stopped_and_go_on_wait_for_each_other(pair, tmp_path, monkeypatch):
+    """A queue that lets others through stops every process for an hour: the clock goes on, and no count does."""
+    one, _ = pair
+    ahead = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0], sleep=time.sleep)
+    monkeypatch.setattr(company, "time", clock)
+    with one.company:
+        (tmp_path / ".part-process-1").write_text("7")
+        assert not one.gone.wait(0.1)
+        ahead[0] = 3600.0
+        assert not one.gone.wait(0.1)
+        (tmp_path / ".part-process-1").write_text("8")  # it goes on as well
+        assert not one.gone.wait(0.1)
+        assert one.gone.wait(5)  # and falls silent
 
 
 def test_who_is_alone_or_the_cause_of_it_waits_for_nobody(pair, tmp_path):
