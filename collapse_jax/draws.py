@@ -4,6 +4,8 @@ On CPUs a draw costs what its random numbers and its sort cost, so a small part 
 proportional to the part. Called by `data`, `regimes` and models.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -53,6 +55,7 @@ def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> I
     return before[jnp.minimum(indices, weight.shape[0] - 1)]
 
 
+@partial(jax.jit, static_argnames="num")  # a loop outside of a program is compiled at each call
 def live_indices(key: Key, live: Bool[Array, " num_slots"], num: int) -> Int[Array, " num"]:
     """Return `num` indices of slots that live, each at most once; where fewer live, dead ones follow.
 
