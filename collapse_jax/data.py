@@ -168,7 +168,7 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
             f"data need rows, the same number in every array, got {sorted(lengths)}; pass [num_rows, ...]."
         )
     num_rows = lengths.pop()
-    if weight is not None and is_concrete(weight):
+    if weight is not None:
         weight = check_numbers("weight", weight)
     weight = jnp.ones(num_rows) if weight is None else jnp.asarray(weight, jnp.result_type(float))
     if weight.shape != (num_rows,):

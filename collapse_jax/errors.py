@@ -172,13 +172,15 @@ def static_size(num_samples: Any) -> int:
     return check_count("num_samples", num_samples)
 
 
-def check_numbers(name: str, value: Any) -> np.ndarray:
-    """Return a concrete number, or an array of them, as NumPy's.
+def check_numbers(name: str, value: Any) -> Any:
+    """Return a number, or an array of them, as NumPy's; tracers pass unchecked.
 
     Raises:
         TypeError: it is text, a flag, a function, nothing at all.
         ValueError: a whole number that JAX's integers do not hold: it has to be written as a float.
     """
+    if _holds_tracer(value):
+        return value
     try:
         known = np.asarray(value)
     except (TypeError, ValueError):  # JAX's keys; lists of unequal length
@@ -189,6 +191,10 @@ def check_numbers(name: str, value: Any) -> np.ndarray:
     if known.dtype.kind not in "iuf" or known.size == 0:
         raise TypeError(f"`{name}` must be a number, got {shown(value)}; for example 0.1.")
     return known
+
+
+def _holds_tracer(value: Any) -> bool:
+    return any(map(_holds_tracer, value)) if isinstance(value, list | tuple) else not is_concrete(value)
 
 
 def check_fraction(name: str, value: Any) -> Any:

@@ -528,5 +528,5 @@ def test_options_out_of_range_are_refused(options, words):
 def test_too_few_points_and_rows_that_are_no_vectors_are_refused():
     with pytest.raises(ValueError, match="5 components need at least as many points, got 3"):
         build_chain(mixture(5), replace(), as_samples(jnp.zeros((3, 2))), 100)
-    with pytest.raises(ValueError, match=r"shape \[num_rows, dim\]"):
+    with pytest.raises(ValueError, match=r"fitted to points, a row of coordinates each, got rows of shape \(10,\)"):
         build_chain(mixture(2), replace(), as_samples(jnp.arange(10.0)), 100)

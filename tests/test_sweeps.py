@@ -22,6 +22,8 @@ from collapse_jax import (
     sweep,
 )
 from collapse_jax.axes import parse_axis
+from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.regression import regression, regression_truth, risk_metric
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.swept import Grid, Swept
@@ -225,3 +227,30 @@ def test_an_axis_is_read_as_it_is_written(text, values):
 def test_an_axis_that_cannot_be_read_says_how_it_is_written(text):
     with pytest.raises(ValueError, match="cannot be read; write --axis"):
         parse_axis(text, GaussianCell())
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "real",
+    [
+        lambda share: CategoricalTruth([share, 1 - share]).counts_sampler(20),
+        lambda share: CategoricalTruth(jnp.array([share, 1 - share])).counts_sampler(20),
+    ],
+)
+def test_what_the_truth_is_may_be_an_axis_of_one_program(real):
+    """Checks see numbers, and let pass what stands for them in a program, in a list, too."""
+
+    def build(share):
+        return build_chain(categorical(2), replace(), real(share), 20, categorical_metrics())
+
+    assert len(slabs(build, {"share": [0.1, 0.3, 0.5]}, 2)) == 1
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_true_coefficients_may_be_an_axis():
+    def build(slope):
+        truth = [slope, 1.0]
+        real = regression_truth(truth)
+        return build_chain(regression(2), replace(), lambda key: real(key, 20), 20, [risk_metric(truth)])
+
+    assert len(slabs(build, {"slope": [0.0, 3.0]}, 2)) == 1

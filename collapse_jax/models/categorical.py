@@ -118,9 +118,7 @@ class CategoricalTruth:
     """
 
     def __init__(self, probabilities: ArrayLike) -> None:
-        if is_concrete(probabilities):
-            probabilities = check_numbers("probabilities", probabilities)
-        self.probabilities = jnp.asarray(probabilities, float)
+        self.probabilities = jnp.asarray(check_numbers("probabilities", probabilities), float)
         if self.probabilities.ndim != 1:
             raise ValueError(
                 f"`probabilities` must be one row, got shape {self.probabilities.shape}; give one for each class."

@@ -193,7 +193,7 @@ def gaussian_truth(dim: int, scale_tril: ArrayLike | None = None) -> GaussianTru
     (2, 2)
     """
     check_count("dim", dim)
-    if scale_tril is not None and is_concrete(scale_tril):
+    if scale_tril is not None:
         scale_tril = check_numbers("scale_tril", scale_tril)
     factor = jnp.eye(dim) if scale_tril is None else jnp.asarray(scale_tril, float)
     if factor.shape != (dim, dim):

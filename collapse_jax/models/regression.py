@@ -24,6 +24,7 @@ from collapse_jax.errors import (
     check_numbers,
     check_positive,
     is_concrete,
+    shown,
 )
 from collapse_jax.sufficient import Sums, need_sums
 from collapse_jax.types import Array, ArrayLike, Key
@@ -155,7 +156,7 @@ def risk_metric(coefficients: ArrayLike) -> Metric:
 
 def _known(coefficients: ArrayLike) -> Array:
     """Return true coefficients, a row of finite numbers."""
-    known = check_numbers("coefficients", coefficients)
-    if known.ndim != 1 or not np.isfinite(known).all():
-        raise ValueError(f"`coefficients` must be one row of finite numbers, got {known}; give w.")
-    return jnp.asarray(known, float)
+    known = jnp.asarray(check_numbers("coefficients", coefficients), float)
+    if known.ndim != 1 or (is_concrete(known) and not bool(jnp.isfinite(known).all())):
+        raise ValueError(f"`coefficients` must be one row of finite numbers, got {shown(known)}; give w.")
+    return known
