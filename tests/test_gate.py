@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -269,7 +270,18 @@ def test_a_bin_asks_for_no_more_than_it_holds(model):
     _archive(torch, path, tensors, pickled=b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.")
     with pytest.raises(ValueError, match="names builtins bytearray"):
         load_opt(model)
-    torch.save(tensors, path, _use_new_zipfile_serialization=False)  # asks for memory before it looks what is there
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    old = path.read_bytes()
+    assert load_opt(model)[0] == SMALL
+    asked = re.sub(rb"(?s)(cpuq.)(K.|M..)", lambda found: found[1] + b"J\xff\xff\xff\x7f", old, count=1)
+    assert asked != old
+    path.write_bytes(asked)  # it would ask for memory before it looks what is there
+    with pytest.raises(ValueError, match=f"asks for {2**31 - 1} values"):
+        load_opt(model)
+    path.write_bytes(old.replace(b"ccollections\nOrderedDict", b"cbuiltins\nbytearray", 1))
+    with pytest.raises(ValueError, match="names builtins bytearray"):
+        load_opt(model)
+    path.write_bytes(old[:-8])
     with pytest.raises(ValueError, match=r"pytorch_model\.bin' is damaged"):
         load_opt(model)
 

@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import safetensors
@@ -26,6 +26,7 @@ FORMATS = ("model.safetensors", "flax_model.msgpack", "pytorch_model.bin")
 PATTERNS = tuple(f"{Path(name).stem}*{Path(name).suffix}*" for name in FORMATS)
 # what the pickle of a dict of tensors names
 _NAMED = re.compile(r"collections OrderedDict|torch \w+Storage|torch\._utils _rebuild_(tensor_v2|parameter)")
+_OLD = 0x1950A86A20F9469CFC6C  # what a file from before PyTorch 1.6 begins with
 _SAFE_TORCH = (2, 6)  # before it, weights_only=True could be got round: CVE-2025-32434
 
 
@@ -113,9 +114,10 @@ def _dotted(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]
 def _bin(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     torch = _safe_torch(path)
     with damage_named(path):
-        _check_archive(path)
+        archive = zipfile.is_zipfile(path)
+        _check_pickles(_members(path) if archive else _in_a_row(path), path.stat().st_size)
         # mapped: no more is read than the file has, whatever sizes it says
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         for name, tensor in dict(tensors).items():
             if not isinstance(tensor, torch.Tensor):
                 raise TypeError(f"it holds no tensor but {type(tensor).__name__} at {name}")
@@ -125,18 +127,33 @@ def _bin(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield str(name), (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse what could fill memory: packed members, which PyTorch never writes, and whatever a state needs not name.
+def _check_pickles(pickles: Iterator[IO[bytes]], size: int) -> None:
+    """Refuse what could run or fill memory: names that no weights need, and numbers beyond the file's size."""
+    for pickle in pickles:
+        for operation, argument, _ in pickletools.genops(pickle):
+            if operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument)):
+                raise ValueError(f"it names {argument}, which no weights need")
+            if isinstance(argument, int) and size < argument != _OLD:
+                raise ValueError(f"it asks for {argument} values and has {size} bytes")
 
-    Files from before PyTorch 1.6, of 2020, are no archives; OPT came later.
-    """
+
+def _members(path: Path) -> Iterator[IO[bytes]]:
+    """Open the pickles of what PyTorch writes since 1.6, an archive whose members are never packed."""
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("its members are packed")
         for member in [name for name in archive.namelist() if name.endswith("data.pkl")]:
-            for operation, argument, _ in pickletools.genops(archive.read(member)):
-                if operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument)):
-                    raise ValueError(f"it names {argument}, which no weights need")
+            yield archive.open(member)
+
+
+def _in_a_row(path: Path) -> Iterator[IO[bytes]]:
+    """Stand before each pickle of what PyTorch wrote before 1.6.
+
+    They are what it is, its version, the machine's sizes, the tensors, and the order of the values that follow.
+    """
+    with path.open("rb") as file:
+        for _ in range(5):
+            yield file
 
 
 def _safe_torch(path: Path) -> Any:
