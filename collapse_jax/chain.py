@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from collapse_jax.data import Samples, check_samples, follow_frame
+from collapse_jax.data import Samples, check_samples, follow_frame, need_data_units
 from collapse_jax.errors import (
     LARGEST_COUNT,
     check_count,
@@ -193,7 +193,7 @@ def build_chain(
                 )
             key_metric = jax.random.fold_in(key, zlib.crc32(metric.name.encode()))
             record[metric.name] = _named_axes(metric, _measured(metric, key_metric, snapshot, model.on_host))
-        record["is_finite"] = _all_finite(snapshot.params)
+        record["is_finite"] = _all_finite((snapshot.params, info))
         return record
 
     def beginning(
@@ -206,6 +206,7 @@ def build_chain(
             raise TypeError(f"`real` must give a data set, got {shown(data)}; return as_samples(x).")
         params, info = yield from run("fit", model.fit, key_fit, model.init(key_init, data), data)
         synthetic = yield from run("sample", model.sample, key_sample, params, size_of(0))
+        data = _as_drawn(data, synthetic)
         record = record_of(key_metrics, Snapshot(jnp.asarray(0), params, params, synthetic, data), info)
         if model.frame is not None:
             data = data.follow(model.frame(params))
@@ -376,6 +377,20 @@ def _check_same(state: State, after: State) -> None:
                 f"state{jax.tree_util.keystr(path)} changes from {before.dtype}{list(before.shape)} to "
                 f"{now.dtype}{list(now.shape)} between generations; keep its shape and type fixed."
             )
+
+
+def _as_drawn(data: Any, synthetic: Any) -> Any:
+    """Return real rows in the number type that the model draws, if it reads the coordinates that they are in."""
+    if not isinstance(data, Samples):
+        return data
+    if getattr(synthetic, "frame", None) is None:
+        need_data_units(data, "this model")
+    if not isinstance(synthetic, Samples) or str(jax.tree.structure(data.x)) != str(jax.tree.structure(synthetic.x)):
+        return data
+    floats = lambda drawn: jnp.issubdtype(drawn.dtype, jnp.floating)  # noqa: E731
+    return data._replace(
+        x=jax.tree.map(lambda real, drawn: real.astype(drawn.dtype) if floats(drawn) else real, data.x, synthetic.x)
+    )
 
 
 def _check_rows(data: Any, synthetic: Any) -> None:

@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 
 from collapse_jax import frame as frames
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import LARGEST_SIZE, check_numbers, is_concrete, shown
+from collapse_jax.errors import LARGEST_SIZE, is_concrete, shown
 from collapse_jax.frame import Frame
+from collapse_jax.intake import Rows, as_floats, check_finite, counted, is_traced, read_rows
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
 
@@ -142,60 +143,86 @@ class Samples(NamedTuple):
         return self._replace(x=frames.follow(frame, self.x), frame=frame)
 
     def enter(self, frame: Frame | None) -> "Samples":
-        """Return rows given in data units in the coordinates of `frame`."""
-        return self if frame is None else self._replace(x=frames.to_local(frame, self.x), frame=frame)
+        """Return rows given in data units, or in a frame of their own, in the coordinates of `frame`.
+
+        Raises:
+            ValueError: rows that data units do not hold are to be in those.
+        """
+        if frame is None:
+            need_data_units(self, "this model")
+            return self
+        return self._replace(x=frames.enter(frame, self.x, self.frame), frame=frame)
 
 
 def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
     """Return rows as a data set, each standing for one point unless `weight` says otherwise.
 
     Args:
-        x: an array or pytree of arrays, first axis = rows; cast to JAX's default float if floating.
-        weight: shape [num_rows], non-negative; default 1.
+        x: numbers, first axis = rows: a list, an array of any number type, a data frame of pandas or polars, an
+            xarray, a tensor; or a pytree of them. Read in float64, cast to JAX's default float; whole numbers below
+            2^24 stay whole, as labels and tokens must. Where a column of a table needs it, offset and scale are
+            taken out before the cast, into a frame.
+        weight: shape [num_rows], non-negative, how many points each row stands for; default 1. Weights that sum to 1
+            are shares: they count for (sum w)^2 / sum w^2 points in all (Kish).
 
     Raises:
-        ValueError: no rows, rows of unequal number, NaN or infinite values, a negative weight or a
-            total weight of 0.
+        ValueError: no rows, rows of unequal number, missing, NaN or infinite values, values that JAX's floats cannot
+            hold or tell apart, a negative weight, a total weight of 0, or of less than 2 where it is not 1.
+        TypeError: text, dates, complex numbers, or no table at all.
 
     >>> as_samples([[0.0, 1.0], [2.0, 3.0]]).num_rows
     2
+    >>> as_samples([[1.7e9], [1.7e9 + 2]]).x  # about the origin of a frame
+    Array([[-1.],
+           [ 1.]], dtype=float32)
     """
-    x = jax.tree.map(_as_rows, {} if x is None else x, is_leaf=lambda node: isinstance(node, list | np.ndarray))
-    leaves = jax.tree.leaves(x)
-    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
-    if len(lengths) != 1 or 0 in lengths:
+    x = jax.tree.map(_read, {} if x is None else x, is_leaf=_is_table)
+    leaves, tree = jax.tree.flatten(x, is_leaf=lambda node: isinstance(node, Rows))
+    shapes = [leaf.values.shape if isinstance(leaf, Rows) else leaf.shape for leaf in leaves]
+    lengths = {shape[0] if shape else 0 for shape in shapes}
+    if len(lengths) != 1 or 0 in lengths or any(0 in shape for shape in shapes):
         raise ValueError(
             f"data need rows, the same number in every array, got {sorted(lengths)}; pass [num_rows, ...]."
         )
     num_rows = lengths.pop()
-    if weight is not None:
-        weight = check_numbers("weight", weight)
-    weight = jnp.ones(num_rows) if weight is None else jnp.asarray(weight, jnp.result_type(float))
-    if weight.shape != (num_rows,):
-        raise ValueError(f"`weight` must have shape ({num_rows},), one per row, got {weight.shape}.")
-    samples = Samples(x, weight)
+    if weight is None:
+        live, counts = np.ones(num_rows, bool), jnp.ones(num_rows)
+    elif is_traced(weight):
+        live, counts = np.ones(num_rows, bool), jnp.asarray(weight, jnp.result_type(float))
+        if counts.shape != (num_rows,):
+            raise ValueError(f"`weight` must have shape ({num_rows},), one per row, got {counts.shape}.")
+    else:
+        known = counted(weight, num_rows)
+        live, counts = known > 0, jnp.asarray(known, jnp.result_type(float))
+    movable = jax.tree_util.treedef_is_leaf(tree)
+    held = [_held(leaf, live, movable) for leaf in leaves]
+    samples = Samples(jax.tree.unflatten(tree, [array for array, _ in held]), counts, held[0][1])
     check_samples(samples)
     return samples
 
 
-def _as_rows(x: Any) -> Array:
-    if not isinstance(x, jax.Array):
-        x = _numbers(x)
-    rows = jnp.asarray(x)
-    return rows.astype(jnp.result_type(float)) if jnp.issubdtype(rows.dtype, jnp.floating) else rows
+def _is_table(node: Any) -> bool:
+    return isinstance(node, list | np.ndarray) or hasattr(node, "to_numpy") or hasattr(node, "data_vars")
 
 
-def _numbers(x: Any) -> np.ndarray:
-    """Return rows as NumPy's, if JAX can hold them."""
-    try:
-        rows = np.asarray(x)
-    except ValueError:  # lists of unequal length
-        rows = np.asarray(None)
-    if rows.dtype.kind not in "biuf":
-        raise TypeError(f"data must be numbers, the same number in every row, got {shown(x)}; pass [num_rows, ...].")
-    if rows.dtype.kind in "iu" and rows.size and max(abs(int(rows.max())), abs(int(rows.min()))) > LARGEST_SIZE:
-        raise ValueError(f"data hold whole numbers that JAX's 32 bits do not, {shown(x)}; make them floats.")
-    return rows
+def _read(given: Any) -> Any:
+    return given if is_traced(given) else read_rows(given)
+
+
+def _held(rows: Any, live: np.ndarray, movable: bool) -> tuple[Array, Frame | None]:
+    """Return rows as JAX holds them, and their frame."""
+    if not isinstance(rows, Rows):
+        return (rows.astype(jnp.result_type(float)) if jnp.issubdtype(rows.dtype, jnp.floating) else rows), None
+    check_finite(rows, live)
+    values = rows.values
+    whole = values.dtype.kind in "biu"
+    largest = max(abs(int(values[live].min())), abs(int(values[live].max()))) if whole else 0
+    if whole and (values.ndim == 1 or largest <= 2**24):
+        if largest > LARGEST_SIZE:
+            raise ValueError(f"data hold whole numbers that JAX's 32 bits do not, {shown(values)}; make them floats.")
+        return jnp.asarray(values), None
+    array, frame = as_floats(rows, live, movable=movable)
+    return jnp.asarray(array), frame
 
 
 def check_samples(samples: Samples) -> None:
@@ -314,6 +341,44 @@ def need_array(data: Any, model: str, what: str, *, ndim: int, integers: bool = 
         raise ValueError(f"{model} is fitted to {what}, got rows of shape {shape}; pass one array of {ndim} axes.")
     if jnp.issubdtype(data.x.dtype, jnp.integer) != integers and integers:
         raise TypeError(f"{model} is fitted to {what}, got {data.x.dtype}; make the rows integers.")
+
+
+def need_data_units(data: Any, model: str) -> None:
+    """Refuse rows in a frame of their own, for what reads data units.
+
+    Raises:
+        ValueError: they are in a frame: their offset or scale is one that JAX's floats do not hold.
+    """
+    frame = getattr(data, "frame", None)
+    if frame is None:
+        return
+    told = "a column of the data"
+    if is_concrete(frame.log_scale):
+        origin, scale = np.sum(np.asarray(frame.origin, np.float64), axis=0), np.exp(np.asarray(frame.log_scale, np.float64))
+        column = int(((origin != 0) | (scale != 1)).argmax())
+        told = f"column {column} of the data, around {origin[column]:.6g} in units of {scale[column]:.3g},"
+    raise ValueError(
+        f"{told} is more than {frame.log_scale.dtype} can hold in data units, which {model} reads; subtract an offset "
+        "and divide by a scale first."
+    )
+
+
+def points_of(data: Any, model: str) -> tuple[Array, Array]:
+    """Return rows of coordinates as floats, zeros where they are empty, and their weights.
+
+    Raises:
+        TypeError: the data have no rows.
+        ValueError: the rows are not vectors.
+    """
+    need_array(data, model, "points, a row of coordinates each", ndim=2)
+    rows: Any = data.live_rows()
+    return rows if jnp.issubdtype(rows.dtype, jnp.floating) else rows.astype(data.weight.dtype), data.weight
+
+
+def start_frame(real: Any, dim: int, dtype: jnp.dtype | None = None) -> Frame:
+    """Return the frame that real data bring, or that of data units."""
+    frame = getattr(real, "frame", None)
+    return frames.data_frame(dim, dtype) if frame is None else frame
 
 
 def pooled(first: Any, other: Any) -> None:

@@ -146,11 +146,50 @@ def m_step(
     return Components(counts / jnp.sum(counts), jnp.where(alive[:, None], means, 0.0), scale_tril)
 
 
-def relative_ridge(size: float) -> Ridge:
-    """Return the ridge of `size` times each component's own trace: it shrinks with the component."""
-    return lambda cov: (
-        size * jnp.trace(cov, axis1=-2, axis2=-1)[:, None, None] * jnp.eye(cov.shape[-1], dtype=cov.dtype)
-    )
+def relative_ridge(size: float, variance: Float[Array, " dim"], floor: Float[Array, " dim"]) -> Ridge:
+    """Return the ridge of `size` times each component's own trace: it shrinks with the component.
+
+    Columns whose deviations differ by more than 30 times are first brought to one scale: the widest would widen all
+    others. `x` is in one scale once a frame whitens it.
+
+    Args:
+        size: of the ridge.
+        variance: of all points, by column.
+        floor: see `least_variance`.
+    """
+    spread = variance > 100 * floor  # not the rounding of a constant
+    least = jnp.min(jnp.where(spread, variance, jnp.inf))
+    unlike = jnp.max(variance) > 1000 * least
+    unit = jnp.where(unlike, jnp.where(spread, variance, least), 1.0)
+
+    def ridge(cov: Float[Array, "K dim dim"]) -> Float[Array, "K dim dim"]:
+        trace = jnp.sum(jnp.diagonal(cov, axis1=-2, axis2=-1) / unit[None], axis=-1)
+        return (size * trace)[:, None, None] * (unit[:, None] * jnp.eye(cov.shape[-1], dtype=cov.dtype))[None]
+
+    return ridge
+
+
+def least_variance(mean: Float[Array, " dim"], variance: Float[Array, " dim"]) -> Float[Array, " dim"]:
+    """Return the variance below which the rounding of coordinates hides a spread, by column.
+
+    Args:
+        mean: of all points.
+        variance: of all points.
+    """
+    square = mean**2 + variance
+    square = jnp.where(square > 0, square, jnp.max(square))
+    return (4 * jnp.finfo(mean.dtype).eps) ** 2 * jnp.where(square > 0, square, 1.0)
+
+
+def floored(ridge: Ridge, floor: Float[Array, " dim"]) -> Ridge:
+    """Return `ridge`, raised where a component would be narrower than `floor`: repeated points make one that is."""
+
+    def raised(cov: Float[Array, "K dim dim"]) -> Float[Array, "K dim dim"]:
+        added = ridge(cov)
+        lacking = jnp.maximum(floor[None] - jnp.diagonal(added, axis1=-2, axis2=-1), 0.0)
+        return added + lacking[..., None] * jnp.eye(cov.shape[-1], dtype=cov.dtype)[None]
+
+    return raised
 
 
 def share_out(resp: Array, log_joint: Array, weight: Array, min_count: float) -> Array:

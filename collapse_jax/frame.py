@@ -5,7 +5,9 @@ mean. Families that can be whitened therefore draw and fit in the coordinates y 
 in which it has mean 0 and covariance 1, and carry this map to data units beside their parameters. A
 scalar scale is not enough: directions die at different rates, and the condition number of one matrix
 would stop at 1/eps. What a regime stores follows by the *relative* map of one generation, `shift` and
-`ratio`; subtracting two absolute locations would lose everything. Used by `data` and `models`.
+`ratio`; subtracting two absolute locations would lose everything. Data far from 0 for their spread bring an origin
+of their own, from which locations are counted: no location could be written as a sum with it. Used by `data`,
+`intake` and `models`.
 """
 
 from typing import NamedTuple
@@ -24,11 +26,13 @@ class Frame(NamedTuple):
     """Coordinates of one generation, and how they follow from the previous generation's.
 
     Attributes:
-        location: origin, data units.
+        location: of the local origin, data units, counted from `origin`.
         log_scale: log of the diagonal, nats.
         unit_tril: unit lower triangle; its columns are scaled by exp(log_scale).
         shift: this origin in the previous frame's coordinates.
         ratio: this frame's axes in the previous frame's coordinates, lower triangular.
+        origin: data units, as a sum of three numbers, largest first, since one does not hold it; the same for the
+            whole chain. None means 0.
     """
 
     location: Float[Array, " dim"]
@@ -36,6 +40,7 @@ class Frame(NamedTuple):
     unit_tril: Float[Array, "dim dim"]
     shift: Float[Array, " dim"]
     ratio: Float[Array, "dim dim"]
+    origin: Float[Array, "3 dim"] | None = None
 
 
 def data_frame(dim: int, dtype: jnp.dtype | None = None) -> Frame:
@@ -61,7 +66,7 @@ def advance(frame: Frame, shift: Float[Array, " dim"], ratio: Float[Array, "dim 
     unit_tril = jnp.matmul(frame.unit_tril, jnp.exp(gap) * ratio / diagonal, precision=_HIGHEST)
     unit_tril = jnp.where(jnp.eye(diagonal.shape[0], dtype=bool), 1.0, unit_tril)  # rounding must not pile up
     location = frame.location + jnp.matmul(axes(frame), shift, precision=_HIGHEST)
-    return Frame(location, log_scale, unit_tril, shift, ratio)
+    return Frame(location, log_scale, unit_tril, shift, ratio, frame.origin)
 
 
 def axes(frame: Frame) -> Float[Array, "dim dim"]:
@@ -71,13 +76,38 @@ def axes(frame: Frame) -> Float[Array, "dim dim"]:
 
 def to_data_units(frame: Frame, local: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Return points given in local coordinates in data units."""
-    return frame.location + jnp.matmul(local, axes(frame).T, precision=_HIGHEST)
+    points = frame.location + jnp.matmul(local, axes(frame).T, precision=_HIGHEST)
+    return points if frame.origin is None else jnp.sum(frame.origin, axis=0)[None] + points
+
+
+def location(frame: Frame) -> Float[Array, " dim"]:
+    """Return the local origin in data units, rounded to them."""
+    return frame.location if frame.origin is None else jnp.sum(frame.origin, axis=0) + frame.location
+
+
+def gap(frame: Frame, other: Frame) -> Float[Array, " dim"]:
+    """Return by how much the origin of `other` lies beyond that of `frame`, data units."""
+    none = jnp.zeros((3, other.location.shape[0]), other.location.dtype)
+    beyond = (none if other.origin is None else other.origin) - (none if frame.origin is None else frame.origin)
+    return (beyond[0] + beyond[1]) + beyond[2]
 
 
 def to_local(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Return points given in data units in local coordinates (infinite once the frame has collapsed)."""
+    points = points if frame.origin is None else points - jnp.sum(frame.origin, axis=0)[None]
     centred = jnp.matmul(points - frame.location, triangular.inverse(frame.unit_tril).T, precision=_HIGHEST)
     return centred * jnp.exp(-frame.log_scale)
+
+
+def enter(frame: Frame, local: Float[Array, "num dim"], own: Frame | None) -> Float[Array, "num dim"]:
+    """Return points given in the coordinates of `own`, by default data units, in those of `frame`.
+
+    The two origins are subtracted from each other first: they may be large, the points' distances from them not.
+    """
+    if own is None:
+        return to_local(frame, local)
+    points = to_data_units(own._replace(origin=None), local) + gap(frame, own)[None]
+    return to_local(frame._replace(origin=None), points)
 
 
 def follow(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:

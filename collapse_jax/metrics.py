@@ -42,6 +42,8 @@ def sample_mean(num_rows: int = 1000) -> Metric:
     def function(key: Key, snapshot: Snapshot) -> Array:
         rows = _drawn(key, snapshot, num_rows)
         frame = snapshot.synthetic.frame if isinstance(snapshot.synthetic, Samples) else None
+        if frame is not None and frame.origin is not None:  # the mean is smaller than the offset
+            return frames.to_data_units(frame, jnp.mean(rows, axis=0)[None])[0]
         return jnp.mean(rows if frame is None else frames.to_data_units(frame, rows), axis=0)
 
     return Metric("sample_mean", ("axis",), "data units", function)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Regime
-from collapse_jax.data import Samples, need_rows
+from collapse_jax.data import Samples, need_data_units, need_rows
 from collapse_jax.draws import distinct_indices, live_indices
 from collapse_jax.errors import (
     check_choice,
@@ -59,7 +59,7 @@ def original() -> Source:
 
 
 def fresh(sampler: Callable[[Key, Any], Any]) -> Source:
-    """Return new real data each time, from `sampler`: (key, num) -> data in data units.
+    """Return new real data each time, from `sampler`: (key, num) -> data in data units, or from `as_samples`.
 
     >>> from collapse_jax import two_gaussians
     >>> regime = add(fresh(two_gaussians().sample), count=100)
@@ -325,6 +325,8 @@ def curate(
 
     def update(key: Key, synthetic: Samples, state: PyTree) -> tuple[Samples, PyTree]:
         rows = synthetic.live_rows()
+        if synthetic.frame is not None and synthetic.frame.origin is not None:
+            need_data_units(synthetic, "the score of curate()")
         scores = score(rows if synthetic.frame is None else to_data_units(synthetic.frame, rows))
         scores = scores.reshape(-1, num_candidates)
         if choice == "luce":

@@ -42,7 +42,7 @@ NAN = np.array([[0.0], [np.nan], [1.0]])
         (np.zeros((0, 2)), None, "data need rows"),
         (np.float32(1.0), None, "data need rows"),
         ({"a": np.zeros(2), "b": np.zeros(3)}, None, "same number in every array"),
-        (NAN, None, r"NaN or infinite values in 1 of 3 rows \(first: row 1\); remove"),
+        (NAN, None, r"NaN or infinite values in 1 of 3 rows \(first: row 1, column 0\); remove"),
         (np.array([[np.inf], [1.0]]), None, "NaN or infinite values in 1 of 2 rows"),
         (np.zeros((2, 1)), [1.0, -1.0], "`weight` must be finite and non-negative"),
         (np.zeros((2, 1)), [1.0, np.nan], "`weight` must be finite and non-negative"),

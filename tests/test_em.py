@@ -21,7 +21,8 @@ SHAPES = ((40, 1, 2), (60, 2, 3), (80, 8, 2))  # rows, dim, components; dim 8 ta
 @lru_cache
 def _runner(max_steps: int, min_count: float, ridge: float, tol: float = 1e-9):
     """One compiled EM per configuration; shapes compile again."""
-    options = {"tol": tol, "max_steps": max_steps, "min_count": min_count, "ridge": relative_ridge(ridge)}
+    alike = relative_ridge(ridge, jnp.ones(1), jnp.zeros(1))
+    options = {"tol": tol, "max_steps": max_steps, "min_count": min_count, "ridge": alike}
     return jax.jit(lambda start, x, weight: em(start, x, weight, **options))
 
 
@@ -116,7 +117,8 @@ def test_the_relative_ridge_is_all_that_is_added(x64):
 def test_a_step_from_hard_labels_gives_each_clusters_moments(x64):
     _, x, weight = _problem(6, 60, 2, 3)
     labels = np.arange(60) % 3
-    components = m_step(jnp.asarray(labels == np.arange(3)[:, None], float), x, weight, relative_ridge(0.0))
+    no_ridge = relative_ridge(0.0, jnp.ones(1), jnp.zeros(1))
+    components = m_step(jnp.asarray(labels == np.arange(3)[:, None], float), x, weight, no_ridge)
     for k in range(3):
         mean, cov = _sample_moments(x[labels == k], weight[labels == k])
         np.testing.assert_allclose(components.means[k], mean, atol=1e-12)  # rounding of 20 terms

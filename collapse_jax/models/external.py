@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Model
-from collapse_jax.data import Samples, need_rows
+from collapse_jax.data import Samples, need_data_units, need_rows
 from collapse_jax.errors import check_function, check_numbers, check_seed, is_concrete
 from collapse_jax.types import Array, Key
 
@@ -148,6 +148,7 @@ def _rows(data: Any) -> tuple[np.ndarray, np.ndarray]:
         raise TypeError(
             f"external() takes rows as one array, got {type(data.x).__name__}; join its parts along the columns."
         )
+    need_data_units(data, "a model in Python")
     weight = np.asarray(data.weight)
     live = weight > 0
     if not live.any():

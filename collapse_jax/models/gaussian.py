@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples, kind_of
+from collapse_jax.data import Samples, kind_of, start_frame
 from collapse_jax.errors import (
     LARGEST_COUNT,
     check_choice,
@@ -92,7 +92,7 @@ def gaussian(
     ddof = 1.0 if estimator == "unbiased" else 0.0
 
     def init(key: Key, real: Any) -> GaussianParams:
-        return GaussianParams(frames.data_frame(dim), jnp.ones(dim))
+        return GaussianParams(start_frame(real, dim), jnp.ones(dim))
 
     def fit(key: Key, params: GaussianParams, data: Any) -> tuple[GaussianParams, dict[str, Array]]:
         if isinstance(data, Samples) and data.num_rows <= ddof:
@@ -222,7 +222,7 @@ def gaussian_metrics() -> tuple[Metric, ...]:
         return frames.log_total_variance(params.frame, params.alive)
 
     return (
-        Metric("mean", ("axis",), "data units", lambda key, s: s.params.frame.location),
+        Metric("mean", ("axis",), "data units", lambda key, s: frames.location(s.params.frame)),
         Metric("log_scale", ("axis",), "nats", lambda key, s: s.params.frame.log_scale),
         Metric("log_total_variance", (), "nats", lambda key, s: total(s.params)),
     )

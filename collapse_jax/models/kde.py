@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples, need_array
+from collapse_jax.data import Samples, points_of
 from collapse_jax.draws import weighted_indices
 from collapse_jax.errors import check_choice, check_count, check_positive, static_size
+from collapse_jax.frame import Frame
 from collapse_jax.triangular import join_factors
 from collapse_jax.types import Array, ArrayLike, Key
 
@@ -22,12 +24,16 @@ _RULES = ("fixed", "scott", "silverman", "shrunk")
 
 
 class KDEParams(NamedTuple):
-    """Points, their weights, the kernel's Cholesky factor, and the factor by which draws shrink to the mean."""
+    """Points, their weights, the kernel's Cholesky factor, and the factor by which draws shrink to the mean.
+
+    Points and kernel are in the coordinates of `frame`, which stays that of the real data; None means data units.
+    """
 
     points: Float[Array, "num_rows dim"]
     weight: Float[Array, " num_rows"]
     kernel: Float[Array, "dim dim"]
     shrink: Float[Array, ""]
+    frame: Frame | None = None
 
 
 def kde(bandwidth: str = "scott", *, width: ArrayLike = 0.1, capacity: int | None = None) -> Model:
@@ -64,14 +70,14 @@ def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) ->
     )
 
     def init(key: Key, real: Samples) -> KDEParams:
-        need_array(real, "kde()", "points, a row of coordinates each", ndim=2)
-        num_rows, dim = capacity or real.num_rows, real.x.shape[1]
-        return KDEParams(jnp.zeros((num_rows, dim)), jnp.ones(num_rows), jnp.eye(dim), shrink)
+        dim = points_of(real, "kde()")[0].shape[1]
+        num_rows = capacity or real.num_rows
+        return KDEParams(jnp.zeros((num_rows, dim)), jnp.ones(num_rows), jnp.eye(dim), shrink, real.frame)
 
     def fit(key: Key, params: KDEParams, data: Samples) -> tuple[KDEParams, dict[str, Array]]:
         kernel = _kernel(data, bandwidth, width)
         held = data if capacity is None else data.reserve(capacity)
-        return KDEParams(held.live_rows(), held.weight, kernel, shrink), {}
+        return KDEParams(*points_of(held, "kde()"), kernel, shrink, params.frame), {}
 
     def sample(key: Key, params: KDEParams, num_samples: int) -> Samples:
         num_samples = static_size(num_samples)
@@ -82,7 +88,7 @@ def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) ->
         if bandwidth == "shrunk":
             mean = jnp.matmul(params.weight, params.points, precision=_HIGHEST) / jnp.sum(params.weight)
             rows = mean + params.shrink * (rows - mean)
-        return Samples(rows, jnp.ones(num_samples))
+        return Samples(rows, jnp.ones(num_samples), params.frame)
 
     return Model(init, fit, sample)
 
@@ -90,21 +96,28 @@ def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) ->
 def kde_metrics() -> tuple[Metric, ...]:
     """Return `mean` and `variance` (data units, squared) of the density itself, kernel included."""
 
+    def mean(params: KDEParams) -> Array:
+        local, _, _ = _moments(params.points, params.weight)
+        return local if params.frame is None else frames.to_data_units(params.frame, local[None])[0]
+
     def variance(params: KDEParams) -> Array:
         _, scatter, total = _moments(params.points, params.weight)
-        return params.shrink**2 * (jnp.sum(scatter**2) / total + jnp.sum(params.kernel**2))
+        scale = 1.0 if params.frame is None else jnp.exp(params.frame.log_scale)[:, None]
+        kernel = jnp.sum((scale * params.kernel) ** 2)
+        return params.shrink**2 * (jnp.sum((scale * scatter) ** 2) / total + kernel)
 
     return (
-        Metric("mean", ("axis",), "data units", lambda key, s: _moments(s.params.points, s.params.weight)[0]),
+        Metric("mean", ("axis",), "data units", lambda key, s: mean(s.params)),
         Metric("variance", (), "squared data units", lambda key, s: variance(s.params)),
     )
 
 
 def _kernel(data: Samples, bandwidth: str, width: ArrayLike) -> Float[Array, "dim dim"]:
-    _, scatter, total = _moments(data.live_rows(), data.weight)
+    _, scatter, total = _moments(*points_of(data, "kde()"))
     dim = scatter.shape[0]
-    if bandwidth == "fixed":
-        return jnp.asarray(width) * jnp.eye(dim)
+    if bandwidth == "fixed":  # in data units
+        unit = jnp.eye(dim) if data.frame is None else jnp.diag(jnp.exp(-data.frame.log_scale))
+        return jnp.asarray(width) * unit
     if bandwidth == "shrunk":
         return jnp.asarray(width) * join_factors(scatter) / jnp.sqrt(total)
     size = total if bandwidth == "scott" else total * (dim + 2) / 4

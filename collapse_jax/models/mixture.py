@@ -6,7 +6,7 @@ study and by users; the iteration itself is in `em`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,26 @@ from jaxtyping import Float
 
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model, Snapshot
-from collapse_jax.data import Samples, need_array
+from collapse_jax.data import Samples, as_samples, points_of, start_frame
 from collapse_jax.distances import gaussian_w2, in_data_units, log_l2_distance
 from collapse_jax.draws import weighted_indices
-from collapse_jax.em import Components, Ridge, em, log_prob, m_step, relative_ridge, share_out
+from collapse_jax.em import (
+    Components,
+    Ridge,
+    em,
+    floored,
+    least_variance,
+    log_prob,
+    m_step,
+    relative_ridge,
+    share_out,
+)
 from collapse_jax.errors import (
     check_choice,
     check_count,
     check_kind,
-    check_numbers,
     check_positive,
+    is_concrete,
     static_size,
 )
 from collapse_jax.frame import Frame
@@ -109,26 +119,36 @@ def mixture(
             return min_count
         return rows.shape[1] + 2.0 if ridge == "relative" else 0.0
 
-    def add_ridge(frame: Frame) -> Ridge:
-        return relative_ridge(ridge_size) if ridge == "relative" else _absolute_ridge(ridge_size, frame)
+    def ridge_of(mean: Array, variance: Array, frame: Frame) -> Ridge:
+        floor = least_variance(mean, variance)
+        if ridge == "relative":
+            return floored(relative_ridge(ridge_size, variance, floor), floor)
+        return floored(_absolute_ridge(ridge_size, frame), floor)
 
-    def cluster(key: Key, rows: Array, weight: Array, frame: Frame) -> Components:
+    def cluster(key: Key, rows: Array, weight: Array, frame: Frame, added: Ridge) -> Components:
         resp = kmeans(key, rows, weight, num_components)
-        centres = m_step(resp, rows, weight, add_ridge(frame)).means
+        centres = m_step(resp, rows, weight, added).means
         nearness = -jnp.sum((rows - centres[:, None]) ** 2, axis=-1)
         # a cluster of too few points has no covariance: it dies before EM begins
         resp = share_out(resp, nearness, weight, floor_of(rows))
-        return m_step(resp, rows, weight, add_ridge(frame))
+        return m_step(resp, rows, weight, added)
 
     def init(key: Key, real: Samples) -> MixtureParams:
         rows, weight = _points(real, num_components)
-        frame = frames.data_frame(rows.shape[1], rows.dtype)
-        return MixtureParams(cluster(key, rows, weight, frame), frame)
+        frame = start_frame(real, rows.shape[1], rows.dtype)
+        if ridge == "absolute":
+            _check_scale(frame, ridge_size)
+        total = jnp.sum(weight)
+        mean = jnp.sum(weight[:, None] * rows, axis=0) / total
+        variance = jnp.sum(weight[:, None] * (rows - mean[None]) ** 2, axis=0) / total
+        return MixtureParams(cluster(key, rows, weight, frame, ridge_of(mean, variance, frame)), frame)
 
     def fit(key: Key, params: MixtureParams, data: Samples) -> tuple[MixtureParams, dict[str, Array]]:
         rows, weight = _points(data, num_components)
         frame = params.frame
-        first = params.components if start == "warm" else cluster(key, rows, weight, frame)
+        mean, covariance = total_moments(params.components)
+        added = ridge_of(mean, jnp.diagonal(covariance), frame)
+        first = params.components if start == "warm" else cluster(key, rows, weight, frame, added)
         result = em(
             first,
             rows,
@@ -136,7 +156,7 @@ def mixture(
             tol=tol,
             max_steps=max_steps,
             min_count=floor_of(rows),
-            ridge=add_ridge(frame),
+            ridge=added,
         )
         info = {
             "em_steps": result.num_steps,
@@ -174,23 +194,21 @@ def total_moments(components: Components) -> tuple[Float[Array, " dim"], Float[A
     return mean, within + jnp.einsum("k,ki,kj->ij", weights, centred, centred, precision=_HIGHEST)
 
 
-def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None = None) -> tuple[Metric, ...]:
+def mixture_metrics(
+    truth: Truth | None = None, held_out: Float[ArrayLike, "num dim"] | None = None
+) -> tuple[Metric, ...]:
     """Return what the mixture study records of a generation.
 
     Args:
-        truth: the real distribution.
-        held_out: real points that no model was fitted to, for `held_out_nll`; default none.
+        truth: the real distribution; without one, as for people's own data, nothing is compared with it.
+        held_out: real points that no model was fitted to, whatever `as_samples` takes, for `held_out_nll`; default
+            none.
 
     Returns:
         `log_total_variance`, `log_within_variance` (nats), `weights`, `means`, `covariances` (data units),
         `log_l2_truth`, `log_l2_origin` (nats), `w2_truth` (squared data units, between total moments),
         `mean_error` (data units) and `held_out_nll` (nats a point).
     """
-    check_kind("truth", truth, Truth, "give a known mixture, for example two_gaussians()")
-    true_params = params_from_truth(truth)
-    true_mean, true_cov = total_moments(true_params.components)
-    true_tril = cholesky(true_cov)
-
     def of_params(
         name: str, dims: tuple[str, ...], unit: str, function: Callable[[MixtureParams], Array]
     ) -> Metric:
@@ -203,10 +221,6 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
         tril = absolute(params).scale_tril
         return jnp.matmul(tril, tril.mT, precision=_HIGHEST)
 
-    def w2_truth(params: MixtureParams) -> Array:
-        # the frame whitens the whole mixture: its location and axes are the total moments
-        return gaussian_w2(params.frame.location, frames.axes(params.frame), true_mean, true_tril)
-
     def l2_origin(key: Key, snapshot: Snapshot) -> Array:
         return log_l2_distance(*snapshot.params, *snapshot.origin)
 
@@ -215,26 +229,51 @@ def mixture_metrics(truth: Truth, held_out: Float[ArrayLike, "num dim"] | None =
             "log_total_variance",
             (),
             "nats",
-            lambda p: frames.log_total_variance(p.frame, jnp.ones(len(true_mean))),
+            lambda p: frames.log_total_variance(p.frame, jnp.ones_like(p.frame.log_scale)),
         ),
         of_params("log_within_variance", (), "nats", _log_within_variance),
         of_params("weights", ("component",), "1", lambda p: p.components.weights),
         of_params("means", ("component", "axis"), "data units", lambda p: absolute(p).means),
         of_params("covariances", ("component", "axis", "axis_2"), "squared data units", covariances),
-        of_params("log_l2_truth", (), "nats", lambda p: log_l2_distance(*p, *true_params)),
         Metric("log_l2_origin", (), "nats", l2_origin),
-        of_params("w2_truth", (), "squared data units", w2_truth),
-        of_params("mean_error", (), "data units", lambda p: jnp.linalg.norm(p.frame.location - true_mean)),
     ]
+    if truth is not None:
+        metrics += [of_params(name, (), unit, function) for name, unit, function in _against(truth)]
     if held_out is not None:
-        points = jnp.asarray(check_numbers("held_out", held_out))
-        if points.ndim != 2 or points.shape[1] != len(true_mean):
-            raise ValueError(
-                f"`held_out` must be points of {len(true_mean)} coordinates, got shape {points.shape}; draw them from "
-                "`truth`."
-            )
-        metrics.append(of_params("held_out_nll", (), "nats", lambda p: _nll(p, points)))
+        metrics.append(of_params("held_out_nll", (), "nats", _held_out_nll(held_out, truth)))
     return tuple(metrics)
+
+
+def _against(truth: Truth) -> list[tuple[str, str, Callable[[MixtureParams], Array]]]:
+    """Return name, unit and function of the metrics that compare with a known mixture."""
+    check_kind("truth", truth, Truth, "give a known mixture, for example two_gaussians()")
+    true_params = params_from_truth(truth)
+    true_mean, true_cov = total_moments(true_params.components)
+    true_tril = cholesky(true_cov)
+
+    def w2_truth(params: MixtureParams) -> Array:
+        # the frame whitens the whole mixture: its location and axes are the total moments
+        return gaussian_w2(frames.location(params.frame), frames.axes(params.frame), true_mean, true_tril)
+
+    def mean_error(params: MixtureParams) -> Array:
+        return jnp.linalg.norm(frames.location(params.frame) - true_mean)
+
+    return [
+        ("log_l2_truth", "nats", lambda p: log_l2_distance(*p, *true_params)),
+        ("w2_truth", "squared data units", w2_truth),
+        ("mean_error", "data units", mean_error),
+    ]
+
+
+def _held_out_nll(held_out: Any, truth: Truth | None) -> Callable[[MixtureParams], Array]:
+    points = as_samples(held_out)
+    points = points._replace(x=points_of(points, "`held_out`")[0])
+    dim = points.x.shape[1]
+    if truth is not None and dim != truth.means.shape[1]:
+        raise ValueError(
+            f"`held_out` must be points of {truth.means.shape[1]} coordinates, got {dim}; draw them from `truth`."
+        )
+    return lambda params: _nll(params, points)
 
 
 def _log_within_variance(params: MixtureParams) -> Array:
@@ -245,9 +284,9 @@ def _log_within_variance(params: MixtureParams) -> Array:
     return jax.nn.logsumexp(per_component, b=params.components.weights)
 
 
-def _nll(params: MixtureParams, points: Array) -> Array:
+def _nll(params: MixtureParams, points: Samples) -> Array:
     """Return -mean log p, nats a point; infinite once the squared distance overflows."""
-    local = frames.to_local(params.frame, points)
+    local: Any = points.enter(params.frame).x
     nll = jnp.sum(params.frame.log_scale) - jnp.mean(log_prob(params.components, local))
     return jnp.where(jnp.isnan(nll), jnp.inf, nll)
 
@@ -258,14 +297,13 @@ def _points(data: Samples, num_components: int) -> tuple[Array, Array]:
     Raises:
         ValueError: rows are not vectors, or there are fewer of them than components.
     """
-    need_array(data, "mixture()", "points, a row of coordinates each", ndim=2)
-    rows = data.live_rows()
+    rows, weight = points_of(data, "mixture()")
     if rows.shape[0] < num_components:
         raise ValueError(
             f"{num_components} components need at least as many points, got {rows.shape[0]}; "
             "lower `num_components` or raise `num_samples`."
         )
-    return rows, data.weight
+    return rows, weight
 
 
 def _whiten(components: Components, frame: Frame) -> MixtureParams:
@@ -289,6 +327,16 @@ def _absolute_ridge(size: float, frame: Frame) -> Ridge:
     """Return the ridge of `size` squared data units on the diagonal, in local coordinates."""
     back = inverse(frames.axes(frame))
     return lambda cov: jnp.broadcast_to(size * jnp.matmul(back, back.T, precision=_HIGHEST), cov.shape)
+
+
+def _check_scale(frame: Frame, size: float) -> None:
+    """Refuse an absolute ridge of 1e30 times the variance of the data, in which nothing of them would be left."""
+    if is_concrete(frame.log_scale) and frame.origin is not None:
+        scale = float(np.exp(np.min(np.asarray(frame.log_scale, np.float64))))
+        if size > 1e30 * scale**2:
+            raise ValueError(
+                f"a ridge of {size:.3g} squared data units drowns data in units of {scale:.3g}; use ridge='relative'."
+            )
 
 
 def _affine_rows(index: Array, means: Array, scale_tril: Array, noise: Float[Array, "dim n"]) -> Array:
