@@ -55,19 +55,20 @@ def log_overlap(p: Components, q: Components) -> Float[Array, ""]:
 def log_l2_distance(p: Components, p_frame: Frame, q: Components, q_frame: Frame) -> Float[Array, ""]:
     """Return log integral (p - q)^2 dx, nats, each mixture in its own frame.
 
-    Rounding leaves a floor near 1e-7 of integral p^2 (float32). Both may have any scale and origin: the overlap is
-    computed about the origin of p, and in units of the larger scale where data units would overflow or underflow.
+    Rounding leaves a floor near 1e-7 of integral p^2 (float32). One of the two may have collapsed to any
+    scale; were it both, their overlap would underflow in data units and the result would be NaN.
     Reference: the metric of Shumailov et al. (2024), Gaussian mixture experiment.
     """
     p_p = log_overlap(p, p) - jnp.sum(p_frame.log_scale)
     q_q = log_overlap(q, q) - jnp.sum(q_frame.log_scale)
-    largest = jnp.maximum(jnp.max(p_frame.log_scale), jnp.max(q_frame.log_scale))
-    unit = jnp.where(jnp.abs(largest) > 20, largest, 0.0)
-    here, there = _in_units(p, p_frame, unit), _in_units(q, q_frame, unit)
-    if p_frame.origin is not None or q_frame.origin is not None:
+    if p_frame.origin is None and q_frame.origin is None:
+        p_q = log_overlap(in_data_units(p, p_frame), in_data_units(q, q_frame))
+    else:  # data units do not hold them: about the origin of p, in units of the larger scale
+        unit = jnp.maximum(jnp.max(p_frame.log_scale), jnp.max(q_frame.log_scale))
+        there = _in_units(q, q_frame, unit)
         beyond = jnp.exp(-unit) * frames.gap(p_frame, q_frame)
         there = there._replace(means=there.means + beyond[None])
-    p_q = log_overlap(here, there) - p.means.shape[1] * unit
+        p_q = log_overlap(_in_units(p, p_frame, unit), there) - p.means.shape[1] * unit
     top = jnp.maximum(p_p, q_q)
     difference = jnp.exp(p_p - top) + jnp.exp(q_q - top) - 2 * jnp.exp(p_q - top)
     return top + jnp.log(jnp.maximum(difference, jnp.finfo(difference.dtype).eps))

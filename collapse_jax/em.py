@@ -186,7 +186,7 @@ def floored(ridge: Ridge, floor: Float[Array, " dim"]) -> Ridge:
 
     def raised(cov: Float[Array, "K dim dim"]) -> Float[Array, "K dim dim"]:
         added = ridge(cov)
-        lacking = jnp.maximum(floor[None] - jnp.diagonal(added, axis1=-2, axis2=-1), 0.0)
+        lacking = jnp.maximum(floor[None] - jnp.diagonal(cov + added, axis1=-2, axis2=-1), 0.0)
         return added + lacking[..., None] * jnp.eye(cov.shape[-1], dtype=cov.dtype)[None]
 
     return raised

@@ -310,6 +310,9 @@ def _whiten(components: Components, frame: Frame) -> MixtureParams:
     """Return the mixture in the frame in which its total mean is 0 and its total covariance 1."""
     shift, covariance = total_moments(components)
     ratio = cholesky(covariance)
+    # points on a line, or in two places, leave a direction without spread but for rounding, of either sign
+    jitter = 4 * len(ratio) * jnp.finfo(ratio.dtype).eps * jnp.diag(jnp.diagonal(covariance))
+    ratio = jnp.where(jnp.all(jnp.isfinite(ratio)), ratio, cholesky(covariance + jitter))
     back = inverse(ratio)
     alive = components.weights > 0
     means = jnp.matmul(components.means - shift, back.T, precision=_HIGHEST)
