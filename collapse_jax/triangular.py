@@ -109,7 +109,7 @@ def widen_factor(
     else:
         tril = _reflect_by_blocks(tril, columns)
     lower = jnp.tril(tril)
-    lower = lower * jnp.where(jnp.diagonal(lower) < 0, -1.0, 1.0)
+    lower = lower * jnp.where(jnp.diagonal(lower) < 0, -1.0, 1.0)[None, :]
     row_norm = jnp.sqrt(jnp.sum(lower**2, axis=1))
     real = jnp.diagonal(lower) > 30 * jnp.finfo(lower.dtype).eps * row_norm
     if max_rank is not None:
