@@ -4,7 +4,7 @@ What is checked is what an xarray Dataset and a netCDF file refuse, or lose on t
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,24 +14,8 @@ _RESERVED = ("seed", "generation", "kept_generation", "is_finite")  # the result
 _KINDS = "biuf"  # NumPy's kinds of numbers and flags
 
 
-class Described(Protocol):
-    """What has a name, dims and a unit: a metric."""
-
-    @property
-    def name(self) -> Any:
-        """Of the variable."""
-
-    @property
-    def dims(self) -> Any:
-        """Of one value."""
-
-    @property
-    def unit(self) -> Any:
-        """Of its numbers."""
-
-
-def check_labels(metrics: Iterable[Described]) -> None:
-    """Refuse metrics whose names, dims or units no result can have.
+def check_labels(metrics: Iterable[Any]) -> None:
+    """Refuse metrics (`chain.Metric`) whose names, dims or units no result can have.
 
     Raises:
         ValueError: a name or a dim is empty, has a sign that a file cannot have, or is the results' own; dims are named
@@ -54,7 +38,7 @@ def check_labels(metrics: Iterable[Described]) -> None:
         raise ValueError(f"metric names must be unique, got {repeated} again; rename one.")
 
 
-def check_record(record: Mapping[str, Any], metrics: Iterable[Described]) -> None:
+def check_record(record: Mapping[str, Any], metrics: Iterable[Any]) -> None:
     """Refuse a generation's record that no result can hold.
 
     Args:

@@ -120,8 +120,8 @@ def check_settings(path: Path, description: Mapping[str, Any], despite: bool) ->
         again = " ".join(shlex.quote(set_again(setting)[:200]) for setting in found)
         raise ValueError(
             f"{path} was begun under other settings of JAX ({changed}), so its bits could not be kept; go on under "
-            f"those ({again} in the environment, or as the study's file set them), or add --despite-differences to go on "
-            "under these, in the same law."
+            f"those ({again} in the environment, or as the study's file set them), or add --despite-differences to go "
+            "on under these, in the same law."
         )
 
 
