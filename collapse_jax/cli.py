@@ -201,7 +201,7 @@ def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, An
     if not arguments or arguments[0].startswith("-"):
         print(f"usage: collapse-jax {command} STUDY [options]; studies: {', '.join(STUDIES)}, or FILE.py of your own")
         sys.exit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
-    if arguments[0] not in STUDIES:
+    if arguments[0] not in STUDIES and not {"-h", "--help"} & set(arguments):
         import_jax()  # before a file does, which would be blamed for what JAX says
     study = find_study(arguments[0])
     preset, rest = _take_preset(arguments[1:], study.default)
