@@ -92,7 +92,7 @@ def check_name(what: str, name: Any, where: str = "") -> None:
             f"{shown(name)}; write {shown(name.replace('/', '_').strip('.') or 'value')}, say."
         )
     if name in _RESERVED:
-        raise ValueError(f"`{what}`{where} must be its own, not {name!r}, which the results have themselves; rename it.")
+        raise ValueError(f"`{what}`{where} must be its own, not {name!r}, which results have anyway; rename it.")
     _check_signs(what, name, where)
 
 
