@@ -28,6 +28,7 @@ from collapse_jax.errors import (
     shown,
 )
 from collapse_jax.frame import Frame
+from collapse_jax.labels import check_labels, check_record
 from collapse_jax.pieces import Piece, exhaust, in_pieces, whole
 from collapse_jax.types import Array, Key, Params, PyTree
 
@@ -211,6 +212,7 @@ def build_chain(
         if model.frame is not None:
             data = data.follow(model.frame(params))
         if model.on_host:
+            check_record(record, metrics)
             _check_rows(data, synthetic)
         regime_state = regime.init(data, synthetic)
         return settle(State(jnp.asarray(0), params, params, synthetic, regime_state)), record
@@ -254,7 +256,7 @@ def build_chain(
         return generation(key, state, run, compiled_measure)
 
     if not model.on_host:
-        _check_carry(init, step)
+        _check_carry(init, step, metrics)
         _check_schedule(model, init, num_samples)
     return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None), model.on_host)
 
@@ -301,21 +303,14 @@ def _is_schedule(num_samples: Any) -> bool:
 
 
 def _checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
-    """Return metrics, each of a name of its own."""
+    """Return metrics, of names, dims and units that a result can have."""
     if isinstance(metrics, Metric):
         raise TypeError(f"`metrics` must be a list, got the metric '{metrics.name}' itself; write [it].")
     metrics = tuple(check_list("metrics", metrics, "gaussian_metrics()"))
     for metric in metrics:
         check_kind("metrics", metric, Metric, "for example Metric('mean', (), 'data units', function)")
-        check_kind("name", metric.name, str, "name each metric")
-        check_list("dims", metric.dims, "(), or ('axis',)")
         check_function("function", metric.function, f"of a key and a snapshot in metric '{metric.name}'")
-    names = [metric.name for metric in metrics]
-    repeated = {name for name in names if names.count(name) > 1 or name == "is_finite"}
-    if repeated:
-        raise ValueError(
-            f"metric names must be unique and not 'is_finite', got {sorted(repeated)} again; rename one."
-        )
+    check_labels(metrics)
     return metrics
 
 
@@ -353,10 +348,11 @@ def _check_schedule(model: Model, init: Callable, num_samples: Any) -> None:
         jax.eval_shape(lambda key, params, size=size: model.sample(key, params, size), key, state.params)
 
 
-def _check_carry(init: Callable, step: Callable) -> None:
-    """Refuse a chain whose carried arrays change between generations."""
+def _check_carry(init: Callable, step: Callable, metrics: Sequence[Metric]) -> None:
+    """Refuse a chain whose carried arrays change between generations, or whose record no result can hold."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    state, _ = jax.eval_shape(init, key)
+    state, record = jax.eval_shape(init, key)
+    check_record(record, metrics)
     after, _ = jax.eval_shape(step, key, state)
     _check_same(state, after)
 

@@ -19,9 +19,11 @@ import tyro
 from rich.table import Table
 
 from collapse_jax.axes import parse_axis
-from collapse_jax.errors import RunFailed, check_seed, nearest, remedy_of
+from collapse_jax.ending import stop_at_once
+from collapse_jax.errors import RunFailed, check_seed, nearest, out_of_memory, remedy_of
 from collapse_jax.gate import is_there
-from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all, use_every_core
+from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
+from collapse_jax.machine import import_jax, use_every_core
 from collapse_jax.screen import (
     Patient,
     console,
@@ -70,8 +72,9 @@ examples:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    stop_at_once()
     use_every_core()
-    sys.stdout = Patient(sys.stdout)
+    sys.stdout, sys.stderr = Patient(sys.stdout), Patient(sys.stderr)
     code = run_command(sys.argv[1:])
     jax = sys.modules.get("jax")
     if code and jax is not None and jax.distributed.is_initialized():  # the others may not come to say goodbye
@@ -105,7 +108,7 @@ def run_command(arguments: list[str]) -> int:
         print(f"collapse-jax: {one_line(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, RunFailed) else 2
     except (MemoryError, RuntimeError) as error:
-        sentence = _out_of_memory(error)
+        sentence = out_of_memory(error)
         if not sentence or os.environ.get("COLLAPSE_JAX_TRACEBACK"):
             raise
         print(f"collapse-jax: {one_line(sentence)}", file=sys.stderr)
@@ -123,17 +126,6 @@ def run_command(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 130
-
-
-def _out_of_memory(error: Exception) -> str:
-    """Return a sentence for an error of memory, NumPy's or JAX's, which has no class of its own; "" for others."""
-    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
-        return ""
-    told = str(error).strip().rstrip(".").splitlines() or ["no more could be had"]
-    return (
-        f"there is too little memory ({told[0].removeprefix('RESOURCE_EXHAUSTED: ')}); choose smaller sizes (samples, "
-        "lanes, batches), or a machine with more; what was finished before is on disk."
-    )
 
 
 def _list(arguments: list[str]) -> int:
@@ -209,6 +201,8 @@ def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, An
     if not arguments or arguments[0].startswith("-"):
         print(f"usage: collapse-jax {command} STUDY [options]; studies: {', '.join(STUDIES)}, or FILE.py of your own")
         sys.exit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
+    if arguments[0] not in STUDIES and not {"-h", "--help"} & set(arguments):
+        import_jax()  # before a file does, which would be blamed for what JAX says
     study = find_study(arguments[0])
     preset, rest = _take_preset(arguments[1:], study.default)
     config = study.preset(preset) if command == "run" or study.cell is None else study.cell
@@ -288,6 +282,7 @@ def _report(arguments: list[str]) -> int:
 
     folder, records, file, trusted = tyro.cli(report, args=arguments, prog="collapse-jax report")
     if records is not None:
+        import_jax()
         from collapse_jax.foreign import report_records
 
         page = report_records(records, folder, command=_command_line("report", arguments))

@@ -58,7 +58,8 @@ class Company:
         if self.place.num_processes > 1 and not self.asked:
             self._is_mine = True
             try:
-                write_atomically(self._ending, lambda part: part.write_text(f"{why} {self.place.number}"))
+                told = f"{why} {self.place.number}"
+                write_atomically(self._ending, lambda part: part.write_text(told, encoding="utf-8"))
             except (OSError, ValueError):  # a full disk, say: others hear of it by the silence
                 self._is_told = False
 
@@ -138,7 +139,7 @@ class Company:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 

@@ -354,7 +354,8 @@ def need_data_units(data: Any, model: str) -> None:
         return
     told = "a column of the data"
     if is_concrete(frame.log_scale):
-        origin, scale = np.sum(np.asarray(frame.origin, np.float64), axis=0), np.exp(np.asarray(frame.log_scale, np.float64))
+        origin = np.sum(np.asarray(frame.origin, np.float64), axis=0)
+        scale = np.exp(np.asarray(frame.log_scale, np.float64))
         column = int(((origin != 0) | (scale != 1)).argmax())
         told = f"column {column} of the data, around {origin[column]:.6g} in units of {scale[column]:.3g},"
     raise ValueError(

@@ -44,8 +44,8 @@ def log_overlap(p: Components, q: Components) -> Float[Array, ""]:
     num_pairs = p.weights.shape[0] * q.weights.shape[0]
     dim = p.means.shape[1]
     pairs = Components(
-        (p.weights[:, None] * q.weights).reshape(num_pairs),
-        (p.means[:, None] - q.means).reshape(num_pairs, dim),
+        (p.weights[:, None] * q.weights[None, :]).reshape(num_pairs),
+        (p.means[:, None] - q.means[None, :]).reshape(num_pairs, dim),
         cholesky(covariance).reshape(num_pairs, dim, dim),
     )
     # the density at 0 of the mixture of differences

@@ -49,7 +49,7 @@ def weighted_indices(key: Key, weight: Float[Array, " num_rows"], num: int) -> I
     before = jax.lax.cummax(jnp.where(live, row, jnp.argmax(live)))
     if weight.shape[0] <= 8:
         # before[number of edges passed] as a sum over edges: on CPUs a gather would cost many times as much
-        passed = jnp.where(points >= edges[:-1, None], jnp.diff(before)[:, None], 0)
+        passed = jnp.where(points[None, :] >= edges[:-1, None], jnp.diff(before)[:, None], 0)
         return before[0] + jnp.sum(passed, axis=0)
     indices = jnp.searchsorted(edges, points, side="right")
     return before[jnp.minimum(indices, weight.shape[0] - 1)]

@@ -78,10 +78,10 @@ def em(
         log_joint = component_log_probs(components, x)
         # one exponential for each point and component gives both the likelihood and the responsibilities
         top = jnp.max(log_joint, axis=0)
-        joint = jnp.exp(log_joint - top)
+        joint = jnp.exp(log_joint - top[None, :])
         total = jnp.sum(joint, axis=0)
         log_prob = top + jnp.log(total)
-        resp = share_out(joint / total, log_joint, weight, min_count)
+        resp = share_out(joint / total[None, :], log_joint, weight, min_count)
         now = jnp.sum(weight * log_prob) / jnp.sum(weight)
         return m_step(resp, x, weight, ridge), now, jnp.abs(now - before), num_steps + 1
 
@@ -97,11 +97,11 @@ def component_log_probs(components: Components, x: Float[Array, "n dim"]) -> Flo
     dim = x.shape[1]
     whiten = triangular.inverse(scale_tril)
     if dim <= triangular.UNROLLED:
-        centred = [x[:, j] - means[:, j, None] for j in range(dim)]
+        centred = [x[None, :, j] - means[:, j, None] for j in range(dim)]
         white = [sum(whiten[:, i, j, None] * centred[j] for j in range(i + 1)) for i in range(dim)]
         squared = jnp.sum(jnp.stack([row * row for row in white]), axis=0)
     else:
-        rows = jnp.einsum("kij,knj->kni", whiten, x - means[:, None], precision=_HIGHEST)
+        rows = jnp.einsum("kij,knj->kni", whiten, x[None] - means[:, None], precision=_HIGHEST)
         squared = jnp.sum(rows**2, axis=-1)
     log_norm = jnp.sum(jnp.log(jnp.diagonal(whiten, axis1=-2, axis2=-1)), axis=-1)
     constant = jnp.log(weights) + log_norm - 0.5 * dim * math.log(2 * math.pi)
@@ -117,16 +117,16 @@ def m_step(
     resp: Float[Array, "K n"], x: Float[Array, "n dim"], weight: Float[Array, " n"], ridge: Ridge
 ) -> Components:
     """Return the mixture of largest expected likelihood, given responsibilities that sum to 1 in each column."""
-    weighted = resp * weight
+    weighted = resp * weight[None, :]
     counts = jnp.sum(weighted, axis=1)
     alive = counts > 0
     divisor = jnp.where(alive, counts, 1.0)
     dim = x.shape[1]
     if dim <= triangular.UNROLLED:
         means = (
-            jnp.stack([jnp.sum(weighted * x[:, j], axis=1) for j in range(dim)], axis=-1) / divisor[:, None]
+            jnp.stack([jnp.sum(weighted * x[None, :, j], axis=1) for j in range(dim)], axis=-1) / divisor[:, None]
         )
-        centred = [x[:, j] - means[:, j, None] for j in range(dim)]
+        centred = [x[None, :, j] - means[:, j, None] for j in range(dim)]
         lower = {
             (i, j): jnp.sum(weighted * centred[i] * centred[j], axis=1)
             for i in range(dim)
@@ -136,13 +136,13 @@ def m_step(
         scatter = jnp.stack(rows, axis=-2)
     else:
         means = jnp.matmul(weighted, x, precision=_HIGHEST) / divisor[:, None]
-        from_mean = x - means[:, None]
+        from_mean = x[None] - means[:, None]
         scatter = jnp.einsum("kn,kni,knj->kij", weighted, from_mean, from_mean, precision=_HIGHEST)
     covariance = scatter / divisor[:, None, None]
     covariance = covariance + ridge(covariance)
     living = alive[:, None, None]
     # a dead component gets a valid factor, so that nothing downstream divides by zero
-    scale_tril = triangular.cholesky(jnp.where(living, covariance, jnp.eye(dim, dtype=x.dtype)))
+    scale_tril = triangular.cholesky(jnp.where(living, covariance, jnp.eye(dim, dtype=x.dtype)[None]))
     return Components(counts / jnp.sum(counts), jnp.where(alive[:, None], means, 0.0), scale_tril)
 
 
@@ -201,12 +201,12 @@ def share_out(resp: Array, log_joint: Array, weight: Array, min_count: float) ->
         weight: of the points.
         min_count: smallest effective count that lives.
     """
-    counts = jnp.sum(resp * weight, axis=1)
+    counts = jnp.sum(resp * weight[None, :], axis=1)
     alive = (counts >= min_count) | (jnp.arange(counts.shape[0]) == jnp.argmax(counts))
     kept = jnp.where(alive[:, None], resp, 0.0)
-    total = jnp.sum(kept, axis=0)
+    total = jnp.sum(kept, axis=0)[None, :]
     # a point that belonged to the dead alone, beyond float range, goes to the nearest of the living
     nearest = jnp.argmax(jnp.where(alive[:, None], log_joint, -jnp.inf), axis=0)
-    onto_nearest = (nearest == jnp.arange(counts.shape[0])[:, None]).astype(resp.dtype)
+    onto_nearest = (nearest[None, :] == jnp.arange(counts.shape[0])[:, None]).astype(resp.dtype)
     shared = jnp.where(total > 1e-30, kept / jnp.where(total > 1e-30, total, 1.0), onto_nearest)
     return jnp.where(jnp.all(alive | (counts == 0)), resp, shared)

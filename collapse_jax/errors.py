@@ -307,3 +307,14 @@ def nearest(name: str, options: Iterable[str]) -> str:
     listed = f"There are: {', '.join(options)}."
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.4)
     return f"did you mean '{near[0]}'? {listed}" if near else listed[0].lower() + listed[1:]
+
+
+def out_of_memory(error: Exception) -> str:
+    """Return a sentence for an error of memory, NumPy's or JAX's, which has no class of its own; "" for others."""
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+        return ""
+    told = str(error).strip().rstrip(".").splitlines() or ["no more could be had"]
+    return (
+        f"there is too little memory ({told[0].removeprefix('RESOURCE_EXHAUSTED: ')}); choose smaller sizes (samples, "
+        "lanes, batches), or a machine with more; what was finished before is on disk."
+    )

@@ -63,7 +63,7 @@ def advance(frame: Frame, shift: Float[Array, " dim"], ratio: Float[Array, "dim 
     log_scale = frame.log_scale + jnp.log(diagonal)
     # the upper triangle is masked before exp, where a large difference would overflow: inf * 0 = NaN
     gap = jnp.where(ratio == 0, 0.0, frame.log_scale[:, None] - frame.log_scale[None, :])
-    unit_tril = jnp.matmul(frame.unit_tril, jnp.exp(gap) * ratio / diagonal, precision=_HIGHEST)
+    unit_tril = jnp.matmul(frame.unit_tril, jnp.exp(gap) * ratio / diagonal[None, :], precision=_HIGHEST)
     unit_tril = jnp.where(jnp.eye(diagonal.shape[0], dtype=bool), 1.0, unit_tril)  # rounding must not pile up
     location = frame.location + jnp.matmul(axes(frame), shift, precision=_HIGHEST)
     return Frame(location, log_scale, unit_tril, shift, ratio, frame.origin)
@@ -71,12 +71,12 @@ def advance(frame: Frame, shift: Float[Array, " dim"], ratio: Float[Array, "dim 
 
 def axes(frame: Frame) -> Float[Array, "dim dim"]:
     """Return the lower triangular matrix from local to data units; it underflows once the chain has collapsed."""
-    return frame.unit_tril * jnp.exp(frame.log_scale)
+    return frame.unit_tril * jnp.exp(frame.log_scale)[None, :]
 
 
 def to_data_units(frame: Frame, local: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Return points given in local coordinates in data units."""
-    points = frame.location + jnp.matmul(local, axes(frame).T, precision=_HIGHEST)
+    points = frame.location[None, :] + jnp.matmul(local, axes(frame).T, precision=_HIGHEST)
     return points if frame.origin is None else jnp.sum(frame.origin, axis=0)[None] + points
 
 
@@ -95,8 +95,8 @@ def gap(frame: Frame, other: Frame) -> Float[Array, " dim"]:
 def to_local(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Return points given in data units in local coordinates (infinite once the frame has collapsed)."""
     points = points if frame.origin is None else points - jnp.sum(frame.origin, axis=0)[None]
-    centred = jnp.matmul(points - frame.location, triangular.inverse(frame.unit_tril).T, precision=_HIGHEST)
-    return centred * jnp.exp(-frame.log_scale)
+    centred = jnp.matmul(points - frame.location[None, :], triangular.inverse(frame.unit_tril).T, precision=_HIGHEST)
+    return centred * jnp.exp(-frame.log_scale)[None, :]
 
 
 def enter(frame: Frame, local: Float[Array, "num dim"], own: Frame | None) -> Float[Array, "num dim"]:
@@ -112,7 +112,7 @@ def enter(frame: Frame, local: Float[Array, "num dim"], own: Frame | None) -> Fl
 
 def follow(frame: Frame, points: Float[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Return points of the previous frame's coordinates in this frame's."""
-    return follow_columns(frame, (points - frame.shift).T).T
+    return follow_columns(frame, (points - frame.shift[None, :]).T).T
 
 
 def follow_columns(frame: Frame, columns: Float[Array, "dim num"]) -> Float[Array, "dim num"]:
@@ -154,6 +154,6 @@ def log_total_variance(
         factor: of the covariance; of a diagonal one its diagonal is enough.
     """
     top = jnp.max(frame.log_scale)
-    scaled = frame.unit_tril * jnp.exp(frame.log_scale - top)
-    spread = scaled * factor if factor.ndim == 1 else jnp.matmul(scaled, factor, precision=_HIGHEST)
+    scaled = frame.unit_tril * jnp.exp(frame.log_scale - top)[None, :]
+    spread = scaled * factor[None, :] if factor.ndim == 1 else jnp.matmul(scaled, factor, precision=_HIGHEST)
     return 2 * top + jnp.log(jnp.sum(spread**2))

@@ -111,7 +111,7 @@ def _watched(
             known, record, f"the record of {before}", f"that of {place}",
             "report the same names and shapes in every generation, np.nan where there is nothing.",
         )  # fmt: skip
-    except Exception as error:
+    except BaseException as error:  # a fit may raise SystemExit, which must not look like an end of the run
         error.add_note(f"in {place}")
         raise
     return state, record

@@ -6,20 +6,17 @@ JAX is imported by the functions, not by this file. Called by `cli`.
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.ending import STOPPED
 from collapse_jax.errors import is_plain_name
 from collapse_jax.gate import is_there
+from collapse_jax.machine import import_jax, keep_programs, start_jax, use_every_core
 from collapse_jax.manifest import read_sealed, sealed
-from collapse_jax.provenance import num_threads
-from collapse_jax.screen import Bar, console, print_verdicts, say
+from collapse_jax.screen import Bar, console, note, print_verdicts, say
 from collapse_jax.studies.registry import Study
-
-STOPPED = 75  # the system's code for "try again later"
-_MOST_DEVICES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +115,7 @@ def _write_jobs(out: Path, jobs: list[tuple[str, str, str, str]]) -> None:
     from collapse_jax.durable import write_atomically
 
     text = json.dumps(sealed({"jobs": [list(job) for job in jobs]}))
-    write_atomically(out / "jobs.json", lambda part: part.write_text(text))
+    write_atomically(out / "jobs.json", lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
@@ -137,13 +134,8 @@ def read_jobs(out: Path) -> list[tuple[str, str, Path, str]]:
     return [(study, preset, out / folder, command) for study, preset, folder, command in jobs]
 
 
-def use_every_core() -> None:
-    """Let JAX, wherever it is first used, see every core as a device: a study's file may use it when it is read."""
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(num_threads(), _MOST_DEVICES)))
-
-
 def prepare_jax(cluster: Cluster | None = None) -> Any:
-    """Give JAX every core as a device and a compilation cache that outlives the process.
+    """Start JAX, with every core as a device and a compilation cache that outlives the process.
 
     Args:
         cluster: other processes to meet; None for none.
@@ -152,18 +144,19 @@ def prepare_jax(cluster: Cluster | None = None) -> Any:
         This process's place among them.
 
     Raises:
-        ValueError: they do not come together.
+        ValueError: JAX does not start, or they do not come together.
     """
     use_every_core()
-    import jax
-
+    import_jax()
     from collapse_jax.processes import Place, join_processes
 
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "collapse_jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    notice = keep_programs()
     if cluster is None or cluster == Cluster():
-        return Place()
-    place = join_processes(cluster.coordinator, cluster.num_processes, cluster.process_id)
-    console.quiet = not place.leads
+        place = Place()
+    else:
+        place = join_processes(cluster.coordinator, cluster.num_processes, cluster.process_id)
+        console.quiet = not place.leads
+    start_jax()
+    if notice:
+        note(notice)
     return place

@@ -78,7 +78,7 @@ def examined(
     """Return judges with what they make of real digits that they have not seen."""
     held_out, answers = jnp.asarray(images), jnp.asarray(labels)
     log_probs = jax.vmap(lambda net: net.log_probs(held_out))(nets)
-    accuracy = jnp.mean(jnp.argmax(log_probs, axis=-1) == answers, axis=1)
+    accuracy = jnp.mean(jnp.argmax(log_probs, axis=-1) == answers[None], axis=1)
     return Judges(nets, accuracy, unanimous(jnp.exp(log_probs)), _first(nets).embed(held_out))
 
 
@@ -186,7 +186,7 @@ def frechet(one: Float[Array, "num features"], other: Float[Array, "num_2 featur
     means, factors = [], []
     for rows in (one, other):
         means.append(jnp.mean(rows, axis=0))
-        centred = (rows - means[-1]) / jnp.sqrt(rows.shape[0] - 1.0)
+        centred = (rows - means[-1][None]) / jnp.sqrt(rows.shape[0] - 1.0)
         factors.append(triangular.join_factors(centred.T))
     cross = jnp.matmul(factors[0].T, factors[1], precision=_HIGHEST)
     squares = jnp.sum((means[0] - means[1]) ** 2) + sum(jnp.sum(factor**2) for factor in factors)
@@ -202,7 +202,7 @@ def precision_and_recall(
     """
 
     def distances(a: Array, b: Array) -> Array:
-        squares = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)
+        squares = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None, :]
         return squares - 2 * jnp.matmul(a, b.T, precision=_HIGHEST)
 
     def covered(centres: Array, points: Array) -> Array:

@@ -26,7 +26,7 @@ def kmeans(
     """
     total = jnp.sum(weight)
     mean = jnp.sum(weight[:, None] * x, axis=0) / total
-    tol = 1e-4 * jnp.mean(jnp.sum(weight[:, None] * (x - mean) ** 2, axis=0) / total)
+    tol = 1e-4 * jnp.mean(jnp.sum(weight[:, None] * (x - mean[None, :]) ** 2, axis=0) / total)
 
     def unfinished(carry: tuple) -> Array:
         _, moved, num_steps = carry
@@ -34,7 +34,7 @@ def kmeans(
 
     def body(carry: tuple) -> tuple:
         centres, _, num_steps = carry
-        member = _nearest(x, centres) * weight
+        member = _nearest(x, centres) * weight[None, :]
         counts = jnp.sum(member, axis=1)[:, None]
         sums = jnp.matmul(member, x, precision=jax.lax.Precision.HIGHEST)
         after = jnp.where(counts > 0, sums / jnp.where(counts > 0, counts, 1.0), centres)
@@ -49,16 +49,16 @@ def _seed_centres(key: Key, x: Array, weight: Array, num_clusters: int) -> Array
     """Return k-means++ centres: each next one is a row drawn by its squared distance to the chosen."""
     keys = jax.random.split(key, num_clusters)
     centres = [x[weighted_indices(keys[0], weight, 1)[0]]]
-    distance = jnp.sum((x - centres[0]) ** 2, axis=1)
+    distance = jnp.sum((x - centres[0][None, :]) ** 2, axis=1)
     for k in range(1, num_clusters):
         # identical points everywhere leave no distance; then any row will do
         chances = jnp.where(jnp.sum(weight * distance) > 0, weight * distance, weight)
         centres.append(x[weighted_indices(keys[k], chances, 1)[0]])
-        distance = jnp.minimum(distance, jnp.sum((x - centres[k]) ** 2, axis=1))
+        distance = jnp.minimum(distance, jnp.sum((x - centres[k][None, :]) ** 2, axis=1))
     return jnp.stack(centres)
 
 
 def _nearest(x: Array, centres: Array) -> Array:
-    distance = jnp.stack([jnp.sum((x - centre) ** 2, axis=1) for centre in centres])
+    distance = jnp.stack([jnp.sum((x - centre[None, :]) ** 2, axis=1) for centre in centres])
     labels = jnp.argmin(distance, axis=0)
-    return (labels == jnp.arange(centres.shape[0])[:, None]).astype(x.dtype)
+    return (labels[None, :] == jnp.arange(centres.shape[0])[:, None]).astype(x.dtype)

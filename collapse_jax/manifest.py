@@ -24,7 +24,7 @@ _CONFIG: dict[str, Any] = {
 }  # fmt: skip
 _MAYBE: dict[str, Any] = {
     "title": str, "remarks": list, "data": dict, "file": dict, "grid": dict, "resumed": list, "record_every": int,
-    "drawn": dict,
+    "drawn": dict, "settings": dict,
 }  # fmt: skip
 _CLAIM: dict[str, Any] = {
     "name": str, "verdict": str, "statement": str, "source": str, "label": str, "reason": str, "interval": list,

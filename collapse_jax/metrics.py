@@ -25,7 +25,7 @@ def log_total_variance(num_rows: int = 1000) -> Metric:
 
     def function(key: Key, snapshot: Snapshot) -> Array:
         rows = _drawn(key, snapshot, num_rows)
-        rows = rows - jnp.mean(rows, axis=0)
+        rows = rows - jnp.mean(rows, axis=0, keepdims=True)
         frame = snapshot.synthetic.frame if isinstance(snapshot.synthetic, Samples) else None
         if frame is None:
             return jnp.log(jnp.sum(rows**2) / num_rows)

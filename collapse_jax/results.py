@@ -133,7 +133,8 @@ def read_netcdf(path: Path) -> xr.Dataset:
         is_whole = _is_whole(path)
         if is_whole:
             _check_sizes(path)
-            with xr.open_dataset(path, engine="h5netcdf") as stored:
+            # numbers as they were written, whatever their unit says
+            with xr.open_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False) as stored:
                 check_unpacked(path, path.stat().st_size, stored.nbytes, _MOST_PACKED)
                 dataset = stored.load()
     except Exception as error:  # a damaged file may raise anything

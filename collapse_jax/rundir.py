@@ -266,7 +266,7 @@ class RunDirectory:
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file; numbers that JSON lacks become null."""
         text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
-        write_atomically(self.path / name, lambda part: part.write_text(text))
+        write_atomically(self.path / name, lambda part: part.write_text(text, encoding="utf-8"))
 
     def _write_description(self, told: dict[str, Any]) -> None:
         self.write_json("config.json", sealed(json.loads(json.dumps(plain(told)))))

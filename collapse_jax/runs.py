@@ -23,7 +23,7 @@ from collapse_jax.errors import RunFailed, check_count, check_seed
 from collapse_jax.manifest import REPLACED
 from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
-from collapse_jax.provenance import differences, provenance
+from collapse_jax.provenance import check_settings, differences, provenance
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import Lacking, RunDirectory, check_free, plain, shards_of
 from collapse_jax.studies.loading import blamed, place_in, said
@@ -139,6 +139,7 @@ def resume(
     study, module, config = _subject(description)
     _check_counts(config)
     plan = module.build(config)
+    check_settings(path, description, despite)  # the study's file may have chosen some
     data = _same_data(run, plan, despite)
 
     def prepare() -> None:
@@ -252,7 +253,7 @@ def _run(
             status = "interrupted"
         except Stopped:
             status = "stopped"
-        except Exception as error:
+        except BaseException as error:  # what a fit raises, SystemExit too, is no end of the run
             if isinstance(error, jax.errors.JaxRuntimeError):
                 company.hear()
             company.end("failed")
@@ -289,6 +290,13 @@ def _conclude(directory: RunDirectory, plan: Plan, config: Any, status: str) -> 
     except Lacking:
         directory.describe(status="stopped")
         raise
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"the records cannot be put together ({said(error).rstrip('.')}); they are kept, for numpy.load, in "
+            f"{directory.path / 'records'}: mend what names them, then collapse-jax resume {directory.path}."
+        ) from error
     try:
         illustrate(directory)
     except Exception:  # of the study's own drawing or judging; what was measured is whole
@@ -299,19 +307,19 @@ def _conclude(directory: RunDirectory, plan: Plan, config: Any, status: str) -> 
         directory.close()
 
 
-def _failure(error: Exception, directory: RunDirectory, study: Study) -> Exception:
+def _failure(error: BaseException, directory: RunDirectory, study: Study) -> BaseException:
     """Return what to raise for an error in the midst of a run: where it was and how to go on, if it was the study's."""
     places = [note for note in getattr(error, "__notes__", ()) if note.startswith("in seed")]
     if study.own is not None and (line := place_in(error, study.own.path)):
         places.append(line)
-    if not places:
+    if not places and isinstance(error, Exception):
         return error
     remedy = f"what was finished before is kept: go on with collapse-jax resume {directory.path}"
     if study.own is not None:
         remedy += " (and --despite-differences, if the file had to be mended)"
     if not directory.holds_something():
         remedy = "nothing was finished before: mend it, and run it again"
-    return RunFailed(f"{', '.join(places)}: {said(error).rstrip('.')}; {remedy}.")
+    return RunFailed(f"{', '.join(places) or study.name}: {said(error).rstrip('.')}; {remedy}.")
 
 
 def illustrate(run: RunDirectory) -> list[Verdict]:

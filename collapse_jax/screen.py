@@ -32,6 +32,9 @@ class Patient:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._number = None
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # none at all, or one that a program made
+            self._number = stream.fileno()
 
     def write(self, text: str) -> int:
         """Write, or drop; signs that the terminal does not know become question marks."""
@@ -53,9 +56,10 @@ class Patient:
         try:
             yield
         except OSError:
-            self._stream = open(os.devnull, "w")  # noqa: SIM115
-            with contextlib.suppress(OSError):
-                os.dup2(self._stream.fileno(), 1)
+            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            if self._number is not None:
+                with contextlib.suppress(OSError):
+                    os.dup2(self._stream.fileno(), self._number)
 
 
 class Bar:

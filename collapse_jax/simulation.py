@@ -59,6 +59,8 @@ def simulate(
     if on_segment is not None:
         check_function("on_segment", on_segment, "of a segment")
     keep = [check_count("keep", generation, minimum=0) for generation in check_list("keep", keep, "(0, 100)")]
+    if keep and (named := [metric.name for metric in chain.metrics if metric.name.startswith(("params.", "params["))]):
+        raise ValueError(f"`keep` names its variables params.<path>, and so is metric '{named[0]}' named; rename that.")
     beyond = [generation for generation in keep if generation > num_generations]
     if beyond:
         raise ValueError(

@@ -87,7 +87,7 @@ def _moments(values: Float[Array, "lanes ..."], told: Bool[Array, "lanes ..."]) 
     """Return number, mean, sum of squares about it, least and greatest of the finite values of the lanes that count."""
     num = jnp.sum(told, axis=0)
     mean = jnp.sum(jnp.where(told, values, 0.0), axis=0) / jnp.maximum(num, 1)
-    squares = jnp.sum(jnp.where(told, values - mean, 0.0) ** 2, axis=0)
+    squares = jnp.sum(jnp.where(told, values - mean[None], 0.0) ** 2, axis=0)
     least = jnp.min(values, axis=0, where=told, initial=jnp.inf)
     greatest = jnp.max(values, axis=0, where=told, initial=-jnp.inf)
     return {"num": num, "mean": mean, "squares": squares, "min": least, "max": greatest}

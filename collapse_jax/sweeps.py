@@ -29,6 +29,7 @@ from collapse_jax.errors import (
     check_kind,
     check_list,
 )
+from collapse_jax.labels import check_name
 from collapse_jax.results import Records, join_records, to_dataset
 from collapse_jax.summaries import Summary, check_summary, merge_parts, reducer, summary_dataset
 from collapse_jax.types import Array, Key
@@ -171,6 +172,12 @@ def slabs(build: Build, axes: Mapping[str, Sequence[Any]], num_seeds: int) -> li
                 build(**{**first, name: value})
             except (ValueError, TypeError) as error:
                 raise ValueError(f"axis '{name}' at {value}: {error}") from error
+    metrics = build(**first).metrics
+    taken = {metric.name for metric in metrics} | {dim for metric in metrics for dim in metric.dims}
+    for name in values:
+        check_name("axes", name)
+        if name in taken:
+            raise ValueError(f"axis '{name}' has the name of a metric or of one of its dims; rename that.")
     traced = [name for name in values if _is_traceable(build, first, (name,), values)]
     places = _places(values, traced)
     while traced and not all(_is_traceable(build, {**first, **place}, traced, values) for place in places):

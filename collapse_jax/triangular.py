@@ -109,7 +109,7 @@ def widen_factor(
     else:
         tril = _reflect_by_blocks(tril, columns)
     lower = jnp.tril(tril)
-    lower = lower * jnp.where(jnp.diagonal(lower) < 0, -1.0, 1.0)
+    lower = lower * jnp.where(jnp.diagonal(lower) < 0, -1.0, 1.0)[None, :]
     row_norm = jnp.sqrt(jnp.sum(lower**2, axis=1))
     real = jnp.diagonal(lower) > 30 * jnp.finfo(lower.dtype).eps * row_norm
     if max_rank is not None:
@@ -231,7 +231,7 @@ def _cholesky_by_blocks(matrix: Float[Array, "*batch dim dim"]) -> Float[Array, 
     size = dim + -dim % _BLOCK
     rows = jnp.arange(size)
     matrix = jnp.pad(matrix, (*[(0, 0)] * (matrix.ndim - 2), (0, size - dim), (0, size - dim)))
-    matrix = matrix + jnp.diag((rows >= dim).astype(matrix.dtype))
+    matrix = matrix + _beside(jnp.diag((rows >= dim).astype(matrix.dtype)), matrix)
 
     def block(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         rest, factor = carry
@@ -239,7 +239,7 @@ def _cholesky_by_blocks(matrix: Float[Array, "*batch dim dim"]) -> Float[Array, 
         columns = jax.lax.dynamic_slice_in_dim(rest, first, _BLOCK, axis=-1)
         corner = _cholesky_by_columns(jax.lax.dynamic_slice_in_dim(columns, first, _BLOCK, axis=-2))
         below = _matmul(columns, _inverse_by_rows(corner).swapaxes(-1, -2))
-        below = jnp.where((rows >= first)[:, None], below, 0.0)
+        below = jnp.where(_beside((rows >= first)[:, None], below), below, 0.0)
         rest = rest - _matmul(below, below.swapaxes(-1, -2))
         return rest, jax.lax.dynamic_update_slice_in_dim(factor, below, first, axis=-1)
 
@@ -253,7 +253,8 @@ def _cholesky_by_columns(matrix: Float[Array, "*batch dim dim"]) -> Float[Array,
     def eliminate(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         rest, factor = carry
         pivot = jnp.sqrt(rest[..., index, index])
-        column = jnp.where(rows >= index, rest[..., index] / pivot[..., None], 0.0)
+        below = rest[..., index] / pivot[..., None]
+        column = jnp.where(_beside(rows >= index, below), below, 0.0)
         return rest - column[..., :, None] * column[..., None, :], factor.at[..., index].set(column)
 
     return jax.lax.fori_loop(0, matrix.shape[-1], eliminate, (matrix, jnp.zeros_like(matrix)))[1]
@@ -264,10 +265,15 @@ def _inverse_by_rows(tril: Float[Array, "*batch dim dim"]) -> Float[Array, "*bat
 
     def substitute(index: Array, solved: Array) -> Array:
         known = jnp.einsum("...k,...kj->...j", tril[..., index, :], solved, precision=_HIGHEST)
-        row = (identity[index] - known) / tril[..., index, index][..., None]
+        row = (_beside(identity[index], known) - known) / tril[..., index, index][..., None]
         return solved.at[..., index, :].set(row)
 
     return jax.lax.fori_loop(0, tril.shape[-1], substitute, jnp.zeros_like(tril))
+
+
+def _beside(array: Array, batch: Array) -> Array:
+    """Return an array with as many axes as `batch`, those in front of length 1."""
+    return array.reshape((1,) * (batch.ndim - array.ndim) + array.shape)
 
 
 def _assemble(rows: list[list[Array]], dim: int) -> Array:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 
+from collapse_jax.errors import check_seed
 from collapse_jax.laws import (
     curation,
     dimensions,
@@ -110,9 +111,12 @@ def run_program(program: Program, *, quick: bool, seed: int = 0) -> dict[str, li
     Args:
         program: one of `PROGRAMS`.
         quick: with fewer runs.
-        seed: root of all randomness.
+        seed: root of all randomness, below 2^32.
+
+    Raises:
+        ValueError: another seed.
     """
-    key = jax.random.fold_in(jax.random.key(seed), PROGRAMS.index(program))
+    key = jax.random.fold_in(jax.random.key(check_seed("seed", seed)), PROGRAMS.index(program))
     num_runs = program.num_runs
     if quick:
         num_runs = max(int(num_runs * _QUICK_EFFORT) // (2 * LANES), 1) * 2 * LANES

@@ -21,7 +21,8 @@ ALLOWED = {
     "data": ["intake", "draws", "frame", "errors", "types"],
     "sufficient": ["data", "frame", "triangular", "errors", "types"],
     "pieces": ["errors", "types"],
-    "chain": ["pieces", "data", "frame", "errors", "types"],
+    "labels": ["errors"],
+    "chain": ["labels", "pieces", "data", "frame", "errors", "types"],
     "abreast": ["chain", "pieces", "errors", "types"],
     "sharding": ["errors", "types"],
     "drivers": ["chain", "sharding", "errors", "types"],
@@ -36,7 +37,7 @@ ALLOWED = {
     "metrics": ["chain", "data", "sufficient", "frame", "errors", "types"],
     "theory": ["errors", "types"],
     "summaries": ["chain", "drivers", "errors", "types"],
-    "sweeps": ["summaries", "chain", "drivers", "results", "errors", "types"],
+    "sweeps": ["summaries", "labels", "chain", "drivers", "results", "errors", "types"],
     "training": ["sharding", "errors", "types"],
     "em": ["triangular", "data", "errors", "types"],
     "kmeans": ["triangular", "draws", "data", "errors", "types"],
@@ -49,6 +50,8 @@ ALLOWED = {
     ],
     "judges": ["gate", "arrays", "nn", "training", "datasets", "chain", "data", "triangular", "errors", "types"],
     "intervals": [],
+    "provenance": ["errors"],
+    "machine": ["provenance"],
     "claims": ["intervals", "errors", "types"],
     "estimands": ["errors", "types"],
     "laws": [
@@ -62,14 +65,13 @@ ALLOWED = {
     "plots": ["results", "durable", "frame", "errors", "types"],
     "foreign": ["gate", "durable", "intervals", "plots", "errors", "types"],
     "studies": [
-        "gate", "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims",
-        "estimands", "plots", "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results",
-        "drivers", "nn", "training", "axes", "errors", "types",
+        "gate", "machine", "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets",
+        "claims", "estimands", "plots", "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries",
+        "results", "drivers", "nn", "training", "axes", "errors", "types",
     ],
     "processes": [],
     "company": ["processes", "durable"],
     "orbax_checkpoints": ["gate", "checkpoints", "arrays", "durable", "processes", "sharding", "types"],
-    "provenance": [],
     "manifest": ["gate", "errors"],
     "rundir": ["manifest", "studies", "checkpoints", "arrays", "durable", "provenance", "results", "errors", "types"],
     "advance": [
@@ -84,14 +86,16 @@ ALLOWED = {
     "report": ["gate", "manifest", "rundir", "studies", "claims", "results", "plots", "durable", "errors", "types"],
     "screen": [],
     "axes": ["errors"],
+    "ending": [],
     "jobs": [
-        "gate", "manifest", "runs", "rundir", "report", "screen", "durable", "processes", "provenance", "studies",
-        "errors", "types",
+        "ending", "machine", "gate", "manifest", "runs", "rundir", "report", "screen", "durable", "processes",
+        "provenance", "studies", "errors", "types",
     ],
     "cli": [
-        "gate", "manifest", "jobs", "axes", "runs", "rundir", "verify", "speed", "provenance", "report", "screen",
-        "studies", "foreign", "errors", "types",
+        "ending", "machine", "gate", "manifest", "jobs", "axes", "runs", "rundir", "verify", "speed", "provenance",
+        "report", "screen", "studies", "foreign", "errors", "types",
     ],
+    "__main__": ["ending", "cli"],
 }  # fmt: skip
 
 # Only these files may import these distributions.

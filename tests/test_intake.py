@@ -42,7 +42,7 @@ NANOSECONDS = 1_700_000_000_000_000_000
 # each [NUM, 2], so that all go through the same programs
 ODD = {
     "an offset": PLAIN + 1.7e9,
-    "an offset in one column": PLAIN + [0.0, 1.7e9],
+    "an offset in one column": PLAIN + np.array([0.0, 1.7e9]),
     "a negative offset of another kind": 1e-3 * PLAIN - [3.7e6, 5e8],
     "nanoseconds as whole numbers": (PLAIN * 40).astype(np.int64) + NANOSECONDS,
     "two clusters at 1e7": APART + 1e7,
@@ -213,7 +213,7 @@ def _python(seed, params, rows, weight):
     ],
 )
 def test_what_reads_data_units_refuses_data_that_those_do_not_hold(build):
-    with pytest.raises(ValueError, match="subtract an offset and divide|intensities in"):
+    with pytest.raises(ValueError, match=r"subtract an offset and divide|intensities in"):
         build(as_samples(PLAIN + 1.7e9))
 
 
@@ -353,7 +353,7 @@ def test_rows_that_do_not_count_may_hold_anything():
 
 
 def test_ordinary_data_stay_as_they_were():
-    for x in (PLAIN, PLAIN * 1e3 + 1e4, np.abs(PLAIN) * 1e8, PLAIN.astype(np.float32), np.float32(RNG.random((9, 784)))):
+    for x in (PLAIN, PLAIN * 1e3 + 1e4, np.abs(PLAIN) * 1e8, np.float32(PLAIN), np.float32(RNG.random((9, 784)))):
         samples = as_samples(x)
         assert samples.frame is None
         np.testing.assert_array_equal(samples.x, x.astype(np.float32))

@@ -34,7 +34,6 @@ def _with(path, value):
         *((("versions", name), "2", f"{name} 1, now 2") for name in NAMES),
         (("device_kind",), "TPU v9", "device_kind cpu, now TPU v9"),
         (("threads",), 4, "threads 2, now 4"),
-        (("x64",), True, "x64 False, now True"),
         (("file", "versions", "torch"), "3", "torch 2, now 3"),
     ],
 )

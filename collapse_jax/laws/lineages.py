@@ -54,7 +54,7 @@ def _lineage_metrics() -> tuple[Metric, ...]:
     """Return how many original points are left, and the share of pairs that are copies of one."""
 
     def counts(snapshot: Snapshot) -> Array:
-        return jnp.sum(snapshot.params.points == jnp.arange(float(_SIZE)), axis=0)
+        return jnp.sum(snapshot.params.points == jnp.arange(float(_SIZE))[None], axis=0)
 
     return (
         Metric("ancestors", (), "1", lambda key, s: jnp.sum(counts(s) > 0)),

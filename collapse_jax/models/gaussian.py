@@ -121,7 +121,7 @@ def gaussian(
         noise = (
             jax.random.normal(key, size) if cut is None else jax.random.truncated_normal(key, -cut, cut, size)
         )
-        return Samples(noise * spread, jnp.ones(size[0]), params.frame)
+        return Samples(noise * spread[None, :], jnp.ones(size[0]), params.frame)
 
     return Model(init, fit, sample, frame=lambda params: params.frame)
 
@@ -148,7 +148,7 @@ def normal_moments(
     freedom = weight - 1 - jnp.arange(dim, dtype=spread.dtype)
     chi = jnp.sqrt(2 * jax.random.gamma(key_diagonal, jnp.maximum(freedom, 1.0) / 2, (dim,)))
     below = jnp.tril(jax.random.normal(key_below, (dim, dim)), -1) if dim > 1 else jnp.zeros((1, 1))
-    bartlett = jnp.where(freedom > 0, below + jnp.diag(chi), 0.0)
+    bartlett = jnp.where(freedom[None, :] > 0, below + jnp.diag(chi), 0.0)
     mean = spread * jax.random.normal(key_mean, (dim,)) / jnp.sqrt(weight)
     return Moments(weight, mean, spread[:, None] * bartlett, frame)
 
@@ -163,7 +163,7 @@ class GaussianTruth(NamedTuple):
         """Return `num` independent points."""
         check_key(key), check_count("num", num)
         noise = jax.random.normal(key, (num, self.mean.shape[0]))
-        return Samples(self.mean + noise @ self.scale_tril.T, jnp.ones(num))
+        return Samples(self.mean[None, :] + noise @ self.scale_tril.T, jnp.ones(num))
 
     def moments(self, key: Key, num: ArrayLike) -> Moments:
         """Return the moments of `num` independent points, from their exact law."""

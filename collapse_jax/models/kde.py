@@ -87,7 +87,7 @@ def _resampler(bandwidth: str, width: ArrayLike, capacity: int | None = None) ->
         rows = params.points[index] + jnp.matmul(noise, params.kernel.T, precision=_HIGHEST)
         if bandwidth == "shrunk":
             mean = jnp.matmul(params.weight, params.points, precision=_HIGHEST) / jnp.sum(params.weight)
-            rows = mean + params.shrink * (rows - mean)
+            rows = mean[None, :] + params.shrink * (rows - mean[None, :])
         return Samples(rows, jnp.ones(num_samples), params.frame)
 
     return Model(init, fit, sample)
@@ -128,4 +128,4 @@ def _moments(rows: Any, weight: Array) -> tuple[Array, Array, Array]:
     """Return mean, centred rows as columns weighted by sqrt(weight), and total weight."""
     total = jnp.sum(weight)
     mean = jnp.matmul(weight, rows, precision=_HIGHEST) / total
-    return mean, (jnp.sqrt(weight)[:, None] * (rows - mean)).T, total
+    return mean, (jnp.sqrt(weight)[:, None] * (rows - mean[None, :])).T, total

@@ -128,7 +128,7 @@ def mixture(
     def cluster(key: Key, rows: Array, weight: Array, frame: Frame, added: Ridge) -> Components:
         resp = kmeans(key, rows, weight, num_components)
         centres = m_step(resp, rows, weight, added).means
-        nearness = -jnp.sum((rows - centres[:, None]) ** 2, axis=-1)
+        nearness = -jnp.sum((rows[None] - centres[:, None]) ** 2, axis=-1)
         # a cluster of too few points has no covariance: it dies before EM begins
         resp = share_out(resp, nearness, weight, floor_of(rows))
         return m_step(resp, rows, weight, added)
@@ -189,7 +189,7 @@ def total_moments(components: Components) -> tuple[Float[Array, " dim"], Float[A
     """Return mean and covariance of the whole mixture, in its own coordinates."""
     weights, means, scale_tril = components
     mean = jnp.einsum("k,ki->i", weights, means, precision=_HIGHEST)
-    centred = means - mean
+    centred = means - mean[None, :]
     within = jnp.einsum("k,kij,klj->il", weights, scale_tril, scale_tril, precision=_HIGHEST)
     return mean, within + jnp.einsum("k,ki,kj->ij", weights, centred, centred, precision=_HIGHEST)
 
@@ -315,13 +315,13 @@ def _whiten(components: Components, frame: Frame) -> MixtureParams:
     ratio = jnp.where(jnp.all(jnp.isfinite(ratio)), ratio, cholesky(covariance + jitter))
     back = inverse(ratio)
     alive = components.weights > 0
-    means = jnp.matmul(components.means - shift, back.T, precision=_HIGHEST)
+    means = jnp.matmul(components.means - shift[None, :], back.T, precision=_HIGHEST)
     scale_tril = jnp.matmul(back, components.scale_tril, precision=_HIGHEST)
     eye = jnp.eye(shift.shape[0], dtype=shift.dtype)
     local = Components(
         components.weights,
         jnp.where(alive[:, None], means, 0.0),
-        jnp.where(alive[:, None, None], scale_tril, eye),
+        jnp.where(alive[:, None, None], scale_tril, eye[None]),
     )
     return MixtureParams(local, frames.advance(frame, shift, ratio))
 

@@ -126,7 +126,7 @@ def normal_equations(
         freedom = weight - jnp.arange(dim)
         chi = jnp.sqrt(2 * jax.random.gamma(key_diagonal, jnp.maximum(freedom, 1.0) / 2, (dim,)))
         below = jnp.tril(jax.random.normal(key_below, (dim, dim)), -1)
-        factor = jnp.where(freedom > 0, below + jnp.diag(chi), 0.0)
+        factor = jnp.where(freedom[None, :] > 0, below + jnp.diag(chi), 0.0)
         gram = jnp.matmul(factor, factor.T, precision=_HIGHEST)
     else:
         factor = triangular.semidefinite_factor(gram)  # fewer rows than coefficients are legal

@@ -72,7 +72,7 @@ def beam_search(
     batch, num_new = prompts.shape[0], rules.max_new_tokens
     hidden, caches = prefill(config, params, prompts, mask, num_new, num_beams)
     num_tokens = jnp.sum(mask, axis=1)
-    among = (jnp.arange(num_beams) == jnp.arange(num_beams)[:, None])[:, None]  # [W, 1, W], a beam's own slot
+    among = jnp.eye(num_beams, dtype=bool)[:, None]  # [W, 1, W], a beam's own slot
 
     def advance(beams: _Beams, hidden: Array) -> _Beams:
         scores = logits(config, params, hidden).reshape(batch * num_beams, -1)
@@ -84,9 +84,9 @@ def beam_search(
         beams, caches = carry
         slot = beams.step - 1
         token = jax.lax.dynamic_slice_in_dim(beams.tokens, slot, 1, axis=2)[:, :, 0]
-        own = among | jnp.zeros((batch, 1, 1, 1), bool)
-        descends = beams.lineage[:, :, :, None] == jnp.arange(num_beams)  # [B, W, N, W]
-        slots = jnp.arange(num_new)[:, None]
+        own = among[None] | jnp.zeros((batch, 1, 1, 1), bool)
+        descends = beams.lineage[:, :, :, None] == jnp.arange(num_beams)[None, None, None]  # [B, W, N, W]
+        slots = jnp.arange(num_new)[None, None, :, None]
         past = jnp.where(slots == slot, own, descends & (slots < slot)).reshape(batch, num_beams, -1)
         prompt = jnp.broadcast_to(mask[:, None], (batch, num_beams, mask.shape[1]))
         positions = jnp.broadcast_to((num_tokens + slot)[:, None], token.shape)
@@ -144,7 +144,7 @@ def _select(
     # only the best `num_beams` may end a text; the others stand by to go on
     final = scores / length**length_penalty
     stopped = (jnp.all(beams.has_ended, axis=1) & (early_stopping is True)) | ~beams.can_improve
-    may_end = ends & (jnp.arange(2 * num_beams) < num_beams)
+    may_end = ends & (jnp.arange(2 * num_beams) < num_beams)[None]
     final = final + stopped[:, None] * _NEVER + ~may_end * _NEVER
     merged = jnp.concatenate([beams.ended_scores, final], axis=1)
     ended_scores, best = jax.lax.top_k(merged, num_beams)
@@ -169,7 +169,7 @@ def _select(
 def _descend(beams: _Beams, parent: Array) -> Array:
     """Return the lineage of beams that continue `parent`, whose last token stands in the parent's own slot."""
     slots = jnp.arange(beams.lineage.shape[2])
-    return jnp.where(slots == beams.step - 1, parent[:, :, None], _take(beams.lineage, parent))
+    return jnp.where((slots == beams.step - 1)[None, None], parent[:, :, None], _take(beams.lineage, parent))
 
 
 def _take(values: Array, index: Int[Array, "batch chosen"]) -> Array:
@@ -179,4 +179,4 @@ def _take(values: Array, index: Int[Array, "batch chosen"]) -> Array:
 
 def _set(tokens: Array, step: Array, token: Array) -> Array:
     """Return tokens with `token` at place `step`."""
-    return jnp.where(jnp.arange(tokens.shape[2]) == step, token[:, :, None], tokens)
+    return jnp.where((jnp.arange(tokens.shape[2]) == step)[None, None], token[:, :, None], tokens)

@@ -220,7 +220,7 @@ def extend_text(rules: Rules, text: Text, token: Array, length: Array) -> Text:
     if rules.no_repeat_ngram:
         tokens = jax.lax.dynamic_update_slice(tokens, token[:, None].astype(tokens.dtype), (0, length))
     if rules.repetition_penalty != 1.0:
-        seen = seen | (jnp.arange(seen.shape[1]) == token[:, None])
+        seen = seen | (jnp.arange(seen.shape[1])[None] == token[:, None])
     return Text(tokens, seen)
 
 

@@ -277,7 +277,7 @@ def _whole(
     model = _merge(config, params)
     positions = jnp.where(mask, jnp.cumsum(mask, axis=1) - 1, -1)
     causal = jnp.tril(jnp.ones((length, length), bool))
-    bias = jnp.where(causal & mask[:, None, :], 0.0, _MASKED).astype(config.dtype)[:, None]
+    bias = jnp.where(causal[None] & mask[:, None, :], 0.0, _MASKED).astype(config.dtype)[:, None]
     x, made = model.embed(tokens, positions), []
     for index, layer in enumerate(model.layers):
         key_layer = None if key is None else jax.random.fold_in(key, index)

@@ -134,7 +134,7 @@ def _invert(mass: Float[Array, "rows num"], target: Float[Array, "rows 1"]) -> t
     sums = jnp.cumsum(mass, axis=-1)
     passed = jnp.sum(sums <= target, axis=-1, keepdims=True)
     # rounding may carry the target past the end, and nothing of mass 0 may be chosen
-    last = jnp.max(jnp.where(mass > 0, jnp.arange(mass.shape[-1]), 0), axis=-1, keepdims=True)
+    last = jnp.max(jnp.where(mass > 0, jnp.arange(mass.shape[-1])[None], 0), axis=-1, keepdims=True)
     place = jnp.minimum(passed, last)
     before = jnp.take_along_axis(sums, place, axis=-1) - jnp.take_along_axis(mass, place, axis=-1)
     return place, jnp.maximum(target - before, 0.0)

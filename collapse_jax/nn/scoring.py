@@ -245,7 +245,7 @@ def _forward(config: OPTConfig, hidden: Array, embedding: Array, targets: Array,
         hidden, targets, weight = rows
         scores = logits(config, {"tokens": {"embedding": embedding}}, hidden)
         log_total = jax.nn.logsumexp(scores, axis=-1, keepdims=True)
-        hit = jnp.arange(scores.shape[-1]) == targets[:, None]
+        hit = jnp.arange(scores.shape[-1])[None] == targets[:, None]
         nll = log_total[:, 0] - jnp.sum(jnp.where(hit, scores, 0.0), axis=-1)
         by_scores = weight[:, None] * (jnp.exp(scores - log_total) - hit)
         narrow = by_scores.astype(hidden.dtype)
@@ -285,7 +285,7 @@ def _chunks(hidden: Array, targets: Array, weight: Array) -> tuple[Array, Array,
 def _nll(config: OPTConfig, params: Params, hidden: Array, targets: Array) -> Array:
     """Return -log p(target) of each row, nats."""
     scores = logits(config, params, hidden)
-    hit = jnp.arange(scores.shape[-1]) == targets[:, None]
+    hit = jnp.arange(scores.shape[-1])[None] == targets[:, None]
     return jax.nn.logsumexp(scores, axis=-1) - jnp.sum(jnp.where(hit, scores, 0.0), axis=-1)
 
 

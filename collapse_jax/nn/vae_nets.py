@@ -25,7 +25,8 @@ class Linear(NamedTuple):
 
     def __call__(self, x: Float[Array, "*num inputs"]) -> Float[Array, "*num outputs"]:
         """Return the layer's output."""
-        return x @ self.weight + self.bias
+        product = x @ self.weight
+        return product + self.bias.reshape((1,) * (product.ndim - 1) + (-1,))
 
 
 class MLP(NamedTuple):
@@ -73,8 +74,8 @@ class ConvNet(NamedTuple):
     def decode(self, latents: Float[Array, "num latents"]) -> Float[Array, "num pixels"]:
         """Return the logits of pixels given latents."""
         grid = self.decode_latent(latents).reshape(-1, _SIDE, _SIDE, _CHANNELS[1])
-        grid = jax.nn.relu(add_patches(grid @ self.decode_first.weight) + self.decode_first.bias)
-        grid = add_patches(grid @ self.decode_second.weight) + self.decode_second.bias
+        grid = jax.nn.relu(add_patches(grid @ self.decode_first.weight) + self.decode_first.bias[None, None, None])
+        grid = add_patches(grid @ self.decode_second.weight) + self.decode_second.bias[None, None, None]
         return grid.reshape(latents.shape[0], -1)
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from collapse_jax.errors import nearest
 from collapse_jax.gate import TOLD, absolute, is_there, read_bytes
+from collapse_jax.machine import not_started
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}
 _OPTIONS = (  # of the command line
@@ -133,9 +134,11 @@ def blamed(path: Path | None, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, SystemExit) as error:
-        if path is None:
+    except BaseException as error:  # a file may raise anything
+        if path is None or isinstance(error, KeyboardInterrupt):
             raise
+        if told := not_started(error):
+            raise ValueError(told) from error
         told = said(error)
         if isinstance(error, ModuleNotFoundError):
             remedy = "install it where collapse-jax is installed, or put its file beside the study's"

@@ -138,8 +138,12 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 bound.arguments[name] = _checked(name, domain[name], value)
             args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
             if not all(is_concrete(leaf) for leaf in jax.tree.leaves((args, kwargs))):
-                return function(*args, **kwargs)
-            with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(_host()):
+                with jax.numpy_rank_promotion("allow"):  # arguments meet as NumPy's arrays do
+                    return function(*args, **kwargs)
+            with (
+                jax.numpy_rank_promotion("allow"), jax.ensure_compile_time_eval(), jax.enable_x64(True),
+                jax.default_device(_host()),
+            ):  # fmt: skip
                 # an argument in float32 is the number that it holds
                 try:
                     found = function(*args, **kwargs)
