@@ -48,8 +48,8 @@ def load_model(source: str | None) -> tuple[OPTConfig, Params, Tokenizer]:
     """
     place = TINY if source is None else source
     try:
+        config, params = load_opt(place)  # first: of a folder of another kind it says the cause
         tokenizer = load_tokenizer(place)
-        config, params = load_opt(place)
     except FileNotFoundError as error:
         raise ValueError(
             f"{error} For example --model ./opt-125m, a folder that holds the weights, too."
