@@ -6,6 +6,7 @@ as transformers' `generate` has it: it reads the latter alone, and of several en
 calls this.
 """
 
+import dataclasses
 import reprlib
 import sys
 from pathlib import Path
@@ -71,24 +72,24 @@ def read_config(folder: Path) -> tuple[OPTConfig, bool]:
             )
         values[ours] = kind(value)
     values["final_norm"] = not values.get("final_norm", False)
-    return OPTConfig(**values, **_tokens(folder, content)), tied
+    config = OPTConfig(**values, **_tokens(path, content, {}))
+    generation = folder / "generation_config.json"
+    if is_there(generation):
+        told = {"pad_token_id": None, "eos_token_id": None, **read_json(generation)}
+        config = dataclasses.replace(config, **_tokens(generation, told, {"bos_token": config.bos_token}))
+    return config, tied
 
 
-def _tokens(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Return the tokens that fill, begin and end texts.
+def _tokens(path: Path, content: dict[str, Any], known: dict[str, int]) -> dict[str, Any]:
+    """Return the tokens that fill, begin and end texts, as a file says them, but for those that are known.
 
-    What is null fills with the first end, as `generate` does; without an end nothing is filled, and any token will do.
+    What is null is the first end, by which `generate` fills; without an end nothing is filled, and any token will do.
     """
-    path, told, sayings = folder / "config.json", content, {}
+    found = {}
     for ours, theirs in _TOKENS.items():
-        sayings[ours] = (path, theirs, told.get(theirs, getattr(OPTConfig(), ours)))
-    path = folder / "generation_config.json"
-    if is_there(path):
-        told = read_json(path)
-        for ours in ("pad_token", "eos_token"):
-            sayings[ours] = (path, _TOKENS[ours], told.get(_TOKENS[ours]))
-    ends = _whole_numbers(*sayings["eos_token"], several=True)
-    found = {ours: _whole_numbers(*saying) for ours, saying in sayings.items() if ours != "eos_token"}
+        value = known.get(ours, content.get(theirs, getattr(OPTConfig(), ours)))
+        found[ours] = _whole_numbers(path, theirs, value, several=ours == "eos_token")
+    ends = found.pop("eos_token")
     instead = ends[0] if ends else 0
     single = {ours: value[0] if value else instead for ours, value in found.items()}
     return {**single, "eos_token": ends[0] if len(ends) == 1 else ends}
