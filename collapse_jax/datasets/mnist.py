@@ -60,9 +60,9 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
         prefix, home = "mnist-first10000", _EMBEDDED
     else:
         prefix, home = split, _home(place_of(folder))
-    files = [_find(home, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
-    images, labels = map(read_idx, files)
-    _check(images, labels, *files)
+    images = read_idx(images_file := _find(home, f"{prefix}-images-idx3-ubyte"))
+    labels = read_idx(labels_file := _find(home, f"{prefix}-labels-idx1-ubyte"))
+    _check(images, labels, images_file, labels_file)
     return Digits(images.reshape(-1, 784).astype(np.float32) / 255, labels)
 
 

@@ -68,7 +68,8 @@ def text_files(place: Path) -> list[Path]:
     files = []
     for folder, inside, names in os.walk(folder_of(place)):
         inside[:] = [name for name in inside if not name.startswith(".")]
-        files += [Path(folder, name) for name in names if not name.startswith(".") and _ending(name) in _IN_FOLDERS]
+        entries = [*inside, *(name for name in names if not name.startswith("."))]  # a folder is refused when read
+        files += [Path(folder, name) for name in entries if _ending(name) in _IN_FOLDERS]
     if sum(size_of(file, DATA) for file in files) > DATA:
         raise ValueError(f"the texts in {place} have more than {DATA:,} bytes together; give fewer of them.")
     return sorted(files)
