@@ -283,12 +283,13 @@ def test_transformers_generates_the_same_tokens_with_several_ends(tmp_path, ends
     prompts = np.random.default_rng(1).integers(3, 24, (24, 5))
     for rules in (Rules(16), Rules(16, 4)):
         for way, width in ((greedy, 1), (beam_search, 3)):
-            options = {"num_beams": width} if width > 1 else {}
+            # long texts are wanted, so that those that go on beside many ended ones count
+            options = {"num_beams": width, "length_penalty": 3.0, "early_stopping": "never"} if width > 1 else {}
             ours = jax.jit(partial(way, read, rules=rules, **options))(params, prompts=prompts)
             with torch.no_grad():
                 text = model.generate(
                     torch.tensor(prompts), attention_mask=torch.ones(24, 5, dtype=torch.long), do_sample=False,
-                    max_new_tokens=16, min_new_tokens=rules.min_new_tokens, num_beams=width,
+                    max_new_tokens=16, min_new_tokens=rules.min_new_tokens, **options,
                 ).numpy()[:, 5:]  # fmt: skip
             expected = np.pad(text, ((0, 0), (0, 16 - text.shape[1])), constant_values=1)
             np.testing.assert_array_equal(ours.tokens, expected)
