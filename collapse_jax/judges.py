@@ -25,7 +25,7 @@ from collapse_jax.training import adam, train
 from collapse_jax.types import Array, Key
 
 NUM_JUDGES = 5
-_NUM_HELD_OUT = 2000  # of the embedded digits, which the shipped judges have not seen
+NUM_HELD_OUT = 2000  # the last embedded digits, which the shipped judges have not seen and are examined on
 SURE = 0.9  # a judge is sure of a class from this probability on
 JUDGEMENTS = (
     "posterior_entropy", "unanimous_share", "frechet_distance", "precision", "recall",
@@ -55,7 +55,7 @@ def train_judges(
     images: Float[np.ndarray, "num pixels"],
     labels: Integer[np.ndarray, " num"],
     *,
-    num_held_out: int = _NUM_HELD_OUT,
+    num_held_out: int = NUM_HELD_OUT,
     num_steps: int = 1200,
     batch_size: int = 128,
 ) -> Judges:
@@ -106,7 +106,7 @@ def load_judges(path: Path | None = None, held_out: Digits | None = None) -> Jud
     nets = jax.tree.unflatten(structure, leaves)
     if held_out is None:
         digits = load_mnist()
-        held_out = Digits(digits.images[-_NUM_HELD_OUT:], digits.labels[-_NUM_HELD_OUT:])
+        held_out = Digits(digits.images[-NUM_HELD_OUT:], digits.labels[-NUM_HELD_OUT:])
     return examined(nets, held_out.images, held_out.labels)
 
 

@@ -3,7 +3,7 @@
     .venv/bin/python experiments/vae_regimes.py
 
 Seeds are paired: every regime starts from the same nets and the same real digits. Fresh digits come from a pool
-that model 0 never saw. Takes about four minutes.
+that neither model 0 saw nor the judges compare with. Takes about four minutes.
 """
 
 import time
@@ -28,14 +28,14 @@ from collapse_jax import (
     vae_metrics,
     window,
 )
-from collapse_jax.judges import JUDGEMENTS, judge_metrics, load_judges
+from collapse_jax.judges import JUDGEMENTS, NUM_HELD_OUT, judge_metrics, load_judges
 from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
 
 SIZE, GENERATIONS, SEEDS = 2000, 10, 3
 
 
 def main(out: Path) -> None:
-    digits = load_mnist().images
+    digits = load_mnist().images[:-NUM_HELD_OUT]  # the others are those that the judges compare with
     first, pool = as_samples(digits[:SIZE]), jnp.asarray(digits[SIZE:])
 
     def unseen(key, num):

@@ -1,6 +1,7 @@
 """The tokenizer: text comes back, files are those of GPT-2's kind, and a text begins with `</s>`."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from collapse_jax.nn.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
+from collapse_jax.studies.opt.texts import TINY, load_model
 
 LINES = [
     "The valley of the river is long, and the river's name is older than the valley's.",
@@ -171,6 +173,42 @@ def test_merges_left_out_at_random_are_refused(tmp_path):
     """The same text would have other tokens each time, and no run the same bits."""
     with pytest.raises(ValueError, match=r"^'[^ ]*tokenizer\.json' leaves out merges .*dropout to null there\.$"):
         load_tokenizer(_changed(tmp_path, lambda content: content["model"].update(dropout=0.5)))
+
+
+@pytest.mark.parametrize("dropout", [1e-6, 1.0])
+def test_any_share_of_merges_left_out_is_refused_and_none_is_read(tmp_path, dropout):
+    with pytest.raises(ValueError, match="leaves out merges at random"):
+        load_tokenizer(_changed(tmp_path, lambda content: content["model"].update(dropout=dropout)))
+    for none in (None, 0.0):
+        read = load_tokenizer(_changed(tmp_path, lambda content, none=none: content["model"].update(dropout=none)))
+        assert encode(read, LINES) == encode(TOKENIZER, LINES)
+
+
+ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+BEYOND = {
+    "in the vocabulary": lambda content: content["model"]["vocab"].update({"ody": 5000}),
+    "just beyond": lambda content: content["model"]["vocab"].update({"ody": 2048}),
+    "added": lambda content: content["added_tokens"].append({"id": 2100, "content": "<mine>", **ADDED}),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_token_beyond_the_model_s_table_is_refused(tmp_path, name):
+    """JAX takes the last row for one beyond, without a word."""
+    shutil.copytree(TINY, tmp_path / "model")
+    path = tmp_path / "model" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    BEYOND[name](content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"has a token of id \d+, its model 2048 tokens; use the tokenizer that"):
+        load_model(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("field", ["normalizer", "pre_tokenizer", "decoder"])
+def test_a_panic_of_the_library_is_a_sentence_wherever_it_comes_from(tmp_path, field):
+    odd = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    with pytest.raises(ValueError, match=r"tokenizer\.json' is damaged"):
+        load_tokenizer(_changed(tmp_path, lambda content: content.update({field: odd})))
 
 
 def test_a_panic_of_the_library_is_a_sentence(tmp_path):

@@ -201,7 +201,7 @@ _CHANGES = {
     "inverted": lambda images, labels: (255 - images, labels),
     "upside down": lambda images, labels: (images.reshape(-1, 28, 28)[:, ::-1].reshape(-1, 784), labels),
     "other labels": lambda images, labels: (images, np.roll(labels, 1)),
-    "letters": lambda images, labels: (images, labels + 10),
+    "moved and grey": lambda images, labels: (np.roll(images, 7, axis=1) // 2 + 60, labels),
 }
 
 

@@ -39,12 +39,13 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
     """Return MNIST digits.
 
     Args:
-        folder: holds `train-images-idx3-ubyte` and its three siblings, gzipped or not; default the
+        folder: holds `train-images-idx3-ubyte` and its three siblings, gzipped or not, also by Kaggle's names
+            (`train-images.idx3-ubyte`), or is torchvision's root with one `MNIST/raw` or the like in it; default the
             embedded first 10,000 training digits.
         split: "train" or "t10k"; the embedded digits have only "train".
 
     Raises:
-        ValueError: a file is missing, truncated, not IDX, or images and labels do not match.
+        ValueError: a file is missing, truncated, not IDX, of other sizes or labels, or images and labels do not match.
 
     >>> load_mnist().images.shape
     (10000, 784)
@@ -58,19 +59,37 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
             )
         prefix, home = "mnist-first10000", _EMBEDDED
     else:
-        prefix, home = split, place_of(folder)
-        if not os.path.isdir(home):
-            raise ValueError(
-                f"the MNIST folder {home} does not exist; name the folder that holds {split}-images-idx3-ubyte."
-            )
-    images = read_idx(_find(home, f"{prefix}-images-idx3-ubyte"))
-    labels = read_idx(_find(home, f"{prefix}-labels-idx1-ubyte"))
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{home}: images of shape {images.shape} and labels of shape {labels.shape} are not MNIST; "
-            "expected (N, 28, 28) and (N,)."
-        )
+        prefix, home = split, _home(place_of(folder))
+    images = read_idx(images_file := _find(home, f"{prefix}-images-idx3-ubyte"))
+    labels = read_idx(labels_file := _find(home, f"{prefix}-labels-idx1-ubyte"))
+    _check(images, labels, images_file, labels_file)
     return Digits(images.reshape(-1, 784).astype(np.float32) / 255, labels)
+
+
+def _check(images: np.ndarray, labels: np.ndarray, images_file: Path, labels_file: Path) -> None:
+    """Refuse what is not grey images of MNIST's size with a label 0 to 9 each."""
+    if images.ndim != 3 or labels.ndim != 1:
+        raise ValueError(
+            f"{images_file} has the shape {images.shape} and {labels_file.name} {labels.shape}, which are not MNIST; "
+            "expected grey images (N, 28, 28) and labels (N,)."
+        )
+    if images.shape[1:] != (28, 28):
+        height, width = images.shape[1:]
+        raise ValueError(
+            f"{images_file} has the shape {images.shape}, images of {height} x {width} pixels, which are not MNIST's "
+            "28 x 28; scale or crop them."
+        )
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_file} has {len(images):,} images {images.shape} and {labels_file.name} {len(labels):,} labels; "
+            "take both from the same collection."
+        )
+    if len(images) == 0:
+        raise ValueError(f"{images_file} holds no image; take the file again from where it came from.")
+    if labels.max() > 9:
+        raise ValueError(
+            f"{labels_file} has labels up to {labels.max()}, where digits have 0 to 9; keep ten classes, named 0 to 9."
+        )
 
 
 def mnist_sums(folder: str | Path | None = None) -> dict[str, str]:
@@ -82,7 +101,7 @@ def mnist_sums(folder: str | Path | None = None) -> dict[str, str]:
     Raises:
         ValueError: a file is missing or cannot be read.
     """
-    home = _EMBEDDED if folder is None else place_of(folder)
+    home = _EMBEDDED if folder is None else _home(place_of(folder))
     prefixes = ("mnist-first10000",) if folder is None else ("train", "t10k")
     names = [f"{prefix}-{kind}-ubyte" for prefix in prefixes for kind in ("images-idx3", "labels-idx1")]
     return {name: hashlib.sha256(_content(_find(home, name))).hexdigest() for name in names}
@@ -140,8 +159,57 @@ def _content(path: Path) -> bytes:
     return content
 
 
+def _home(folder: Path) -> Path:
+    """Return where the files lie: in the folder itself, or in one of torchvision's layout within.
+
+    Raises:
+        ValueError: there is no such folder, or it holds several collections.
+    """
+    if not os.path.isdir(folder):
+        raise ValueError(
+            f"the MNIST folder {folder} does not exist; name the folder that holds train-images-idx3-ubyte."
+        )
+    name = "train-images-idx3-ubyte"
+    if _found(folder, name) is not None:
+        return folder
+    inside = [place for place in (*sorted(folder.glob("*/raw")), folder / "raw") if _found(place, name) is not None]
+    if len(inside) > 1:
+        raise ValueError(
+            f"{folder} holds several collections, {' and '.join(str(place.relative_to(folder)) for place in inside)}; "
+            "name the folder of one."
+        )
+    return inside[0] if inside else folder
+
+
 def _find(home: Path, name: str) -> Path:
-    for candidate in (home / name, home / f"{name}.gz"):
-        if is_there(candidate):
-            return candidate
-    raise ValueError(f"{home} holds neither {name} nor {name}.gz; put the canonical MNIST files there.")
+    found = _found(home, name)
+    if found is not None:
+        return found
+    others = sorted(path.name for where in ("", "*/raw/") for path in home.glob(f"{where}emnist-*-ubyte*"))
+    if others:
+        raise ValueError(
+            f"{home} holds {others[0]}: EMNIST's, whose images lie on their side; swap their last two axes and write "
+            f"them as {name}, with its three siblings."
+        )
+    raise ValueError(
+        f"{home} holds neither {name} nor {name}.gz, nor {_dotted(name)} with or without .gz; put the canonical MNIST "
+        "files there."
+    )
+
+
+def _found(home: Path, name: str) -> Path | None:
+    """Return a file by MNIST's name or by Kaggle's, whose archive has folders of these names, too; None for none."""
+    for candidate in (name, f"{name}.gz", _dotted(name), f"{_dotted(name)}.gz"):
+        for path in (home / candidate / candidate, home / candidate):
+            if is_there(path):
+                return path
+    return None
+
+
+def _dotted(name: str) -> str:
+    """Return a file's name as Kaggle has it.
+
+    >>> _dotted("t10k-labels-idx1-ubyte")
+    't10k-labels.idx1-ubyte'
+    """
+    return name.replace("-idx", ".idx")

@@ -6,7 +6,6 @@ only: a text can be checked before JAX starts. Called by the language-model stud
 """
 
 import lzma
-import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,8 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collapse_jax.datasets.text_files import (
+    documents_in,
+    documents_of,
+    folder_of,
+    lines_of,
+    read_text,
+    text_files,
+)
 from collapse_jax.errors import check_count, shown
-from collapse_jax.gate import DATA, check_unpacked, is_there, place_of, read_bytes, sha256, size_of
+from collapse_jax.gate import DATA, check_unpacked, is_there, place_of, sha256
 
 _EMBEDDED = Path(__file__).parent / "files"
 _WIKIPEDIA = "wikipedia_sample.txt.xz"
@@ -72,7 +79,7 @@ def load_wikitext2(folder: str | Path | None = None) -> Corpus:
         ValueError: a file is missing, empty or not UTF-8, or the hub is out of reach.
     """
     texts = [read_text(path) for path in _wikitext2_files(folder).values()]
-    return Corpus(*([line for line in text.splitlines() if line.strip()] for text in texts))
+    return Corpus(*map(lines_of, texts))
 
 
 def wikitext2_sums(folder: str | Path | None = None) -> dict[str, str]:
@@ -88,7 +95,7 @@ def wikitext2_sums(folder: str | Path | None = None) -> dict[str, str]:
 
 
 def text_sum(path: str | Path | None = None) -> str:
-    """Return the SHA-256 of a text: of the file, or of all .txt files of the folder, in the order they are read.
+    """Return the SHA-256 of a text: of the file, or of all texts of the folder, in the order they are read.
 
     Args:
         path: as for `load_text`; None: the embedded articles.
@@ -97,27 +104,24 @@ def text_sum(path: str | Path | None = None) -> str:
         ValueError: there is no such folder.
     """
     place = _EMBEDDED / _WIKIPEDIA if path is None else place_of(path)
-    return sha256(*_text_files(place), most=DATA)
+    return sha256(*text_files(place), most=DATA)
 
 
-def load_text(path: str | Path) -> Corpus:
+def load_text(path: str | Path, column: str = "text") -> Corpus:
     """Return a text of the user's own.
 
     Args:
-        path: a UTF-8 file whose documents are parted by blank lines, or a folder of .txt files, a document each. At
-            least three documents are needed for three parts.
+        path: a file whose documents are parted by blank lines, JSONL with a document a line, or a folder of .txt files,
+            a document each, and .jsonl files; UTF-8, or another Unicode that begins with its byte order mark; packed by
+            gzip or not. Hidden files of a folder are left out. At least three documents are needed for three parts.
+        column: of JSONL, the name that the text has.
 
     Raises:
-        ValueError: it does not exist, is empty, is not UTF-8, or has fewer than three documents.
+        ValueError: it does not exist, is empty, is of another kind or encoding, has a line that is no JSON or lacks the
+            column, or has fewer than three documents.
     """
     place = place_of(path)
-    files = _text_files(place)
-    if not files:
-        raise ValueError(f"{place} holds no .txt file; name a text file, or a folder of them.")
-    if files == [place]:
-        documents = documents_of(read_text(place))
-    else:
-        documents = [[line for line in read_text(file).splitlines() if line.strip()] for file in files]
+    documents = documents_in(place, column)
     if len(documents) < 3:
         raise ValueError(
             f"{place} has {len(documents)} document(s) where training, validation and test need one each; part "
@@ -140,36 +144,6 @@ def split_documents(documents: Sequence[Sequence[str]]) -> Corpus:
         place = {0: 1, at_test: 2}.get(index % _EVERY, 0)
         parts[place].extend(lines)
     return Corpus(*parts)
-
-
-def documents_of(text: str) -> list[list[str]]:
-    """Return the lines of each document; blank lines part documents."""
-    documents: list[list[str]] = [[]]
-    for line in text.splitlines():
-        if line.strip():
-            documents[-1].append(line)
-        elif documents[-1]:
-            documents.append([])
-    return [lines for lines in documents if lines]
-
-
-def read_text(path: Path) -> str:
-    """Return a UTF-8 file's text.
-
-    Raises:
-        ValueError: it cannot be read, is empty, or is not UTF-8.
-    """
-    try:
-        text = read_bytes(path, DATA, "name a text file").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, for example with iconv."
-        ) from error
-    if "\0" in text:
-        raise ValueError(f"{path} holds zero bytes, which no text does; save it as UTF-8, for example with iconv.")
-    if not text.strip():
-        raise ValueError(f"{path} is empty; give a file with text.")
-    return text
 
 
 def to_blocks(lines_of_tokens: Iterable[Sequence[int]], length: int) -> np.ndarray:
@@ -223,7 +197,7 @@ def _fetch_wikitext2() -> Path:
 
 def _wikitext2_files(folder: str | Path | None) -> dict[str, Path]:
     """Return the three files by their names without endings: to learn, to validate and to test with."""
-    home = _fetch_wikitext2() if folder is None else _folder(folder)
+    home = _fetch_wikitext2() if folder is None else folder_of(folder)
     files = {}
     for name in WIKITEXT2_SHA256:
         found = [path for ending in ("raw", "tokens") if is_there(path := home / f"{name}.{ending}")]
@@ -233,22 +207,5 @@ def _wikitext2_files(folder: str | Path | None) -> dict[str, Path]:
     return files
 
 
-def _text_files(place: Path) -> list[Path]:
-    """Return a file alone, or all texts in a folder, which together are no more than one may be."""
-    if is_there(place) and not os.path.isdir(place):
-        return [place]
-    files = sorted(_folder(place).rglob("*.txt"))
-    if sum(size_of(file, DATA) for file in files) > DATA:
-        raise ValueError(f"the texts in {place} have more than {DATA:,} bytes together; give fewer of them.")
-    return files
-
-
 def _embedded(name: str) -> list[list[str]]:
     return documents_of(lzma.decompress((_EMBEDDED / name).read_bytes()).decode("utf-8"))
-
-
-def _folder(path: str | Path) -> Path:
-    home = place_of(path)
-    if not os.path.isdir(home):
-        raise ValueError(f"{home} does not exist; name a text file, or the folder that holds the text.")
-    return home

@@ -12,7 +12,16 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.errors import check_count
-from collapse_jax.nn.decode import DEFAULT_RULES, Generated, Rules, Text, apply_rules, begin_text, extend_text
+from collapse_jax.nn.decode import (
+    DEFAULT_RULES,
+    Generated,
+    Rules,
+    Text,
+    apply_rules,
+    begin_text,
+    ends_text,
+    extend_text,
+)
 from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.processors import top_k
@@ -124,13 +133,14 @@ def _select(
 ) -> _Beams:  # fmt: skip
     """Return the beams after the best continuations have been chosen from `total`, [batch, beams, vocab]."""
     batch, num_beams, vocab = total.shape
-    # twice as many as beams, so that enough go on if the best all end
-    scores, flat = top_k(total.reshape(batch, -1), 2 * num_beams)
+    # so many that enough go on if the best all end, each by every token that does
+    num_candidates = min(max(2, 1 + len(config.ends)), vocab) * num_beams
+    scores, flat = top_k(total.reshape(batch, -1), num_candidates)
     parent, token = flat // vocab, (flat % vocab).astype(jnp.int32)
     length = beams.step + 1
     tokens = _set(_take(beams.tokens, parent), beams.step, token)
     is_last = length >= rules.max_new_tokens
-    ends = ((token == config.eos_token) & rules.ends) | is_last
+    ends = ends_text(config, rules, token) | is_last
 
     running, chosen = jax.lax.top_k(scores + ends * _NEVER, num_beams)
     chosen_parent = _take(parent, chosen)
@@ -144,7 +154,7 @@ def _select(
     # only the best `num_beams` may end a text; the others stand by to go on
     final = scores / length**length_penalty
     stopped = (jnp.all(beams.has_ended, axis=1) & (early_stopping is True)) | ~beams.can_improve
-    may_end = ends & (jnp.arange(2 * num_beams) < num_beams)[None]
+    may_end = ends & (jnp.arange(num_candidates) < num_beams)[None]
     final = final + stopped[:, None] * _NEVER + ~may_end * _NEVER
     merged = jnp.concatenate([beams.ended_scores, final], axis=1)
     ended_scores, best = jax.lax.top_k(merged, num_beams)

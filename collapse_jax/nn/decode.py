@@ -35,7 +35,7 @@ class Rules:
         min_new_tokens: before so many, a text may not end.
         repetition_penalty: of tokens in the prompt or generated; 1 is none.
         no_repeat_ngram: no n-gram of this size twice; 0 is none.
-        ends: whether the model's `eos_token` ends a text.
+        ends: whether the model's `eos_token` ends a text; of several any does.
     """
 
     max_new_tokens: int = 64
@@ -173,7 +173,7 @@ def _follow(
             carry.step + 1,
             jax.lax.dynamic_update_slice(carry.tokens, token[:, None], (0, carry.step)),
             extend_text(rules, carry.text, token, prompt_length + carry.step),
-            carry.ended | ((token == config.eos_token) & rules.ends),
+            carry.ended | ends_text(config, rules, token),
             carry.score + jnp.where(carry.ended, 0.0, gained),
             carry.caches,
         )
@@ -232,13 +232,22 @@ def apply_rules(config: OPTConfig, rules: Rules, scores: Array, text: Text, step
         length = text.tokens.shape[1] - rules.max_new_tokens + step
         scores = forbid_repeated_ngrams(scores, text.tokens, length, rules.no_repeat_ngram)
     if rules.ends and rules.min_new_tokens:
-        scores = forbid(scores, config.eos_token, step < rules.min_new_tokens)
+        for end in config.ends:
+            scores = forbid(scores, end, step < rules.min_new_tokens)
     return scores
+
+
+def ends_text(config: OPTConfig, rules: Rules, tokens: Array) -> Array:
+    """Return where a token ends its text, of the shape of `tokens`."""
+    found = jnp.zeros(tokens.shape, bool)
+    for index, end in enumerate(config.ends):
+        found = (tokens == end) if index == 0 else found | (tokens == end)
+    return found & rules.ends
 
 
 def _lengths(config: OPTConfig, rules: Rules, tokens: Array) -> Array:
     """Return how many tokens each row has up to its end."""
     if not rules.ends:
         return jnp.full(tokens.shape[0], tokens.shape[1], jnp.int32)
-    ended = jnp.cumsum(tokens == config.eos_token, axis=1) > 0
+    ended = jnp.cumsum(ends_text(config, rules, tokens), axis=1) > 0
     return jnp.minimum(jnp.sum(~ended, axis=1) + 1, tokens.shape[1]).astype(jnp.int32)

@@ -63,7 +63,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"'{path.parent}' has no {path.name}; give a folder in the hub's format.")
     text = read_bytes(path, TOLD)
     with damage_named(path):
-        content = json.loads(text.decode("utf-8"))
+        content = json.loads(text.decode("utf-8-sig"))
     if not isinstance(content, dict):
         raise ValueError(f"'{path}' holds no JSON object; take it again from where it came from.")
     return content

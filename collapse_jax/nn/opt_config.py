@@ -29,7 +29,7 @@ class OPTConfig:
         attention_dropout: rate on attention weights, in training.
         pad_token: fills what is no text.
         bos_token: begins every text.
-        eos_token: ends a text.
+        eos_token: ends a text; of several each does, of none, `()`, nothing.
         init_std: standard deviation of random weights.
         dtype: of the computation; weights, norms, softmax and log-softmax stay float32.
         precision: of matrix products, as `jax.lax.Precision` names it: on accelerators "default" is TF32 or
@@ -52,7 +52,7 @@ class OPTConfig:
     attention_dropout: float = 0.0
     pad_token: int = 1
     bos_token: int = 2
-    eos_token: int = 2
+    eos_token: int | tuple[int, ...] = 2
     init_std: float = 0.02
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     precision: Literal["default", "high", "highest"] = "default"
@@ -63,11 +63,11 @@ class OPTConfig:
             check_count(name, getattr(self, name))
         if self.embed_size is not None:
             check_count("embed_size", self.embed_size)
-        for name in ("pad_token", "bos_token", "eos_token"):
-            if check_count(name, getattr(self, name), 0) >= self.vocab_size:
+        ends = [("eos_token", end) for end in self.ends]
+        for name, token in [("pad_token", self.pad_token), ("bos_token", self.bos_token), *ends]:
+            if check_count(name, token, 0) >= self.vocab_size:
                 raise ValueError(
-                    f"`{name}` must be below `vocab_size` ({self.vocab_size}), got {getattr(self, name)}; take the "
-                    "model's own."
+                    f"`{name}` must be below `vocab_size` ({self.vocab_size}), got {token}; take the model's own."
                 )
         for name in ("dropout", "attention_dropout"):
             check_fraction(name, getattr(self, name))
@@ -77,6 +77,11 @@ class OPTConfig:
             raise ValueError(
                 f"`hidden_size` must be a multiple of `num_heads`, got {self.hidden_size} and {self.num_heads}."
             )
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that each end a text."""
+        return self.eos_token if isinstance(self.eos_token, tuple) else (self.eos_token,)
 
     @property
     def embedding_size(self) -> int:

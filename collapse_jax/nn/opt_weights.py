@@ -12,8 +12,6 @@ Reference: Zhang et al. (2022), "OPT: Open Pre-trained Transformer Language Mode
 
 import dataclasses
 import os
-import reprlib
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +22,11 @@ import numpy as np
 import safetensors.numpy
 
 from collapse_jax.gate import TOLD, memory, size_of
-from collapse_jax.nn.files import damaged, find_folder, read_json, write_json, write_together
+from collapse_jax.nn.config_json import config_content, generation_content, read_config
+from collapse_jax.nn.files import damaged, find_folder, write_json, write_together
 from collapse_jax.nn.opt import abstract_params
 from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.nn.other_folders import adapter_in, instead_of_weights
 from collapse_jax.nn.tensor_files import PATTERNS, Layout, read_tensors, weight_files
 from collapse_jax.types import Params
 
@@ -49,38 +49,13 @@ _LAYER: dict[str, tuple[tuple[str, ...], int | None]] = {
     "final_layer_norm": (("ffn_norm",), None),
 }
 _HEADS = ("lm_head.weight", "lm_head.kernel")  # tied: must repeat the token embedding
-_IGNORED = ("decoder.version",)  # a counter of fairseq's, no weight
-_MOST_TOLD = 20  # of what does not fit
+# what compilers, trainers and other classes put around a model's names
+_WRAPPERS = frozenset(
+    ("model", "module", "base_model", "_orig_mod", "_forward_module", "_fsdp_wrapped_module",
+     "_checkpoint_wrapped_module")
+)  # fmt: skip
+_BUFFERS = ("version", "_float_tensor", "inv_freq", "masked_bias", "position_ids")  # constants and counters
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-
-# Our field -> theirs; whatever else a config says must have the one value that is computed here.
-_FIELDS = {
-    "vocab_size": "vocab_size",
-    "hidden_size": "hidden_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "ffn_size": "ffn_dim",
-    "max_positions": "max_position_embeddings",
-    "embed_size": "word_embed_proj_dim",
-    "pre_norm": "do_layer_norm_before",
-    "final_norm": "_remove_final_layer_norm",  # the opposite
-    "bias": "enable_bias",
-    "affine": "layer_norm_elementwise_affine",
-    "dropout": "dropout",
-    "attention_dropout": "attention_dropout",
-    "pad_token": "pad_token_id",
-    "bos_token": "bos_token_id",
-    "eos_token": "eos_token_id",
-    "init_std": "init_std",
-}
-_FIXED: dict[str, Any] = {
-    "model_type": "opt",
-    "activation_function": "relu",
-    "layerdrop": 0.0,
-    "tie_word_embeddings": True,
-    "quantization_config": None,
-}
-
 
 class Place(NamedTuple):
     """Where a source tensor lives in our parameters.
@@ -97,7 +72,7 @@ class Place(NamedTuple):
 
 
 def name_table(config: OPTConfig, layout: Layout = "torch") -> dict[str, Place]:
-    """Return the table of names: source key, without a leading "model.", -> its place in our parameters.
+    """Return the table of names: source key, without "model." and other wrappers, -> its place in our parameters.
 
     Args:
         config: of the model; switched-off parts have no rows.
@@ -139,11 +114,15 @@ def load_opt(source: str | os.PathLike[str], **changes: Any) -> tuple[OPTConfig,
 
     >>> config, params = load_opt("facebook/opt-125m")  # doctest: +SKIP
     """
-    folder = find_folder(source, [("config.json", pattern) for pattern in PATTERNS])
-    config = dataclasses.replace(_read_config(folder / "config.json"), **changes)
+    described = ("config.json", "generation_config.json")
+    folder = find_folder(source, [(*described, pattern) for pattern in PATTERNS])
+    if other := adapter_in(folder) or instead_of_weights(folder):
+        raise FileNotFoundError(other)
+    config, tied = read_config(folder)
+    config = dataclasses.replace(config, **changes)
     _check_sizes(config, weight_files(folder))
     layout, tensors = read_tensors(folder)
-    return config, from_tensors(config, tensors, layout, str(folder))
+    return config, from_tensors(config, tensors, layout, str(folder), tied=tied)
 
 
 def from_tensors(
@@ -151,6 +130,8 @@ def from_tensors(
     tensors: Iterable[tuple[str, np.ndarray]],
     layout: Layout = "torch",
     origin: str = "tensors",
+    *,
+    tied: bool = True,
 ) -> Params:
     """Return our parameters, filled from named tensors.
 
@@ -159,33 +140,61 @@ def from_tensors(
         tensors: pairs of name and value; they are taken one at a time.
         layout: of the values, as in `name_table`.
         origin: where they come from, for errors.
+        tied: the head is the token embedding, and either may stand for both; else both must be there, and be equal.
 
     Raises:
-        ValueError: tensors that are missing, superfluous, doubled, of another shape or no floats: all in one.
+        ValueError: tensors that are missing, superfluous, doubled, of another shape or no floats: an example of each
+            kind, in one sentence.
     """
     left = name_table(config, layout)
-    known, problems, heads = set(left), [], {}
+    known, problems, heads = set(left), _Problems(), {}
     params = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), abstract_params(config))
     for name, tensor in tensors:
-        plain = name.removeprefix("model.")
-        if plain in _IGNORED:
-            continue
+        plain = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
         if plain in _HEADS:
             heads[name] = tensor.T if plain.endswith("kernel") else tensor
         elif plain in left:
-            problems += _fill(name, params, left.pop(plain), tensor)
-        else:
-            problems.append(f"{name} {'comes twice' if plain in known else 'has no place in this model'}")
-    problems += [f"model.{name} is missing" for name in left]
-    problems = problems or _untied(heads, params["tokens"]["embedding"])
+            problems.add(*_fill(name, params, left.pop(plain), tensor))
+        elif plain in known:
+            problems.add("twice", f"{name} comes twice")
+        elif not _is_buffer(plain, tensor):
+            is_lora = ".lora_" in name or ".base_layer." in name
+            lora = " (LoRA's: merge it into its base model first)" if is_lora else ""
+            problems.add("superfluous", f"{name:.100} has no place in this model{lora}")
+    embedding = next(name for name in known if name.startswith("decoder.embed_tokens."))
+    if embedding in left and tied and heads:
+        name, head = next(iter(heads.items()))
+        problems.add(*_fill(name, params, left.pop(embedding), head))
+    for name in left:
+        problems.add("missing", f"model.{name} is missing")
+    if not problems:
+        for problem in _untied(heads, params["tokens"]["embedding"], tied):
+            problems.add("head", problem)
     if problems:
-        left_out = [f"and {len(problems) - _MOST_TOLD:,} more"] if len(problems) > _MOST_TOLD else []
-        problems = [*problems[:_MOST_TOLD], *left_out]
         raise ValueError(
-            f"the weights in '{origin}' do not fit the configuration: {'; '.join(problems)}; "
+            f"the weights in '{origin}' do not fit the configuration: {problems.told()}; "
             "take config.json and weights from the same model."
         )
     return jax.tree.map(jnp.asarray, params)
+
+
+class _Problems(dict[str, list[str]]):
+    """What does not fit, by its kind; false where all does."""
+
+    def add(self, kind: str = "", told: str = "") -> None:
+        if kind:
+            self.setdefault(kind, []).append(told)
+
+    def told(self) -> str:
+        """Return the first of each kind, and how many more there are of it."""
+        rest = [f" (and {len(of_kind) - 1:,} more)" if len(of_kind) > 1 else "" for of_kind in self.values()]
+        return "; ".join(of_kind[0] + more for of_kind, more in zip(self.values(), rest))
+
+
+def _is_buffer(name: str, tensor: np.ndarray) -> bool:
+    """Whether a tensor without a place is none that a model learns: transformers leaves these out, too."""
+    last = name.rpartition(".")[2]
+    return last in _BUFFERS or (tensor.dtype.name not in _FLOATS and last not in ("weight", "kernel", "scale"))
 
 
 def to_tensors(config: OPTConfig, params: Params) -> dict[str, np.ndarray]:
@@ -233,23 +242,15 @@ def save_opt(
             f"'{folder}' already holds {there[0].name}; name another folder, or pass overwrite=True."
         )
     tensors = to_tensors(config, params)
-    tokens = {_FIELDS[name]: getattr(config, name) for name in ("pad_token", "bos_token", "eos_token")}
     dtype = np.asarray(params["tokens"]["embedding"]).dtype
     writers = {
-        "generation_config.json": write_json({"_from_model_config": True, **tokens}),
+        "generation_config.json": write_json(generation_content(config)),
         "model.safetensors": lambda path: safetensors.numpy.save_file(
             tensors, path, metadata={"format": "pt"}
         ),
-        "config.json": write_json(_written_config(config, dtype)),
+        "config.json": write_json(config_content(config, dtype)),
     }
     write_together(folder, writers)
-
-
-def _written_config(config: OPTConfig, dtype: np.dtype) -> dict[str, Any]:
-    fields = {**_FIXED, **{theirs: getattr(config, ours) for ours, theirs in _FIELDS.items()}}
-    fields[_FIELDS["final_norm"]] = not config.final_norm
-    said = {name: value for name, value in fields.items() if value is not None}
-    return {**said, "architectures": ["OPTForCausalLM"], "torch_dtype": dtype.name}
 
 
 def _check_sizes(config: OPTConfig, files: Sequence[Path]) -> None:
@@ -269,27 +270,6 @@ def _check_sizes(config: OPTConfig, files: Sequence[Path]) -> None:
         )
 
 
-def _read_config(path: Path) -> OPTConfig:
-    content = read_json(path)
-    for name, only in _FIXED.items():
-        if content.get(name, only) != only:
-            raise ValueError(f"'{path}' says {name}={reprlib.repr(content[name])}; only {only!r} is computed here.")
-    values: dict[str, Any] = {}
-    for ours, theirs in _FIELDS.items():
-        value = content.get(theirs)
-        if theirs not in content or (ours == "embed_size" and value in (None, content.get("hidden_size"))):
-            continue
-        kind: Any = int if ours == "embed_size" else type(getattr(OPTConfig(), ours))
-        is_far = kind is float and type(value) is int and abs(value) > sys.float_info.max
-        if type(value) not in ((int, float) if kind is float else (kind,)) or is_far:
-            raise ValueError(
-                f"'{path}' says {theirs}={reprlib.repr(value)}; set it to a value of type {kind.__name__}."
-            )
-        values[ours] = kind(value)
-    values["final_norm"] = not values.get("final_norm", False)
-    return OPTConfig(**values)
-
-
 def _leaf(tree: Any, path: Iterable[str | int]) -> Any:
     """Return what lies at a path of a nested dict, or None."""
     for key in path:
@@ -305,19 +285,23 @@ def _cut(leaf: np.ndarray, place: Place) -> np.ndarray:
     return leaf.T if place.transposed else leaf
 
 
-def _fill(name: str, params: Params, place: Place, tensor: np.ndarray) -> list[str]:
+def _fill(name: str, params: Params, place: Place, tensor: np.ndarray) -> tuple[str, ...]:
+    """Write a tensor into its place; return the kind of problem that stands against it and how it is told, or ()."""
     view = _cut(_leaf(params, place.path), place)
     if tensor.dtype.name not in _FLOATS:
-        return [f"{name} has type {tensor.dtype}, not one of {', '.join(_FLOATS)}"]
+        return "type", f"{name} has type {tensor.dtype}, not one of {', '.join(_FLOATS)}"
     if view.shape != tensor.shape:
-        return [f"{name} has shape {list(tensor.shape)} instead of {list(view.shape)}"]
+        return "shape", f"{name} has shape {list(tensor.shape)} instead of {list(view.shape)}"
     view[...] = tensor
-    return []
+    return ()
 
 
-def _untied(heads: dict[str, np.ndarray], embedding: np.ndarray) -> list[str]:
+def _untied(heads: dict[str, np.ndarray], embedding: np.ndarray, tied: bool) -> list[str]:
+    """Return what says that the head is not the token embedding."""
+    if not tied and not heads:
+        return ["config.json says tie_word_embeddings=False, and there is no lm_head.weight; only a tied head is read"]
     return [
-        f"{name} differs from the token embedding, to which OPT's head is tied"
+        f"{name} differs from the token embedding, to which OPT's head is tied; only a tied head is read"
         for name, head in heads.items()
         if not np.array_equal(head.astype(embedding.dtype), embedding, equal_nan=True)
     ]

@@ -70,6 +70,11 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
+def has_weights(folder: Path) -> bool:
+    """Return whether a folder holds one of `FORMATS`, or an index of its shards."""
+    return any(is_there(folder / name) or is_there(folder / f"{name}.index.json") for name in FORMATS)
+
+
 def _shards(index: Path, suffix: str) -> list[Path]:
     where = read_json(index).get("weight_map")
     names = set(where.values()) if isinstance(where, dict) and _all_text(where) else set()

@@ -11,8 +11,10 @@ class OPTStudyConfig:
     model: str | None = None
     """Folder or hub id of an OPT; default the tiny one that ships with the package."""
     text: str | None = None
-    """A UTF-8 file, a folder of .txt files, a folder with wikitext-2 (raw), or `wikitext-2`, fetched from the hub;
-    default embedded Wikipedia articles."""
+    """A UTF-8 file, JSONL, a folder of .txt and .jsonl files, a folder with wikitext-2 (raw), or `wikitext-2`, fetched
+    from the hub; default embedded Wikipedia articles."""
+    text_column: str = "text"
+    """The name that the text has in JSONL."""
     num_samples: int = 192
     """M, blocks of text in each generation, spread over the real text; 0 takes all there are."""
     generations: int = 5

@@ -31,6 +31,7 @@ _DATA = (
 _FREE = {
     "model": "compared by what was read of it",
     "text": "compared by what was read of it",
+    "text_column": "of JSONL, which wikitext-2 is not",
     "generations": "each claim names the generation at which it is measured",
     "seeds": "repetitions",
     "arms": "each claim names the arms that it is about",

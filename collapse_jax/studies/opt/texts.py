@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 import collapse_jax.datasets
 from collapse_jax.datasets.text import Corpus, load_text, load_wikipedia, load_wikitext2, to_blocks
+from collapse_jax.errors import shown
 from collapse_jax.gate import is_there, place_of
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.opt_weights import load_opt
@@ -48,8 +49,8 @@ def load_model(source: str | None) -> tuple[OPTConfig, Params, Tokenizer]:
     """
     place = TINY if source is None else source
     try:
+        config, params = load_opt(place)  # first: of a folder of another kind it says the cause
         tokenizer = load_tokenizer(place)
-        config, params = load_opt(place)
     except FileNotFoundError as error:
         raise ValueError(
             f"{error} For example --model ./opt-125m, a folder that holds the weights, too."
@@ -75,7 +76,7 @@ def load_texts(config: OPTStudyConfig) -> Texts:
         ValueError: the text cannot be read, or has fewer blocks than asked for.
     """
     _, _, tokenizer = load_model(config.model)
-    corpus = _corpus(config.text)
+    corpus = _corpus(config.text, config.text_column)
     pool, validation, test = (to_blocks(encode(tokenizer, lines), BLOCK) for lines in corpus)
     if config.num_samples > len(pool):
         raise ValueError(
@@ -92,12 +93,15 @@ def load_texts(config: OPTStudyConfig) -> Texts:
     )
 
 
-def _corpus(text: str | None) -> Corpus:
+def _corpus(text: str | None, column: str) -> Corpus:
+    is_plain = text is None or text == "wikitext-2" or is_wikitext2(text)
+    if is_plain and column != "text":
+        raise ValueError(f"`text_column` is {shown(column)}, but this text has no columns, as JSONL has; leave it out.")
     if text is None:
         return load_wikipedia()
     if text == "wikitext-2":
         return load_wikitext2()
-    return load_wikitext2(text) if is_wikitext2(text) else load_text(text)
+    return load_wikitext2(text) if is_plain else load_text(text, column)
 
 
 def is_wikitext2(text: str) -> bool:

@@ -143,12 +143,14 @@ def _published_losses(protocol: _Protocol, arm: xr.Dataset, least: float) -> lis
         floor = least if generation == 0 else 0.0
         # nothing happens: model 0 has learnt no pixel, a later model is as good as model 0
         nothing = _PUBLISHED_BATCH * 784 * math.log(2) if generation == 0 else _PUBLISHED_LOSS[0]
+        # other images than MNIST's may have more entropy than the published loss: then nothing can be compared
+        null = math.log((nothing - floor) / (loss - floor)) if loss > floor else math.nan
         less = f" less the digits' own entropy, {floor:,.0f}" if floor else ""
         claim = Claim(
             f"published-loss-{generation}",
             f"The training loss of model {generation} is {loss:,} nats a batch of {_PUBLISHED_BATCH}{less} "
             "(log ratio within 0.05).",
-            _CODE, (-0.05, 0.05), "mean", _MIN_SEEDS, null=math.log((nothing - floor) / (loss - floor)),
+            _CODE, (-0.05, 0.05), "mean", _MIN_SEEDS, null=null,
         )  # fmt: skip
 
         def log_ratio(generation: int, loss: int = loss, floor: float = floor) -> np.ndarray:

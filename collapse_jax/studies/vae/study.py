@@ -11,7 +11,7 @@ import xarray as xr
 
 from collapse_jax.chain import build_chain
 from collapse_jax.errors import check_count
-from collapse_jax.judges import JUDGEMENTS, judge_metrics, load_judges
+from collapse_jax.judges import JUDGEMENTS, Judges, judge_metrics, load_judges
 from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
 from collapse_jax.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
@@ -19,10 +19,11 @@ from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
 from collapse_jax.studies.vae.config import VAEConfig
 from collapse_jax.studies.vae.digits import NUM_JUDGED_REAL, data_read, held_out_digits, real_digits
-from collapse_jax.studies.vae.protocol import judges_unfit
+from collapse_jax.studies.vae.protocol import judges_unfit, why_unfit
 
-__all__ = ["build", "evidence", "figures"]
+__all__ = ["build", "evidence", "figures", "remarks"]
 
+_STRANGERS = "The classifiers of digits do not know these images"
 SHOWN = (0, 1, 2, 5, 10, 20)
 _NUM_SHOWN = 20
 _MOST_FRAMES = 41  # of the animation: more generations are shown every second, third, ...
@@ -48,8 +49,7 @@ def build(config: VAEConfig) -> Plan:
     check_count("num_judged", config.num_judged, minimum=0)
     metrics = (*vae_metrics(config.num_measured, _NUM_SHOWN), *held_out_metrics(held_out_digits(config).images))
     if config.num_judged:
-        judges = load_judges(held_out=held_out_digits(config, NUM_JUDGED_REAL))
-        metrics = (*metrics, *judge_metrics(judges, config.num_judged))
+        metrics = (*metrics, *judge_metrics(_examined_judges(config), config.num_judged))
     chain = build_chain(model, regime, real, config.num_samples, metrics)
     return Plan(
         "num_samples",
@@ -61,11 +61,27 @@ def build(config: VAEConfig) -> Plan:
     )
 
 
+def remarks(config: VAEConfig) -> tuple[str, ...]:
+    """Return what a reader of the report must know about a run: whether the judges know its images."""
+    if not config.num_judged or config.data_folder is None:  # the embedded digits they know
+        return ()
+    judges = _examined_judges(config)
+    why = why_unfit(float(judges.accuracy.min()), float(judges.real_unanimous))
+    return (f"{_STRANGERS}: {why}. What they say of them is neither drawn nor judged.",) if why else ()
+
+
+def _examined_judges(config: VAEConfig) -> Judges:
+    """Return the judges with what they make of the run's own held-out images."""
+    return load_judges(held_out=held_out_digits(config, NUM_JUDGED_REAL))
+
+
 def figures(config: VAEConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
     arm = dataset.isel(num_samples=0)
     drawn = [_digits_figure(config, arm), _latent_figure(config, arm), _pixel_figure(config, arm)]
-    return [*drawn, _judge_figure(config, arm)] if config.num_judged else drawn
+    if not config.num_judged:
+        return drawn
+    return [*drawn, _held_out_figure(config, arm) if judges_unfit(arm) else _judge_figure(config, arm)]
 
 
 def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
@@ -149,13 +165,27 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     )
     axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
     accuracy = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
-    unfit = ", too little to judge by" if judges_unfit(arm) else ""
     return Illustration(
         "judges",
-        f"What five classifiers of real digits (accuracy {accuracy:.1%} or better on held-out real images{unfit}) see "
+        f"What five classifiers of real digits (accuracy {accuracy:.1%} or better on held-out real images) see "
         "in each generation's images: median and 90 % of seeds.",
         figure,
     )
+
+
+def _held_out_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
+    """What is left of the judges' figure where they know nothing of the images: what no judge has a part in."""
+    figure, axes = new_figure(1, 1, width=4.5)
+    lines = {"negative ELBO": arm["held_out_loss"], "reconstruction": arm["held_out_reconstruction"]}
+    for (name, values), colour in zip(lines.items(), COLOURS):
+        band(axes[0, 0], values, name, colour)
+    axes[0, 0].set(title="held-out images, nats an image", xlabel="generation", ylim=(0, None))
+    legend(axes[0, 0])
+    caption = (
+        f"Each model on held-out real images: median and 90 % of {arm.sizes['seed']} seeds. {_STRANGERS}, so that what "
+        "they see is not drawn."
+    )
+    return Illustration("held_out", caption, figure)
 
 
 def _pixel_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
