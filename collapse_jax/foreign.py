@@ -13,7 +13,7 @@ import xarray as xr
 
 from collapse_jax.errors import check_kind
 from collapse_jax.records.files import read_file, stem
-write_report = None
+from collapse_jax.records.page import write_report
 from collapse_jax.records.tables import dataset_of_dataset, dataset_of_table, table_of_frame
 
 _MOST_METRICS = 2000  # a row of the page for each
