@@ -7,6 +7,7 @@ moved, and since when, is. The parts are in `records`. Called by `cli` and users
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 import xarray as xr
@@ -18,7 +19,7 @@ from collapse_jax.records.tables import dataset_of_dataset, dataset_of_table, ta
 
 _MOST_METRICS = 2000  # a row of the page for each
 _MOST_CELLS = 2**27  # numbers: 1 GiB
-Records = Path | str | xr.Dataset | xr.DataArray | pd.DataFrame
+Records: TypeAlias = Path | str | xr.Dataset | xr.DataArray | pd.DataFrame
 
 
 def read_records(records: Records, metrics: Sequence[str] = ()) -> xr.Dataset:

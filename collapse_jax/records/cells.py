@@ -71,6 +71,7 @@ class Builder:
     """Columns that grow by rows; a block of rows at a time becomes arrays."""
 
     def __init__(self, commas: bool = False) -> None:
+        self.labels: set[Any] = set(LABELS)  # names or places of columns of whole numbers
         self.columns: dict[Any, list[np.ndarray]] = {}
         self.lines: list[int] = []
         self.points: dict[Any, int] | None = {} if commas else None
@@ -97,8 +98,8 @@ class Builder:
             blocks = enumerate(zip(*self._rows))
         for name, cells in blocks:
             if name not in self.columns and self._num:  # a metric that is logged later on
-                self.columns[name] = [np.full(self._num, None) if name in LABELS else np.full(self._num, np.nan)]
-            part = _array(cells, name in LABELS)
+                self.columns[name] = [np.full(self._num, None) if name in self.labels else np.full(self._num, np.nan)]
+            part = _array(cells, name in self.labels)
             if self.points is not None and part.dtype != object and name not in self.points:
                 first = next((index for index, cell in enumerate(cells) if "." in str(cell)), None)
                 if first is not None:
@@ -114,7 +115,7 @@ def _array(cells: Sequence[Any], whole: bool) -> np.ndarray:
         kinds = {float, bool} if whole else set()
         if not kinds & set(map(type, cells)):  # what is a float may have been rounded already
             found = np.array(cells, np.int64 if whole else np.float64)
-            if found.ndim == 1:  # not of lists
+            if found.ndim == 1 and not (whole and found.min() < 0):  # not of lists
                 return found
     return np.fromiter(cells, object, len(cells))
 
@@ -185,7 +186,7 @@ def to_labels(table: Table, name: str, kind: str) -> np.ndarray:
         if part.dtype.kind in "iu" and len(part) and 0 <= part.min() and part.max() <= _LARGEST[kind]:
             found.append(part)
         else:
-            whole = [_whole(cell, kind, table, begin + index) for index, cell in enumerate(part)]
+            whole = [_whole(cell, kind, table, begin + index) for index, cell in enumerate(part.tolist())]
             found.append(np.array(whole, np.uint64 if max(whole, default=0) >= 2**63 else np.int64))
         begin += len(part)
     if any(part.dtype == np.uint64 for part in found):

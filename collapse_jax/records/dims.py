@@ -24,12 +24,12 @@ class Dims(NamedTuple):
     Attributes:
         names: of the columns.
         labels: those that each takes, in order.
-        index: which of them each row has, shape [num_rows] for each.
+        places: which of them each row has, shape [num_rows] for each.
     """
 
     names: tuple[str, ...]
     labels: tuple[np.ndarray, ...]
-    index: tuple[np.ndarray, ...]
+    places: tuple[np.ndarray, ...]
 
 
 def find_dims(
@@ -133,7 +133,7 @@ def shaped(
             one = np.take_along_axis(array, first, axis)
             same = (array == one) | (np.isnan(array) & np.isnan(one)) | ~present
             if same.all() and not _is_long(values, dims):
-                array, present = one.squeeze(axis), present.any(axis)
+                array, present = one.squeeze(axis), np.asarray(present.any(axis))
             else:
                 kept.append(dims.names[axis - 2])
         found[name] = (("seed", "generation", *reversed(kept)), array)

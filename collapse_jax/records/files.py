@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.gate import DATA, Refused, memory, open_file, read_bytes
-from collapse_jax.records.cells import Builder, Table
+from collapse_jax.records.cells import LABELS, Builder, Table
 
 _REMEDY = "name a file of records"
 _TABLES = {".csv": ",;\t", ".tsv": "\t", ".jsonl": "", ".ndjson": "", ".json": ""}
@@ -130,11 +130,13 @@ def _csv(path: Path, text: str, separators: str) -> Table:
             builder.add(lines.number, _cells(header_line, separator))
         elif "generation" not in map(str.lower, header) and "generation" in header_line.lower().split():
             raise ValueError(f"{path} has the header {header_line.strip()[:60]!r}; separate columns by commas.")
+        builder.labels = _label_places(header)
         for cells in rows:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) == len(header) + 1 and not builder.lines and cells[-1].strip():
                 header = ["", *header]  # names of rows, as R writes them
+                builder.labels = _label_places(header)
             if len(cells) > len(header) and not any(cell.strip() for cell in cells[len(header) :]):
                 cells = cells[: len(header)]
             if len(cells) != len(header):
@@ -152,6 +154,10 @@ def _csv(path: Path, text: str, separators: str) -> Table:
         str(path), columns, np.array(builder.lines, np.int64), points=None if separator == "," else points,
         remarks=tuple(remarks),
     )  # fmt: skip
+
+
+def _label_places(header: list[str]) -> set[int]:
+    return {place for place, name in enumerate(header) if name.lower() in LABELS}
 
 
 def _named(

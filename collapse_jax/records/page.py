@@ -14,7 +14,7 @@ from collapse_jax.records import words
 from collapse_jax.records.verdicts import LEVEL, MOST_COMPONENTS, Movement, columns, movements, same_runs
 
 MOST_PANELS = 24
-_MOST_SENTENCES = 8
+_MOST_SENTENCES, _MOST_OPEN = 8, 3  # of what moved, of what is undecided
 _MOST_ROWS = 60  # of the table; the others are folded away
 
 
@@ -64,10 +64,15 @@ def _panels(found: Sequence[Movement]) -> set[str]:
 def _answers(found: Sequence[Movement]) -> list[str]:
     num_tested = sum(moved.test != "none" for moved in found)
     order = [moved for moved in words.in_order(found) if moved.test != "none"]
-    answers = [words.headline(found), *(words.sentence(moved, num_tested) for moved in order[:_MOST_SENTENCES])]
-    if len(order) > _MOST_SENTENCES:
-        answers.append(f"{len(order) - _MOST_SENTENCES:,} more metrics are in the table of the page.")
-    return answers
+    moved, still = ([one for one in order if (one.p < LEVEL) == decided] for decided in (True, False))
+    told = moved[:_MOST_SENTENCES] + still[:_MOST_OPEN]
+    answers = [words.headline(found), *(words.sentence(one, num_tested) for one in told)]
+    left = [
+        f"{len(of_them) - most:,} more {what}"
+        for of_them, most, what in ((moved, _MOST_SENTENCES, "moved"), (still, _MOST_OPEN, "are undecided"))
+        if len(of_them) > most
+    ]
+    return answers + ([f"{' and '.join(left)}: see the table of the page."] if left else [])
 
 
 def _remarks(dataset: xr.Dataset, found: Sequence[Movement]) -> list[str]:
@@ -129,7 +134,7 @@ def _page(
         movements=order[:_MOST_ROWS],
         folded=order[_MOST_ROWS:],
         verdicts={moved.name: words.verdict_of(moved.name, moved.up) for moved in order},
-        changes={moved.name: words.change(moved) if moved.test == "pairs" else "" for moved in order},
+        changes={moved.name: words.change(moved) for moved in order},
         answers=answers,
         remarks=remarks,
         figure="data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode(),

@@ -9,7 +9,7 @@ Called by `foreign`.
 import difflib
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,20 +29,27 @@ class Keys(NamedTuple):
 
     Attributes:
         seeds: those there are, in order.
-        generations: those there are, in equal steps.
+        generations: those there are, in order.
         seed: index among the seeds, shape [num_rows].
         generation: index among the generations, shape [num_rows].
+        has_seeds: whether there is a column of seeds.
     """
 
     seeds: np.ndarray
-    generations: range
+    generations: np.ndarray
     seed: np.ndarray
     generation: np.ndarray
+    has_seeds: bool
 
     @property
     def cell(self) -> np.ndarray:
         """Which pair of seed and generation each row is of."""
         return self.seed * len(self.generations) + self.generation
+
+    def where(self, row: int) -> str:
+        """Return of which seed and generation a row is."""
+        generation = f"generation {self.generations[self.generation[row]]}"
+        return f"seed {self.seeds[self.seed[row]]}, {generation}" if self.has_seeds else generation
 
 
 def table_of_frame(frame: pd.DataFrame, source: str = "the frame") -> Table:
@@ -105,7 +112,7 @@ def dataset_of_table(table: Table, chosen: Sequence[str] = (), most_metrics: int
     metrics = [name for name in found if not _is_index(name, table, remarks)]
     _check_names(path, metrics, chosen, most_metrics)
     keys = _keys(table, names)
-    dims = find_dims(table, keys.cell, metrics, names["seed"] is not None, _where(table, keys, names))
+    dims = find_dims(table, keys.cell, metrics, keys.has_seeds, keys.where)
     kept = [name for name in metrics if name not in dims.names and (not chosen or name in chosen)]
     values = _values(table, kept, bool(chosen), remarks)
     if not values:
@@ -117,9 +124,9 @@ def dataset_of_table(table: Table, chosen: Sequence[str] = (), most_metrics: int
             f"{path} would be a table of {len(values):,} metrics, {sizes[0]:,} seeds and {sizes[1]:,} generations; "
             "give fewer at a time."
         )
-    axes = {"seed": keys.seeds, "generation": np.array(keys.generations)}
+    axes = {"seed": keys.seeds, "generation": keys.generations}
     if dims.names:
-        variables = shaped(values, sizes, (keys.seed, keys.generation, *dims.index), dims)
+        variables = shaped(values, sizes, (keys.seed, keys.generation, *dims.places), dims)
         used = {dim for of_one, _ in variables.values() for dim in of_one}
         axes |= {name: labels for name, labels in zip(dims.names, dims.labels) if name in used}
     else:
@@ -175,8 +182,9 @@ def dataset_of_dataset(
     return result.assign_attrs(source=_short(source), remarks=remarks)
 
 
-def _find(kind: str, names: Sequence[str]) -> str | None:
+def _find(kind: str, names: Iterable[str]) -> str | None:
     """Return the column that is called so, in whatever case."""
+    names = list(names)
     if kind in names:
         return kind
     alike = [name for name in names if name.strip().lower() == kind]
@@ -211,29 +219,16 @@ def _keys(table: Table, names: dict[str, str | None]) -> Keys:
     for kind, name in names.items():
         renamed = table if name is None else table._replace(columns={kind: table.columns[name]})
         labels[kind] = np.zeros(len(table.lines), np.int64) if name is None else to_labels(renamed, kind, kind)
-    seeds, seed = np.unique(labels["seed"], return_inverse=True)
-    generations = np.unique(labels["generation"])
-    if len(generations) == 1:
-        raise ValueError(
-            f"{table.source} holds generation {generations[0]} alone; at least two are needed to see a change."
-        )
-    row = int(np.argmax(labels["generation"] == _after_gap(generations)))
-    steps = _check_steps(table.source, generations, f": {table.place(row)} has {labels['generation'][row]}")
-    return Keys(seeds, steps, seed, (labels["generation"] - steps.start) // steps.step)
+    (seeds, seed), (generations, generation) = (np.unique(labels[kind], return_inverse=True) for kind in LABELS)
+    return Keys(seeds, generations, seed, generation, names["seed"] is not None)
 
 
-def _after_gap(generations: np.ndarray) -> int:
-    """Return the first generation before which some are lacking, or the last."""
-    steps = np.diff(generations)
-    return int(generations[1:][steps > steps.min()][0] if np.any(steps > steps.min()) else generations[-1])
-
-
-def _check_steps(source: str, generations: np.ndarray, told: str) -> range:
-    """Return generations in equal steps; there are no more of them than rows, however far the last one is."""
+def _check_steps(source: str, generations: np.ndarray, told: str) -> None:
+    """Return generations in equal steps, however far the last one is; `told` says where the one after a gap is."""
     steps = np.diff(generations)
     if not len(steps):
         raise ValueError(
-            f"{source} holds {len(generations)} generation alone; at least two are needed to see a change."
+            f"{source} holds generation {generations[0]} alone; at least two are needed to see a change."
         )
     first, step = int(generations[0]), int(steps.min())
     if np.any(steps > step):
@@ -242,11 +237,14 @@ def _check_steps(source: str, generations: np.ndarray, told: str) -> range:
             f"{source} lacks generation {gap}; generations must be {first}, {first + step}, {first + 2 * step} and so "
             f"on, in equal steps{told}."
         )
-    return range(first, int(generations[-1]) + 1, step)
 
 
 def _check_generations(table: Table, keys: Keys) -> None:
-    """Refuse a seed that lacks a generation before its last one."""
+    """Refuse generations in unequal steps, and a seed that lacks one before its last."""
+    steps = np.diff(keys.generations)
+    after = int(np.argmax(steps > steps.min())) + 1 if len(steps) else 0  # the first behind a gap, if there is one
+    row = int(np.argmax(keys.generation == after))
+    _check_steps(table.source, keys.generations, f": {table.place(row)} has {keys.generations[after]}")
     there = np.unique(keys.cell)
     seed, generation = np.divmod(there, len(keys.generations))
     num = np.bincount(seed, minlength=len(keys.seeds))
@@ -258,16 +256,6 @@ def _check_generations(table: Table, keys: Keys) -> None:
         raise ValueError(
             f"{table.source} lacks generation {missing} of seed {keys.seeds[index]}; a seed may only end early."
         )
-
-
-def _where(table: Table, keys: Keys, names: dict[str, str | None]) -> Callable[[int], str]:
-    """Return the function that says of which seed and generation a row is."""
-
-    def where(row: int) -> str:
-        generation = f"generation {keys.generations[keys.generation[row]]}"
-        return generation if names["seed"] is None else f"seed {keys.seeds[keys.seed[row]]}, {generation}"
-
-    return where
 
 
 def _values(table: Table, names: Sequence[str], chosen: bool, remarks: list[str]) -> dict[str, np.ndarray]:

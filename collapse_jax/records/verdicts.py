@@ -6,8 +6,8 @@ First against last, not a slope: whatever the generations between depend on, the
 independent, and without a trend as often up as down. Numbers that are positive and span more than a hundredfold are
 compared by logarithm. Equal changes are no certainty: s is never below the step of the numbers (their last decimal, or
 what parts the few that there are). One run alone is judged by Wilcoxon's signed ranks of its steps from stage to stage of
-the generations: a run without direction, be it a random walk or pulled back, makes as many and as large ones up as down.
-Called by `page`.
+the generations: a run without direction, be it a random walk or pulled back, makes as many and as large ones up as
+down. Called by `page`.
 """
 
 from collections.abc import Sequence
@@ -136,7 +136,7 @@ def _short(label: object) -> str:
 def same_runs(dataset: xr.Dataset) -> list[tuple[int, int]]:
     """Return (index of a seed, index of the first one) for seeds that hold the same numbers as one before them.
 
-    Numbers of which few are possible (counts, flags) may agree by chance: then all seeds must agree.
+    Numbers of which few are possible (counts, flags, three decimals) may agree by chance: then all seeds must agree.
     """
     arrays = [array.transpose("seed", "generation", ...).values for array in dataset.data_vars.values()]
     num_seeds = dataset.sizes["seed"]
@@ -158,7 +158,7 @@ def _is_rich(arrays: Sequence[np.ndarray]) -> bool:
     """Whether numbers are such that two runs do not have them by chance."""
     values = np.concatenate([array.astype(float).ravel() for array in arrays])
     values = values[np.isfinite(values)]
-    return len(np.unique(values[values != np.floor(values)])) >= 3
+    return len(np.unique(values[values != np.round(values, 3)])) >= 3
 
 
 def _paired(name: str, array: xr.DataArray) -> _Paired:
@@ -180,7 +180,8 @@ def _paired(name: str, array: xr.DataArray) -> _Paired:
     changes = (scaled - scaled[:, :1])[pairs]
     last = changes[:, -1]
     step = _step(finite) / (float(np.median(finite)) if is_log else 1.0)
-    steps, p, test = np.zeros(0), 1.0, "none"
+    steps, p = np.zeros(0), 1.0
+    test: Test = "none"
     if len(generations) > 1 and len(np.unique(finite)) > 1:
         if pairs.sum() > 1:
             p, test = float(_students_p(changes, step)[-1]), "pairs"

@@ -19,6 +19,7 @@ _WORSE_DOWN = {
     "entropy": "it collapses", "coverage": "it collapses",
 }  # fmt: skip
 _TURNED = {"neg", "negative", "minus", "inverse", "inv", "gain", "reduction", "improvement", "relative", "ratio"}
+_FEW_NAMES = 3  # metrics that a headline names
 _FEW_MORE = 3  # seeds that one run is told to add
 
 
@@ -42,23 +43,27 @@ def verdict_of(name: str, up: bool) -> str:
 
 
 def number(value: float, scale: float | None = None) -> str:
-    """Return a number with two digits more than `scale` begins with.
+    """Return a number with three digits, and two of what it is compared by.
 
-    >>> number(29.84, 31.8), number(0.91234, 0.004), number(3e-9), number(12345.6, 1000.0)
-    ('29.8', '0.9123', '3e-09', '12,346')
+    >>> number(29.84, 31.8), number(0.91234, 0.008), number(3e-9), number(12345.6, 1000.0), number(2.0)
+    ('29.8', '0.9123', '3e-09', '12,346', '2')
     """
     if not math.isfinite(value):
         return "–"
-    scale = abs(value) if scale is None else abs(scale)
-    places = 2 - math.floor(math.log10(scale)) if scale and math.isfinite(scale) else 3
-    if abs(value) >= 1e7 or places > 7:
+    if abs(value) >= 1e7:
         return f"{value:.4g}"
-    return f"{value:,.{max(places, 0)}f}"
+    places = 0 if value == int(value) else 2 - math.floor(math.log10(abs(value)))
+    if scale and math.isfinite(scale):
+        places = max(places, 1 - math.floor(math.log10(abs(scale))) if value != int(value) or scale < 1 else 0)
+    return f"{value:.4g}" if places > 7 else f"{value:,.{max(places, 0)}f}"
 
 
 def change(moved: Movement) -> str:
-    """Return the interval of the change, as differences or as factors."""
+    """Return the interval of the change, as differences or as factors; of one run the change."""
     mean, low, high = moved.change
+    if not math.isfinite(low):  # of one run
+        ends = moved.first[0], moved.last[0]
+        return f"{ends[1] / ends[0]:.3g}" if moved.is_log else f"{ends[1] - ends[0]:+.3g}"
     if moved.is_log:
         return f"{_factor(low)} to {_factor(high)}"
     scale = max(abs(mean), (high - low) / 2)
@@ -99,14 +104,14 @@ def sentence(moved: Movement, num_tested: int) -> str:
         return f"{moved.name} {went} {ends} in {seeds} seeds ({told})" + (f": {meaning}." if meaning else ".")
     nothing = 1 if moved.is_log else 0
     return (
-        f"{moved.name}: undecided. It {went} {ends} in {seeds} seeds, but the {told} holds {nothing}{_among(num_tested)}"
-        f"; {_more(moved)}."
+        f"{moved.name}: undecided. It {went} {ends} in {seeds} seeds, but the {told} holds {nothing}"
+        f"{_among(num_tested)}: {_more(moved)}."
     )
 
 
 def _more(moved: Movement) -> str:
     if moved.needed is None:
-        return "so small a change, if there is one, no thousand seeds would show"
+        return "so small a change, if there is one, would take more than 1,000 seeds"
     more = moved.needed - moved.num_pairs
     return (
         f"if the change is as large as it looks, {moved.needed:,} seeds would show it (power 80 %): run {more:,} more"
@@ -126,12 +131,12 @@ def _of_one_run(moved: Movement, ends: str, num_tested: int) -> str:
         )  # fmt: skip
     return (
         f"{moved.name}: undecided. One seed: it {ends}, in {steps}, which a run without direction may do, too (signed "
-        f"ranks of the steps, p = {moved.p:.2g}{_among(num_tested)}); run {_FEW_MORE} more seeds."
+        f"ranks of the steps, p = {moved.p:.2g}){_among(num_tested)}; run {_FEW_MORE} more seeds."
     )
 
 
 def _among(num_tested: int) -> str:
-    return f", one of {num_tested} metrics judged together" if num_tested > 1 else ""
+    return f" (one of {num_tested} metrics judged together)" if num_tested > 1 else ""
 
 
 def _confidence(level: float) -> str:
@@ -155,15 +160,17 @@ def headline(found: Sequence[Movement]) -> str:
             "one run alone does not show whether anything moved." if one
             else "no metric moved by more than seeds differ."
         )  # fmt: skip
+    if len(decided) <= _FEW_NAMES:
+        return " ".join(
+            f"{moved.name} {'rose' if moved.up else 'fell'}" + (f": {meaning}." if meaning else ".")
+            for moved in in_order(decided) for meaning in [verdict_of(moved.name, moved.up)]
+        )  # fmt: skip
     meanings = [verdict_of(moved.name, moved.up) for moved in decided]
     counts = {word: meanings.count(word) for word in dict.fromkeys(meanings) if word}
-    told = "; ".join(f"by {count} of them {word}" for word, count in counts.items()) if len(decided) > 1 else ""
-    if len(decided) == 1 and meanings[0]:
-        told = meanings[0]
-    elif len(counts) == 1 and sum(counts.values()) == len(decided):
+    told = "; ".join(f"by {count} of them {word}" for word, count in counts.items())
+    if len(counts) == 1 and sum(counts.values()) == len(decided):
         told = next(iter(counts))
-    what = "the metric" if len(tested) == 1 else f"{len(decided)} of {len(tested)} metrics"
-    return f"{what[0].upper()}{what[1:]} moved" + (f": {told}." if told else ".")
+    return f"{len(decided)} of {len(tested)} metrics moved" + (f": {told}." if told else ".")
 
 
 def in_order(found: Sequence[Movement]) -> list[Movement]:
