@@ -280,8 +280,8 @@ def _report(arguments: list[str]) -> int:
 
         Args:
             folder: the --out of `run` or `reproduce`; with --records where to write, by default FILE-report.
-            records: FILE.csv, .jsonl (.gz or not), .parquet or .nc with `generation`, `seed` if there are several, and a
-                column for each metric.
+            records: FILE.csv, .jsonl (.gz or not), .parquet or .nc with `generation`, `seed` if there are several, and
+                a column for each metric.
             metrics: names of the columns to judge, parted by commas; with --records.
             study: where the file of a study of your own is now.
             trust: run the study's file that the run names, although you have not run it on this machine.

@@ -149,7 +149,7 @@ def test_one_seed_decides_nothing_and_equal_changes_as_much_as_their_last_decima
     """Changes of -1 in steps of 0.1: t = 10 sqrt(seeds)."""
     values = np.array([2.0, 1.0]) + 0.1 * np.arange(num_seeds)[:, None]
     (moved,) = movements(read_records(_csv(tmp_path, _rows(values))))
-    assert moved.moved == ("fell" if num_seeds > 2 else "no evidence" if num_seeds == 2 else "too few seeds")
+    assert moved.moved == ("fell" if num_seeds > 1 else "too few seeds")
     assert np.isfinite(moved.last[1]) == (num_seeds > 1)
     if num_seeds > 1:
         assert moved.p == pytest.approx(2 * stats.t.sf(10 * num_seeds**0.5, num_seeds - 1))
@@ -182,14 +182,14 @@ def test_metrics_that_only_vary_do_not_move():
 
 
 def test_many_metrics_are_one_family(tmp_path):
-    """Three seeds whose changes are 1, 2 and 3 have p = 0.074; those that hardly differ are decided among forty, too."""
+    """Many of forty metrics would be decided alone, few are among forty; the one whose seeds hardly differ is."""
     rng = np.random.default_rng(1)
-    names, falls = [f"m{index}" for index in range(40)], rng.normal(3.0, 1.0, (40, 5))
+    names, falls = [f"m{index}" for index in range(40)], rng.normal(3.0, 2.5, (40, 5))
     falls[7] = 3.0 + 0.01 * falls[7]
     lines = [f"{seed},{g}," + ",".join(str(-g * fall) for fall in falls[:, seed]) for seed in range(5) for g in range(2)]
     found = movements(read_records(_csv(tmp_path, "\n".join(["seed,generation," + ",".join(names), *lines]))))
     alone = np.array([stats.ttest_1samp(-one, 0.0).pvalue for one in falls])
-    assert np.sum(alone < 0.05) > 20  # each by itself
+    assert np.sum(alone < 0.05) > 10  # each by itself
     assert [m.p for m in found] == pytest.approx(holm(list(alone)))
     assert found[7].moved == "fell" and sum(m.moved == "fell" for m in found) < 10
     assert all((m.change[2] < 0 or m.change[1] > 0) == (m.p < 0.05) for m in found)  # the row's interval decides
@@ -233,7 +233,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows(tmp_path):
     page = report_records(path, command=f"collapse-jax {nasty}")
     assert page == tmp_path / "a&b-report" / "report.html"
     text = page.read_text()
-    assert "<script" not in text and text.count("&lt;script&gt;") == 4 and "a&amp;b.jsonl" in text
+    assert "<script" not in text and text.count("&lt;script&gt;") == 3 and "a&amp;b.jsonl" in text
     assert text.count("data:image/png;base64,") == 1 and not re.search(r'(src|href)="http|url\(', text)
     assert {file.name for file in (page.parent / "figures").iterdir()} == {"records.png", "records.svg"}
     assert report_records(path) == page  # again, over the first

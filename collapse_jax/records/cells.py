@@ -1,6 +1,6 @@
 """Cells of somebody else's table: as numbers, where they are; as labels, which stay whole numbers.
 
-    "1,5" -> 1.5 (where columns are not separated by commas),   "" -> NaN,   true -> 1,   seed 9007199254740993 -> itself
+    "1,5" -> 1.5 (where columns are not parted by commas),   "" -> NaN,   true -> 1,   seed 9007199254740993 -> itself
 
 Nothing here knows what a column means. Called by `files` and `tables`.
 """
@@ -183,7 +183,7 @@ def to_labels(table: Table, name: str, kind: str) -> np.ndarray:
     """
     begin, found = 0, []
     for part in table.columns[name]:
-        if part.dtype.kind in "iu" and len(part) and 0 <= part.min() and part.max() <= _LARGEST[kind]:
+        if part.dtype.kind in "iu" and len(part) and part.min() >= 0 and part.max() <= _LARGEST[kind]:
             found.append(part)
         else:
             whole = [_whole(cell, kind, table, begin + index) for index, cell in enumerate(part.tolist())]

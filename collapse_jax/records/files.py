@@ -119,6 +119,8 @@ def _csv(path: Path, text: str, separators: str) -> Table:
         header_line = next(given, "")
         if header_line.lower().startswith("sep=") and len(header_line.strip()) == 5:  # of spreadsheets
             separators, header_line = header_line[4], next(given, "")
+        if not header_line:
+            raise ValueError(f"{path} holds no row; it needs a header, and a row for each generation.")
         before = lines.comment  # a header behind '#', as numpy.savetxt writes it
         is_header = "generation" in header_line.lower() or "generation" not in before.lower()
         separator = _separator(header_line if is_header else before, separators)

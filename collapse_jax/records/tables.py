@@ -260,7 +260,9 @@ def _check_generations(table: Table, keys: Keys) -> None:
 
 def _values(table: Table, names: Sequence[str], chosen: bool, remarks: list[str]) -> dict[str, np.ndarray]:
     """Return the columns of numbers; one without any number is text and left out, unless it was asked for."""
-    commas, texts, values = table.points is not None, [], {}
+    commas = table.points is not None
+    texts: dict[str, str] = {}
+    values: dict[str, np.ndarray] = {}
     told_comma: tuple[int, str, object] | None = None
     point = min((table.points or {}).get(name, len(table.lines)) for name in names) if names else 0
     for name in names:
@@ -270,7 +272,7 @@ def _values(table: Table, names: Sequence[str], chosen: bool, remarks: list[str]
             told = f"{table.place(row)}: `{name}` is {_cut(cell)}, not a number"
             if chosen or not np.isnan(column.values).all() or isinstance(cell, list | dict | int | float):
                 raise ValueError(f"{told}; leave the cell empty if there is none.")
-            texts.append(name)
+            texts[name] = told
             continue
         if column.comma and (told_comma is None or column.comma[0] < told_comma[0]):
             told_comma = column.comma[0], name, column.comma[1]
@@ -283,7 +285,9 @@ def _values(table: Table, names: Sequence[str], chosen: bool, remarks: list[str]
             "point; write one kind."
         )
     if texts:
-        remarks.append(f"Text, and left out: {_listed(texts)}.")
+        if not values:
+            raise ValueError(f"{next(iter(texts.values()))}; add a column of numbers for each metric.")
+        remarks.append(f"Text, and left out: {_listed([*texts])}.")
     return values
 
 
