@@ -146,7 +146,7 @@ def test_what_is_open_says_how_many_seeds_would_tell(tmp_path):
     assert "perplexity: undecided. It rose from 1.02 to 1.41 in all 3 seeds, but the paired 95 % interval" in told
     assert "seeds would show it (power 80 %): run " in told
     one = _told(tmp_path, [[1.0, 1.31, 1.62]])
-    assert "One seed: it rose from 1 to 1.62, in 2 of 2 steps" in one and "run 3 more seeds" in one
+    assert "One seed: it rose from 1.00 to 1.62, in 2 of 2 steps" in one and "run 3 more seeds" in one
 
 
 def test_seeds_that_hold_the_same_numbers(tmp_path):
@@ -167,6 +167,7 @@ def test_numbers_that_span_a_hundredfold_are_compared_by_factors(tmp_path):
     last = np.array([44, 51, 39, 60, 47, 55, 42, 49, 9e4])
     values = np.stack([np.linspace(28, 31, 9), last], axis=1)
     assert stats.ttest_1samp(values[:, 1] - values[:, 0], 0.0).pvalue > 0.05
+    assert movements(_dataset(values))[0].moved == "rose"
     values = np.stack([np.full(6, 1.0) + 0.01 * np.arange(6), np.geomspace(1e-9, 1e-4, 6)], axis=1)
     (moved,) = movements(read_records(_csv(tmp_path, values, "variance")))
     assert moved.is_log and moved.moved == "fell" and moved.last[0] == pytest.approx(np.exp(np.log(values[:, 1]).mean()))
