@@ -186,7 +186,7 @@ def test_many_metrics_are_one_family(tmp_path):
     rng = np.random.default_rng(1)
     names, falls = [f"m{index}" for index in range(40)], rng.normal(3.0, 2.5, (40, 5))
     falls[7] = 3.0 + 0.01 * falls[7]
-    lines = [f"{seed},{g}," + ",".join(str(-g * fall) for fall in falls[:, seed]) for seed in range(5) for g in range(2)]
+    lines = [f"{s},{g}," + ",".join(str(-g * fall) for fall in falls[:, s]) for s in range(5) for g in range(2)]
     found = movements(read_records(_csv(tmp_path, "\n".join(["seed,generation," + ",".join(names), *lines]))))
     alone = np.array([stats.ttest_1samp(-one, 0.0).pvalue for one in falls])
     assert np.sum(alone < 0.05) > 10  # each by itself

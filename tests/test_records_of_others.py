@@ -136,7 +136,7 @@ def test_components_have_names_and_repeated_ones_their_lines(tmp_path):
         read_records(tmp_path / "mine.csv")
     arms = pd.DataFrame({"arm": ["a", "a", "b", "b"], "generation": [0, 1, 0, 1], "loss": [1.0, 2.0, 3.0, 5.0]})
     assert read_records(arms).loss.sel(arm="b").values.tolist() == [[3.0, 5.0]]
-    with pytest.raises(ValueError, match="no column 'seed'.* if 'fold' says which run a row is of, name it 'seed'"):
+    with pytest.raises(ValueError, match=r"no column 'seed'.* if 'fold' says which run a row is of, name it 'seed'"):
         read_records(pd.DataFrame({"fold": [0, 0, 1, 1], "generation": [0, 1, 0, 1], "loss": [1.0, 2.0, 3.5, 5.0]}))
 
 
@@ -168,7 +168,7 @@ def test_what_is_wrong_is_said_with_its_line_and_quickly(tmp_path, text, sentenc
 
 
 def test_packed_files_that_are_broken_or_far_too_large(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="cannot be read .*; pack it again"):
+    with pytest.raises(ValueError, match=r"cannot be read .*; pack it again"):
         read_records(_file(tmp_path, gzip.compress(HEAD.encode())[:-9], "mine.csv.gz"))
     monkeypatch.setattr("collapse_jax.records.files.DATA", 10**5)
     with pytest.raises(ValueError, match="would become more than 100,000 bytes"):

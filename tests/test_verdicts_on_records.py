@@ -39,7 +39,9 @@ def _share(make, num, seed=0):
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 4, 6])
-@pytest.mark.parametrize(("law", "pull"), [("normal", 0.0), ("normal", 0.8), ("t3", 0.5), ("cauchy", 0.8), ("exponential", 0.5)])
+@pytest.mark.parametrize(
+    ("law", "pull"), [("normal", 0.0), ("normal", 0.8), ("t3", 0.5), ("cauchy", 0.8), ("exponential", 0.5)]
+)
 def test_seeds_that_only_vary_seldom_move(num_seeds, law, pull):
     """A share of 0.05 of 150 has a standard error of 0.018; a false-alarm rate of 0.16 would be seen with power 0.9."""
     assert _share(lambda rng: _dataset(_still(rng, num_seeds, 10, law, pull)), 150) <= 0.05 + 3.3 * 0.018
@@ -74,9 +76,11 @@ def test_a_rise_from_30_to_62_is_seen_by_few_seeds(num_seeds, least):
     assert _share(make, 40) >= least
 
 
-@pytest.mark.parametrize(("num_seeds", "size", "low", "high"), [(3, 4.0, 0.45, 0.9), (4, 3.0, 0.55, 0.95), (6, 2.0, 0.5, 0.9)])
+@pytest.mark.parametrize(
+    ("num_seeds", "size", "low", "high"), [(3, 4.0, 0.51, 0.89), (4, 3.0, 0.62, 0.95), (6, 2.0, 0.61, 0.95)]
+)
 def test_the_power_is_that_of_the_paired_t(num_seeds, size, low, high):
-    """A change of `size` noises of one generation: noncentral t gives 0.65 to 0.8, a standard error 0.05 of 100."""
+    """A change of `size` noises of one generation: noncentral t gives 0.71, 0.80 and 0.79, 100 records a standard error of 0.045."""
     rise = np.array([0.0, size])
     assert low < _share(lambda rng: _dataset(rise + rng.normal(size=(num_seeds, 2))), 100) < high
 
@@ -132,6 +136,7 @@ def test_six_seeds_that_rise_get_worse(tmp_path):
     ("name", "up", "meaning"),
     [
         ("val_loss", True, "it gets worse"), ("FID", False, "it gets better"), ("test/accuracy", False, "it gets worse"),
+       
         ("meanEntropy", False, "it collapses"), ("log_variance[0, 1]", False, "it collapses"), ("tokens", True, ""),
         ("negative_log_likelihood", True, "it gets worse"), ("loss_variance", False, ""), ("1-accuracy", True, ""),
         ("accuracy_gain", False, ""), ("cross-entropy", True, "it gets worse"), ("floss", True, ""),
@@ -163,14 +168,14 @@ def test_seeds_that_hold_the_same_numbers(tmp_path):
 
 
 def test_numbers_that_span_a_hundredfold_are_compared_by_factors(tmp_path):
-    """Nine seeds rise, one of them a thousandfold: differences would say nothing."""
-    last = np.array([44, 51, 39, 60, 47, 55, 42, 49, 9e4])
-    values = np.stack([np.linspace(28, 31, 9), last], axis=1)
+    """Six seeds rise ten- to ten-thousandfold: differences would say nothing."""
+    values = np.stack([np.linspace(28, 31, 6), np.geomspace(3e2, 3e5, 6)], axis=1)
     assert stats.ttest_1samp(values[:, 1] - values[:, 0], 0.0).pvalue > 0.05
     assert movements(_dataset(values))[0].moved == "rose"
     values = np.stack([np.full(6, 1.0) + 0.01 * np.arange(6), np.geomspace(1e-9, 1e-4, 6)], axis=1)
     (moved,) = movements(read_records(_csv(tmp_path, values, "variance")))
-    assert moved.is_log and moved.moved == "fell" and moved.last[0] == pytest.approx(np.exp(np.log(values[:, 1]).mean()))
+    assert moved.is_log and moved.moved == "fell" and moved.up is False
+    assert moved.last[0] == pytest.approx(np.exp(np.log(values[:, 1]).mean()))
     assert "variance fell: it collapses." in _told(tmp_path, values, "variance")
 
 

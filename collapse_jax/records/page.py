@@ -105,7 +105,8 @@ def _remarks(dataset: xr.Dataset, found: Sequence[Movement]) -> list[str]:
         if array.size > MOST_COMPONENTS * array.sizes["seed"] * array.sizes["generation"]
     ]  # fmt: skip
     if large:
-        remarks.append(f"With more than {MOST_COMPONENTS} numbers a generation, and not judged: {', '.join(large[:6])}.")
+        told = ", ".join(large[:6])
+        remarks.append(f"With more than {MOST_COMPONENTS} numbers a generation, and not judged: {told}.")
     changing = sum(moved.test != "none" for moved in found)
     if changing > MOST_PANELS:
         remarks.append(

@@ -5,8 +5,8 @@
 First against last, not a slope: whatever the generations between depend on, the changes of different seeds are
 independent, and without a trend as often up as down. Numbers that are positive and span more than a hundredfold are
 compared by logarithm. Equal changes are no certainty: s is never below the step of the numbers (their last decimal, or
-what parts the few that there are). One run alone is judged by Wilcoxon's signed ranks of its steps from stage to stage of
-the generations: a run without direction, be it a random walk or pulled back, makes as many and as large ones up as
+what parts the few that there are). One run alone is judged by Wilcoxon's signed ranks of its steps from stage to stage
+of the generations: a run without direction, be it a random walk or pulled back, makes as many and as large ones up as
 down. Called by `page`.
 """
 

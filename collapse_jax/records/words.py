@@ -131,12 +131,16 @@ def _of_one_run(moved: Movement, ends: str, num_tested: int) -> str:
         )  # fmt: skip
     return (
         f"{moved.name}: undecided. One seed: it {ends}, in {steps}, which a run without direction may do, too (signed "
-        f"ranks of the steps, p = {moved.p:.2g}){_among(num_tested)}; run {_FEW_MORE} more seeds."
+        f"ranks of the steps, p = {moved.p:.2g}{_beside(num_tested)}); run {_FEW_MORE} more seeds."
     )
 
 
 def _among(num_tested: int) -> str:
     return f" (one of {num_tested} metrics judged together)" if num_tested > 1 else ""
+
+
+def _beside(num_tested: int) -> str:
+    return f" beside {num_tested - 1} others" if num_tested > 1 else ""
 
 
 def _confidence(level: float) -> str:
