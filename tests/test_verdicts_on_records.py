@@ -80,7 +80,7 @@ def test_a_rise_from_30_to_62_is_seen_by_few_seeds(num_seeds, least):
     ("num_seeds", "size", "low", "high"), [(3, 4.0, 0.51, 0.89), (4, 3.0, 0.62, 0.95), (6, 2.0, 0.61, 0.95)]
 )
 def test_the_power_is_that_of_the_paired_t(num_seeds, size, low, high):
-    """A change of `size` noises of one generation: noncentral t gives 0.71, 0.80 and 0.79, 100 records a standard error of 0.045."""
+    """A change of `size` noises of one generation: by noncentral t 0.71, 0.80, 0.79; of 100 records +- 0.045."""
     rise = np.array([0.0, size])
     assert low < _share(lambda rng: _dataset(rise + rng.normal(size=(num_seeds, 2))), 100) < high
 
@@ -135,8 +135,8 @@ def test_six_seeds_that_rise_get_worse(tmp_path):
 @pytest.mark.parametrize(
     ("name", "up", "meaning"),
     [
-        ("val_loss", True, "it gets worse"), ("FID", False, "it gets better"), ("test/accuracy", False, "it gets worse"),
-       
+        ("val_loss", True, "it gets worse"), ("FID", False, "it gets better"), ("words", True, ""),
+        ("test/accuracy", False, "it gets worse"),
         ("meanEntropy", False, "it collapses"), ("log_variance[0, 1]", False, "it collapses"), ("tokens", True, ""),
         ("negative_log_likelihood", True, "it gets worse"), ("loss_variance", False, ""), ("1-accuracy", True, ""),
         ("accuracy_gain", False, ""), ("cross-entropy", True, "it gets worse"), ("floss", True, ""),
