@@ -21,6 +21,7 @@ _HOMES = {
     "Summary": "summaries",
     "sweep": "sweeps",
     "read_records": "foreign",
+    "report_records": "foreign",
     "Claim": "claims",
     "Evidence": "claims",
     "Arm": "studies.plan",
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
     from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
     from collapse_jax.drivers import run_compiled, segment_stops
-    from collapse_jax.foreign import read_records
+    from collapse_jax.foreign import read_records, report_records
     from collapse_jax.host import run_host
     from collapse_jax.models.external import external, repeat_rows
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth

@@ -57,7 +57,7 @@ commands:
       --record-every K and every field, as for run
   resume DIR                 go on with a run or a reproduce that was killed, stopped or interrupted
   report DIR                 draw and judge a run again, and write its report
-  report --records FILE      the same from generations run elsewhere, CSV or JSONL
+  report --records FILE      what moved in generations run elsewhere (CSV, JSONL, Parquet, netCDF)
   verify [--quick]           compare this installation with the exact laws
   bench [--quick]            how fast this installation is, on whatever device it finds
 
@@ -268,26 +268,32 @@ def _resume(arguments: list[str]) -> int:
 def _report(arguments: list[str]) -> int:
     def report(
         folder: Annotated[Path | None, tyro.conf.Positional] = None, records: Path | None = None,
-        study: Path | None = None, trust: bool = False,
-    ) -> tuple[Path | None, Path | None, Path | None, bool]:  # fmt: skip
+        metrics: str = "", study: Path | None = None, trust: bool = False,
+    ) -> tuple[Path | None, Path | None, str, Path | None, bool]:  # fmt: skip
         """Draw and judge a run again, and write its report; or report on generations that somebody else ran.
 
         Args:
             folder: the --out of `run` or `reproduce`; with --records where to write, by default FILE-report.
-            records: FILE.csv or FILE.jsonl with `generation`, `seed` if there are several, and a column a metric.
+            records: FILE.csv, .jsonl (.gz or not), .parquet or .nc with `generation`, `seed` if there are several, and
+                a column for each metric.
+            metrics: names of the columns to judge, parted by commas; with --records.
             study: where the file of a study of your own is now.
             trust: run the study's file that the run names, although you have not run it on this machine.
         """
-        return folder, records, study, trust
+        return folder, records, metrics, study, trust
 
-    folder, records, file, trusted = tyro.cli(report, args=arguments, prog="collapse-jax report")
+    folder, records, chosen, file, trusted = tyro.cli(report, args=arguments, prog="collapse-jax report")
     if records is not None:
         import_jax()
         from collapse_jax.foreign import report_records
 
-        page = report_records(records, folder, command=_command_line("report", arguments))
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+        command = _command_line("report", arguments)
+        page = report_records(records, folder, command=command, metrics=names, tell=lambda told: say(one_line(told)))
         say(f"report: {page.resolve()}")
         return 0
+    if chosen:
+        raise ValueError("--metrics chooses columns of a file of records; add --records FILE.csv.")
     if folder is None:
         raise ValueError("report needs the folder of a run, or --records FILE.csv of generations run elsewhere.")
     prepare_jax()

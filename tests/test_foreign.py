@@ -9,7 +9,8 @@ import xarray as xr
 from scipy import stats
 
 from collapse_jax.cli import run_command
-from collapse_jax.foreign import MIN_SEEDS, _holm, movements, read_records, report_records
+from collapse_jax.foreign import read_records, report_records
+from collapse_jax.records.verdicts import holm, movements
 
 
 def _csv(tmp_path, text, name="mine.csv"):
@@ -78,7 +79,7 @@ HEAD = "seed,generation,loss\n0,0,1\n0,1,2\n"
         (" \n\n", "is empty"),
         (b"generation,loss\n0,\xff\n", r"is not UTF-8 \(byte 18\); save it as UTF-8"),
         ("generaton,loss\n0,1\n", "has no column 'generation'; did you mean 'generaton'"),
-        ("seed,generation,loss\n", "has no column 'generation'"),
+        ("seed,generation,loss\n", "holds no row beside its header"),
         ("seed,generation\n0,0\n0,1\n", "has no metric beside seed and generation"),
         ("generation,loss,loss\n0,1,1\n", "two columns named 'loss'"),
         ("generation,,loss\n0,1,1\n", "or one without a name"),
@@ -133,8 +134,8 @@ def test_what_moved_and_since_when(tmp_path):
     (moved,) = movements(read_records(_csv(tmp_path, _rows(falling))))
     assert (moved.name, moved.moved, moved.since, moved.between) == ("loss", "fell", 3, (0, 5))
     assert (moved.fallen, moved.risen, moved.num_lost) == (10, 0, 0)
-    assert moved.p == pytest.approx(stats.binomtest(0, 10).pvalue)
     reference = stats.ttest_1samp(falling[:, -1] - falling[:, 0], 0.0)
+    assert moved.p == pytest.approx(reference.pvalue)
     np.testing.assert_allclose(moved.change[0], (falling[:, -1] - falling[:, 0]).mean())
     np.testing.assert_allclose(moved.change[1:], reference.confidence_interval(0.95))
     (rose,) = movements(read_records(_csv(tmp_path, _rows(-falling))))
@@ -143,19 +144,23 @@ def test_what_moved_and_since_when(tmp_path):
     assert still.moved == "no evidence" and still.since is None and still.p == 1
 
 
-@pytest.mark.parametrize("num_seeds", [1, MIN_SEEDS - 1, MIN_SEEDS])
-def test_few_seeds_decide_nothing(tmp_path, num_seeds):
+@pytest.mark.parametrize("num_seeds", [1, 2, 3])
+def test_one_seed_decides_nothing_and_equal_changes_as_much_as_their_last_decimal_lets_them(tmp_path, num_seeds):
+    """Changes of -1 in steps of 0.1: t = 10 sqrt(seeds)."""
     values = np.array([2.0, 1.0]) + 0.1 * np.arange(num_seeds)[:, None]
     (moved,) = movements(read_records(_csv(tmp_path, _rows(values))))
-    assert moved.moved == ("fell" if num_seeds == MIN_SEEDS else "too few seeds")
+    assert moved.moved == ("fell" if num_seeds > 1 else "too few seeds")
     assert np.isfinite(moved.last[1]) == (num_seeds > 1)
+    if num_seeds > 1:
+        assert moved.p == pytest.approx(2 * stats.t.sf(10 * num_seeds**0.5, num_seeds - 1))
 
 
-def test_equal_values_have_no_interval(tmp_path):
-    text = _rows(np.tile([2.0, 1.0], (MIN_SEEDS, 1)))
+def test_seeds_that_are_one_run_count_once(tmp_path):
+    text = _rows(np.tile([2.0, 1.0], (6, 1)))
     (moved,) = movements(read_records(_csv(tmp_path, text)))
-    assert moved.moved == "fell" and moved.last[0] == 1 and np.isnan(moved.last[1:]).all()
+    assert moved.moved == "too few seeds" and moved.last[0] == 1 and np.isnan(moved.last[1:]).all()
     page = report_records(_csv(tmp_path, text)).read_text()
+    assert "All 6 seeds hold the same numbers: are they the same run?" in page
     assert '<td class="num">1</td>' in page and "nan" not in page.split("<table>")[1].split("</table>")[0]
 
 
@@ -177,21 +182,25 @@ def test_metrics_that_only_vary_do_not_move():
 
 
 def test_many_metrics_are_one_family(tmp_path):
-    """Ten seeds have p = 0.002, of forty metrics 0.08."""
-    names = [f"m{index}" for index in range(40)]
-    lines = [f"{seed},{g}," + ",".join([str(-g)] * 40) for seed in range(10) for g in range(2)]
-    path = _csv(tmp_path, "\n".join(["seed,generation," + ",".join(names), *lines]))
-    found = movements(read_records(path))
-    assert [m.moved for m in found] == ["no evidence"] * 40
-    assert found[0].p == pytest.approx(40 * stats.binomtest(0, 10).pvalue)
+    """Many of forty metrics would be decided alone, few are among forty; the one whose seeds hardly differ is."""
+    rng = np.random.default_rng(1)
+    names, falls = [f"m{index}" for index in range(40)], rng.normal(3.0, 2.5, (40, 5))
+    falls[7] = 3.0 + 0.01 * falls[7]
+    lines = [f"{s},{g}," + ",".join(str(-g * fall) for fall in falls[:, s]) for s in range(5) for g in range(2)]
+    found = movements(read_records(_csv(tmp_path, "\n".join(["seed,generation," + ",".join(names), *lines]))))
+    alone = np.array([stats.ttest_1samp(-one, 0.0).pvalue for one in falls])
+    assert np.sum(alone < 0.05) > 10  # each by itself
+    assert [m.p for m in found] == pytest.approx(holm(list(alone)))
+    assert found[7].moved == "fell" and sum(m.moved == "fell" for m in found) < 10
+    assert all((m.change[2] < 0 or m.change[1] > 0) == (m.p < 0.05) for m in found)  # the row's interval decides
 
 
 def test_p_values_are_adjusted_by_holms_steps_in_any_order():
     """The smallest times 4, the next times 3 ..., never below one before it and never above 1; Holm (1979)."""
     p = [0.04, 0.01, 0.9, 0.02]
-    assert _holm(p) == pytest.approx([0.08, 0.04, 0.9, 0.06])
-    assert _holm([0.03, 0.02]) == pytest.approx([0.04, 0.04])  # 0.03 alone would come before the 0.02 times 2
-    assert _holm([0.6, 0.7]) == [1.0, 1.0] and _holm([]) == []
+    assert holm(p) == pytest.approx([0.08, 0.04, 0.9, 0.06])
+    assert holm([0.03, 0.02]) == pytest.approx([0.04, 0.04])  # 0.03 alone would come before the 0.02 times 2
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
 
 
 def test_diverged_seeds_are_counted_and_leave_the_others_alone(tmp_path):
@@ -207,7 +216,7 @@ def test_diverged_seeds_are_counted_and_leave_the_others_alone(tmp_path):
 
 def test_a_metric_that_is_recorded_now_and_then_is_compared_where_it_is(tmp_path):
     values = np.full((6, 5), np.nan)
-    values[:, 1], values[:, 3] = 1.0, 2.0
+    values[:, 1], values[:, 3] = 1.0 + 0.1 * np.arange(6), 2.0 + 0.1 * np.arange(6)
     (moved,) = movements(read_records(_csv(tmp_path, _rows(values))))
     assert moved.between == (1, 3) and moved.moved == "rose" and moved.since == 3 and moved.num_lost == 0
     assert "Some seeds lack" not in report_records(_csv(tmp_path, _rows(values))).read_text()
@@ -224,7 +233,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows(tmp_path):
     page = report_records(path, command=f"collapse-jax {nasty}")
     assert page == tmp_path / "a&b-report" / "report.html"
     text = page.read_text()
-    assert "<script" not in text and text.count("&lt;script&gt;") == 2 and "a&amp;b.jsonl" in text
+    assert "<script" not in text and text.count("&lt;script&gt;") == 3 and "a&amp;b.jsonl" in text
     assert text.count("data:image/png;base64,") == 1 and not re.search(r'(src|href)="http|url\(', text)
     assert {file.name for file in (page.parent / "figures").iterdir()} == {"records.png", "records.svg"}
     assert report_records(path) == page  # again, over the first

@@ -63,7 +63,8 @@ ALLOWED = {
     ],
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "durable", "frame", "errors", "types"],
-    "foreign": ["gate", "durable", "intervals", "plots", "errors", "types"],
+    "records": ["gate", "durable", "intervals", "results", "plots", "errors", "types"],
+    "foreign": ["records", "errors", "types"],
     "studies": [
         "gate", "machine", "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets",
         "claims", "estimands", "plots", "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries",
