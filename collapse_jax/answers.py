@@ -34,26 +34,27 @@ def _answer(description: Mapping[str, Any], dataset: xr.Dataset) -> str:
 
 
 def _gaussian(config: Mapping[str, Any], dataset: xr.Dataset) -> str:
-    return f"Refitted to its own draws alone, a Gaussian keeps {_kept(np.exp(dataset['log_variance']))}."
+    return f"Refitted to its own draws alone, a Gaussian keeps {_kept(xr.ufuncs.exp(dataset['log_variance']))}."
 
 
 def _gmm(config: Mapping[str, Any], dataset: xr.Dataset) -> str:
     # two unit clusters along one axis, or one unit cloud, in the plane
     total = 2 + config["separation"] ** 2 / 4 if config["truth"] == "two-clusters" else 2
-    return f"Under {config['regime']} a mixture keeps {_kept(np.exp(dataset['log_total_variance']) / total)}."
+    return f"Under {config['regime']} a mixture keeps {_kept(xr.ufuncs.exp(dataset['log_total_variance']) / total)}."
 
 
 def _vae(config: Mapping[str, Any], dataset: xr.Dataset) -> str:
     varied = _ends(dataset["pixel_variance"].isel(num_samples=0))
-    told = f"Images grow {'alike' if varied[1] < varied[0] else 'more varied'}: their pixel variance goes {_between(varied)}"
+    grown = "alike" if varied[1] < varied[0] else "more varied"
+    told = f"Images grow {grown}: their pixel variance goes {_between(varied)}"
     if "judged" in dataset:
         agreed = _ends(dataset["judged"].isel(num_samples=0).sel(judgement="unanimous_share"))
-        told += f", and five classifiers agree on {agreed[1]:.0%} of them, at first on {agreed[0]:.0%}"
+        told += f", and five classifiers agree on {_share(agreed[1])} of them, at first on {_share(agreed[0])}"
     return f"{told} ({_medians(dataset)})."
 
 
 def _opt(config: Mapping[str, Any], dataset: xr.Dataset) -> str:
-    perplexity = np.exp(dataset["validation"].isel(protocol=0))
+    perplexity: xr.DataArray = xr.ufuncs.exp(dataset["validation"].isel(protocol=0))
     arms = "; ".join(f"{_between(_ends(perplexity.sel(arm=name)))} in {name}" for name in dataset["arm"].values)
     return f"Perplexity on real text goes {arms} ({_medians(dataset)})."
 
@@ -61,15 +62,16 @@ def _opt(config: Mapping[str, Any], dataset: xr.Dataset) -> str:
 def _any(dataset: xr.Dataset) -> str:
     """Return how the first metric of one number moved, or where it ends in the cells of a sweep."""
     for name, array in dataset.data_vars.items():
-        if str(name).endswith("is_finite") or array.dtype.kind not in "iuf" or not {"seed", "generation"} <= set(array.dims):
+        is_number = array.dtype.kind in "iuf" and not str(name).endswith("is_finite")
+        if not (is_number and {"seed", "generation"} <= set(array.dims)):
             continue
         others = [dim for dim in array.dims if dim not in ("seed", "generation")]
         if not set(others) <= set(dataset.coords):
             continue
         last = array.astype(float).where(np.isfinite(array)).isel(generation=-1).median("seed").values
         if others and np.isfinite(last).any():
-            ends = f"between {short(np.nanmin(last))} and {short(np.nanmax(last))}"
-            return f"{name} ends {ends} over {last.size} settings ({_medians(dataset)})."
+            where = f"between {short(np.nanmin(last))} and {short(np.nanmax(last))}"
+            return f"{name} ends {where} over {last.size} settings ({_medians(dataset)})."
         if not others and np.isfinite(ends := _ends(array)).all():
             verb = "rises" if ends[1] > ends[0] else "falls" if ends[1] < ends[0] else "stays,"
             return f"{name} {verb} {_between(ends)} ({_medians(dataset)})."
@@ -77,12 +79,17 @@ def _any(dataset: xr.Dataset) -> str:
 
 
 def _kept(share: xr.DataArray) -> str:
-    parts = [f"{_share(_ends(share.sel(num_samples=size))[1])} at M = {size:,}" for size in share["num_samples"].values]
-    return f"{', '.join(parts)} of its variance ({_medians(share)})"
+    sizes = np.atleast_1d(share["num_samples"].values)
+    parts = [f"{_share(_ends(share.sel(num_samples=size))[1])}{{}} at M = {size:,}" for size in sizes]
+    parts[0] = parts[0].format(" of its variance")
+    return f"{', '.join(part.format('') for part in parts)} ({_medians(share)})"
 
 
 def _share(value: float) -> str:
-    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}" if value >= 1e-3 else short(100 * value) + "%"
+    if value == 0 or value >= 0.1:
+        return f"{100 * value:.0f} %"
+    # digits, not powers of ten, of a percentage; of what is smaller the share itself
+    return f"{float(f'{100 * value:.2g}'):f}".rstrip("0") + " %" if value >= 1e-6 else short(value)
 
 
 def _ends(array: xr.DataArray) -> tuple[float, float]:

@@ -90,7 +90,7 @@ def table_of(figure: Figure) -> str:
 
 
 def least_width(figure: Figure) -> int:
-    """Return how many CSS pixels wide a figure, once it was drawn, must be shown for its smallest letters to be read."""
+    """Return how many CSS pixels wide a figure that was drawn must be shown for its smallest letters to be read."""
     sizes = [
         text.get_fontsize()
         for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize") and hasattr(artist, "get_text"))
@@ -103,7 +103,8 @@ def least_width(figure: Figure) -> int:
 
 def series_of(panel: Axes) -> list[Series]:
     """Return the lines, marks and steps of a panel, each with the band of its colour."""
-    held = {id(box.lines[0]): box for box in panel.containers if hasattr(box, "has_yerr")}
+    boxes: Any = [box for box in panel.containers if hasattr(box, "has_yerr")]
+    held = {id(box.lines[0]): box for box in boxes}
     found = []
     for line in panel.get_lines():
         x, y = (np.asarray(values, float) for values in (line.get_xdata(orig=False), line.get_ydata(orig=False)))
@@ -153,7 +154,8 @@ def _edges(paths: Sequence[Any]) -> dict[float, tuple[float, float]]:
 def _others(panel: Axes) -> list[Series]:
     """Return what is no line: labelled upright bars, and the steps of histograms."""
     found = []
-    for area in panel.collections:
+    areas: Any = panel.collections
+    for area in areas:
         if hasattr(area, "get_segments") and (label := _plain(area.get_label())):
             bars = [segment for segment in area.get_segments() if len(segment) == 2]
             if bars and all(bar[0, 0] == bar[1, 0] for bar in bars):
@@ -279,7 +281,8 @@ def _beside(panel: Axes, law: Series, coloured: list[Series], height: float) -> 
             within = float(np.mean((own[known] >= low - 1e-3 * height) & (own[known] <= high + 1e-3 * height)))
             words = f"lies within the band of {name}" + ("" if within == 1 else f" at {within:.0%} of its points")
         else:
-            words = f"lies on {name}" if gap < _STILL / 4 else f"lies at most {gap:.0%} of the panel's height off {name}"
+            off = f"at most {gap:.0%} of the panel's height off {name}"
+            words = f"lies {f'on {name}' if gap < _STILL / 4 else off}"
     return words or _movement(panel, law, height)
 
 

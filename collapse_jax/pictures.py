@@ -53,7 +53,8 @@ def pictured(figure: dict[str, Any], folder: Path, beside: Path, budget: Budget)
         "source": "", "width": 0, "height": 0, "least_width": 0,
     }  # fmt: skip
     image = figures / f"{name}.png"
-    if image.is_file() or not shown["texts"]:
+    drawn = "alt" in figure or not shown["texts"]  # what was drawn of texts once may still lie there
+    if drawn:
         content = read_bytes(image, TOLD, _REMEDY)
         width, height = (round(side * _SCREEN_DPI / _FIGURE_DPI) for side in _size(content))
         least = min(figure.get("least_width") or round(width * _USUAL_LETTERS), 2 * width)
@@ -63,20 +64,20 @@ def pictured(figure: dict[str, Any], folder: Path, beside: Path, budget: Budget)
         frames = figures / f"{name}_frames.png"
         source = _source(read_bytes(frames, TOLD, _REMEDY), "image/png", frames, beside, budget)
         shown["film"] = {**figure["film"], "source": source}
-    shown["links"] = _links(figures, name, folder, beside, budget)
+    shown["links"] = _links(figures, name, folder, beside, budget, drawn)
     return shown
 
 
-def _links(figures: Path, name: str, folder: Path, beside: Path, budget: Budget) -> list[dict[str, str]]:
-    """Return links to the numbers of a figure, to the figure as drawing, and to the whole run's records."""
+def _links(figures: Path, name: str, folder: Path, beside: Path, budget: Budget, drawn: bool) -> list[dict[str, str]]:
+    """Return links to the numbers of a figure and to its drawing, where it is drawn, and to the whole run's records."""
     links = []
     table, drawing = figures / f"{name}.csv", figures / f"{name}.svg"
-    if table.is_file():
+    if drawn and table.is_file():
         content = read_bytes(table, TOLD, _REMEDY)
         small = len(content) <= _MOST_TABLE
         href = _source(content, "text/csv", table, beside, budget) if small else _relative(table, beside)
         links.append({"name": "numbers (CSV)", "href": href, "download": f"{name}.csv"})
-    if drawing.is_file():
+    if drawn and drawing.is_file():
         links.append({"name": "drawing (SVG)", "href": _relative(drawing, beside), "download": f"{name}.svg"})
     records = _relative(folder / "trajectory.nc", beside)
     return [*links, {"name": "records (netCDF)", "href": records, "download": ""}]

@@ -103,14 +103,18 @@ def _top(views: Sequence[dict[str, Any]]) -> dict[str, str]:
     presets = list(dict.fromkeys(f"preset {view['preset']}" for view in views))
     devices = list(dict.fromkeys(str(view["device"]) for view in views))
     seconds = sum(float(view["seconds"] or 0) for view in views)
-    shared = f"on {', '.join(devices)}, {seconds:,.0f} s, {min(str(view['started'])[:10] for view in views)}" if views else ""
+    day = min((str(view["started"])[:10] for view in views), default="")
+    shared = f"on {', '.join(devices)}, {seconds:,.0f} s, {day}"
     if len(views) == 1:
         view = views[0]
         seeds, generations = view["config"].get("seeds"), view["config"].get("generations")
-        what = f"Study {view['study']}, {presets[0]}: {seeds} seeds, {generations} generations, {shared}."
+        axes = view.get("grid", {}).get("axes", {})
+        named = " and ".join(f"{name} ({len(values)} values)" for name, values in axes.items())
+        swept = f" swept over {named}" if axes else ""
+        what = f"Study {view['study']}, {presets[0]}{swept}: {seeds} seeds, {generations} generations, {shared}."
         return {"heading": view["title"], "about": what}
-    what = f"{len(views)} studies of models trained on what the model before them generated: {', '.join(presets)}, {shared}."
-    return {"heading": "Model collapse, measured", "about": what}
+    what = f"{len(views)} studies of models trained on what the model before them generated"
+    return {"heading": "Model collapse, measured", "about": f"{what}: {', '.join(presets)}, {shared}."}
 
 
 def _moves(view: dict[str, Any]) -> bool:

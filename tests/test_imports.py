@@ -59,11 +59,12 @@ ALLOWED = {
     ],
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "durable", "frame", "errors", "types"],
+    "drawn": ["plots", "results", "durable", "frame", "errors", "types"],
     "foreign": ["gate", "durable", "intervals", "plots", "errors", "types"],
     "studies": [
         "gate", "abreast", "pieces", "judges", "models", "regimes", "metrics", "theory", "datasets", "claims",
-        "estimands", "plots", "chain", "data", "sufficient", "sharding", "simulation", "sweeps", "summaries", "results",
-        "drivers", "nn", "training", "axes", "errors", "types",
+        "estimands", "plots", "drawn", "durable", "chain", "data", "sufficient", "sharding", "simulation", "sweeps",
+        "summaries", "results", "drivers", "nn", "training", "axes", "errors", "types",
     ],
     "processes": [],
     "company": ["processes", "durable"],
@@ -80,7 +81,12 @@ ALLOWED = {
         "manifest", "company", "advance", "orbax_checkpoints", "checkpoints", "study_file", "rundir", "studies",
         "claims", "results", "durable", "processes", "provenance", "errors", "types",
     ],
-    "report": ["gate", "manifest", "rundir", "studies", "claims", "results", "plots", "durable", "errors", "types"],
+    "pictures": ["gate"],
+    "answers": ["drawn"],
+    "report": [
+        "gate", "manifest", "rundir", "studies", "claims", "results", "plots", "pictures", "answers", "durable",
+        "errors", "types",
+    ],
     "screen": [],
     "axes": ["errors"],
     "jobs": [

@@ -105,7 +105,9 @@ class Illustration(NamedTuple):
                 path = folder / f"{self.name}.csv"
                 write_atomically(path, lambda part: part.write_text(table, encoding="utf-8"))
         if self.texts:
-            shown["texts"] = [{"heading": one.heading, "lines": [list(line) for line in one.lines]} for one in self.texts]
+            shown["texts"] = [
+                {"heading": one.heading, "lines": [list(line) for line in one.lines]} for one in self.texts
+            ]
         if self.film is not None:
             save_film(self.film, folder, self.name)
             _, height, width = self.film.frames.shape

@@ -28,8 +28,8 @@ def preset_for(description: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
             run for this.
         claim: a verdict, as `claims.json` has it.
 
-    >>> claim = {"verdict": "not testable", "statement": "It falls.", "source": "", "reason": "needs 64 seeds, the run has 16"}
-    >>> preset_for({"study": "gmm"}, claim)
+    >>> reason = "needs 64 seeds, the run has 16"
+    >>> preset_for({"study": "gmm"}, {"verdict": "not testable", "statement": "It falls.", "reason": reason})
     'laptop'
     """
     study = STUDIES.get(description["study"])

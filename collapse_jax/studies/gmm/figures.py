@@ -170,8 +170,8 @@ def _survival_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
         left.plot([], [], label=r"$6w(1-w)(1-1/M)^n$, $n \geq M$", **_LAW)
         left.plot([], [], color="grey", linestyle="--", label=f"exact, death below {least_count(config)} points")
         caption += (
-            " Dotted: two resampled classes, lost with their last point. Dashed: Wright and Fisher's chain, a class dying "
-            f"below the {least_count(config)} points that a component needs."
+            " Dotted: two resampled classes, lost with their last point. Dashed: Wright and Fisher's chain, a class "
+            f"dying below the {least_count(config)} points that a component needs."
         )
     left.set(title="all components alive", xlabel="fits / M", ylabel="share of seeds", ylim=(-0.03, 1.03))
     left.set_xlim(0, min(_ALL_DEAD, dataset.sizes["generation"] / min(config.num_samples)))

@@ -4,7 +4,17 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.nn.tokenizer import decode
-from collapse_jax.plots import COLOURS, Axes, Figure, at_a_glance, band, legend, name_lines, new_figure, plain_ticks
+from collapse_jax.plots import (
+    COLOURS,
+    Axes,
+    Figure,
+    at_a_glance,
+    band,
+    legend,
+    name_lines,
+    new_figure,
+    plain_ticks,
+)
 from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import load_model
