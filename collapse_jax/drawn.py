@@ -91,11 +91,8 @@ def table_of(figure: Figure) -> str:
 
 def least_width(figure: Figure) -> int:
     """Return how many CSS pixels wide a figure that was drawn must be shown for its smallest letters to be read."""
-    sizes = [
-        text.get_fontsize()
-        for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize") and hasattr(artist, "get_text"))
-        if text.get_visible() and text.get_text().strip()
-    ]
+    found: Any = figure.findobj(lambda artist: hasattr(artist, "get_fontsize") and hasattr(artist, "get_text"))
+    sizes = [text.get_fontsize() for text in found if text.get_visible() and text.get_text().strip()]
     if not sizes:
         return 0
     return int(np.ceil(figure.get_figwidth() * min(_LEAST_LETTER * _POINTS / min(sizes), 2 * _PIXELS)))

@@ -45,7 +45,7 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["number"], environment.filters["key"] = _number, _key
+    environment.filters["number"] = _number
     template, budget = environment.get_template("report.html.j2"), Budget()
     found = [(run.description, read_netcdf(run.path / "trajectory.nc")) for run in runs]
     views: list[dict[str, Any]] = []
@@ -68,7 +68,7 @@ def _view(
     run: RunDirectory, description: dict[str, Any], dataset: xr.Dataset, beside: Path, budget: Budget
 ) -> dict[str, Any]:
     """Return what the template shows of a run; links are relative to the folder `beside`."""
-    claims = run.verdicts
+    claims = [_with_keys(claim) for claim in run.verdicts]
     figures = [pictured(figure, run.path, beside, budget) for figure in read_captions(run.path)]
     wanted = [preset_for(description, claim) for claim in claims]
     judged = [claim for claim, preset in zip(claims, wanted) if not preset]
@@ -140,6 +140,13 @@ def _own_command(description: dict[str, Any], path: Path) -> str:
     return f"collapse-jax run {description['study']} --preset {description['preset']} --out {shlex.quote(path.name)}"
 
 
+def _with_keys(claim: dict[str, Any]) -> dict[str, Any]:
+    """Return a claim with the numbers by which its columns are sorted."""
+    low, high = claim["region"]
+    found = {"estimate": claim["estimate"], "interval": claim["interval"][0], "region": high if low is None else low}
+    return {**claim, "sorted_by": {name: "" if value is None else f"{value:.9g}" for name, value in found.items()}}
+
+
 def _noted(claims: list[dict[str, Any]]) -> list[str]:
     """Return in what the analogues among claims depart from their sources, once each, and number them in the claims."""
     departures = list(dict.fromkeys(claim["departure"] for claim in claims if claim.get("departure")))
@@ -173,8 +180,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "∞"
     return f"{value:.4g}"
-
-
-def _key(value: float | None) -> str:
-    """Return by what a cell is sorted."""
-    return "" if value is None else f"{value:.9g}"
