@@ -57,7 +57,8 @@ def described(figure: Figure) -> str:
     >>> described(figure)
     'what is left: spread falls from 1 to 0.25 over generation 0 to 2.'
     """
-    found = [sentence for panel in figure.axes if (sentence := _panel(panel, figure))]
+    panels = [panel for panel in figure.axes if panel.get_label() != "<colorbar>"]
+    found = [sentence for panel in panels if (sentence := _panel(panel, figure))]
     told, left = "", len(found)
     for sentence in found[:_MOST_PANELS]:
         if told and len(told) + len(sentence) > _MOST_SIGNS:
@@ -169,15 +170,16 @@ def _others(panel: Axes) -> list[Series]:
 
 def _panel(panel: Axes, figure: Figure) -> str:
     """Return a sentence on a panel, "" where nothing is to be said."""
-    phrases = [*_map(panel), *_lines(panel, figure)]
+    mapped = _map(panel)
+    phrases = [*mapped, *_lines(panel, figure)]
     if not phrases:
         return ""
     told = "; ".join(phrases)
     across = _plain(panel.get_xlabel())
     reach = [x for series in series_of(panel) if not series.level for x in (series.x.min(), series.x.max())]
-    if reach and across and "below" not in told:
+    if reach and across and not mapped:
         told += f" over {across} {short(min(reach))} to {short(max(reach))}"
-    name = _name(panel)
+    name = _plain(panel.get_title()) if mapped else _name(panel)
     return f"{name}: {told}." if name else f"{told[0].upper()}{told[1:]}."
 
 

@@ -90,7 +90,7 @@ def test_numbers_have_four_digits_and_verdicts_are_counted(run, tmp_path):
     claims = [plain(verdict._asdict()) for verdict in found]
     run.write_json("claims.json", claims)
     page = write_report([run], tmp_path / "report.html").read_text()
-    assert "0.1235" in page and "0.123456" not in page and "∞" in page
+    assert ">0.1235<" in page and "0.123456<" not in page and "∞" in page
     told = re.search(r"Claims: (.*?)</span>", page).group(1)
     assert re.sub("<[^>]*>", "", told) == "2 hold, 1 fails, 1 cannot be tested here"
 

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -87,7 +88,7 @@ def page(tmp_path):
     claims = [
         _claim("holds"), _claim("holds"), _claim("fails"), _claim("inconclusive"),
         _claim("not testable", reason="the bound, 6, says nothing so early"),
-        _claim("not testable", reason="needs 256 seeds, the run has 9"),
+        _claim("not testable", reason="needs 512 seeds, the run has 9"),
         _claim("not testable", reason="needs generation 2000, the run ends at 4"),
     ]  # fmt: skip
     runs = [_run(tmp_path / "out" / "gaussian", "gaussian", claims), _run(tmp_path / "out" / "gmm", "gmm")]
@@ -119,7 +120,7 @@ def test_the_page_is_whole_and_valid_and_asks_the_network_for_nothing(page):
     assert not parsed.faults and not parsed.open
     assert parsed.all("html")[0]["lang"] == "en" and len(parsed.all("title")) == len(parsed.all("h1")) == 1
     levels = [int(tag[1]) for tag, _ in parsed.tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1 and all(later <= earlier + 1 for earlier, later in zip(levels, levels[1:]))
+    assert levels[0] == 1 and all(later <= earlier + 1 for earlier, later in pairwise(levels))
     ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
     assert len(ids) == len(set(ids)) and not any(" " in name for name in ids)
     assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
@@ -183,7 +184,7 @@ def test_answers_survive_records_that_lack_what_they_ask_for(name):
         ("gmm", {"reason": "needs a second tolerance on the same seeds"}, "em-stopping"),
         ("gmm", {"reason": "published: tol = 1e-05, here 0.001"}, "paper"),
         ("gmm", {"reason": "published: tol", "source": "published code of S"}, "published-code"),
-        ("opt", {"reason": "needs the arm A5 beams", "min_seeds": 5, "statement": "by generation 9 it falls"}, "standard"),
+        ("opt", {"reason": "needs the arm A5 beams", "min_seeds": 5, "statement": "by generation 9"}, "standard"),
         ("opt", {"reason": "needs the arm A5 beams", "min_seeds": 2, "statement": "it falls"}, "laptop"),
         ("opt", {"reason": "needs the arm C5 beams"}, ""),
         ("gaussian", {"reason": "the bound, 6, says nothing so early"}, ""),
@@ -211,9 +212,9 @@ def test_words_say_how_lines_move_and_where_theory_lies():
     other.axhline(4.0, color="#999999", label="published")
     other.set(title="right")
     told = described(figure)
-    assert "left: spread falls from 1 to 1e-10 (band at the end 1e-11 to 1e-9); law, v^n lies within the band of" in told
+    assert "left: spread falls from 1 to 1e-10 (band at the end 1e-11 to 1e-9); law, v^n lies within the band" in told
     assert "back moves between 1 and 9" in told and "off back" in told and "published is at 4" in told
-    outside = [one for one in series_of(panel) if one.label.startswith("law")][0]
+    outside = next(one for one in series_of(panel) if one.label.startswith("law"))
     panel.get_lines()[1].set_ydata(1e5 * outside.y)
     assert "within the band" not in described(figure).replace("within the band of spread at 0%", "")
 
