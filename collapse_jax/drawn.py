@@ -188,7 +188,8 @@ def _lines(panel: Axes, figure: Figure) -> list[str]:
     low, high = _scaled(panel, np.asarray(panel.get_ylim()))
     height = abs(high - low) or 1.0
     series = [one for one in series_of(panel) if np.isfinite(_scaled(panel, one.y)).any()]
-    coloured = [one for one in series if one.colour != _BLACK and not one.level]
+    coloured = [one for one in series if not _is_theory(one) and not one.level]
+    named = any(one.label for one in coloured)
     looks: dict[tuple[str, str, str], list[Series]] = {}
     for one in series:
         looks.setdefault((one.label, one.colour, one.style), []).append(one)
@@ -203,13 +204,19 @@ def _lines(panel: Axes, figure: Figure) -> list[str]:
             continue
         borrowed = label or (_label_of(figure, colour, style) if colour == _BLACK else "")
         name = borrowed or _unnamed(alike)
-        if colour == _BLACK and coloured and len(alike) == 1:
-            phrases.append(f"{name} {_beside(panel, alike[0], coloured, height)}")
+        if _is_theory(alike[0]) and coloured and (named or len(alike) == 1):
+            name = borrowed or _unnamed(alike[:1])
+            phrases += [f"{name} {_beside(panel, one, coloured, height)}" for one in alike]
             continue
         one = alike[0] if len(alike) == 1 else _middle(alike)
         plural = len(alike) > 1 and not borrowed
         phrases.append(f"{name}{', of which the middle one' if plural else ''} {_movement(panel, one, height)}")
     return phrases
+
+
+def _is_theory(one: Series) -> bool:
+    """True for what this package draws theory as: in black, broken or named a law."""
+    return one.colour == _BLACK and (one.style in _STYLES or not one.label or "law" in one.label)
 
 
 def _map(panel: Axes) -> list[str]:

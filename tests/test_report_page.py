@@ -1,4 +1,4 @@
-"""The page that a reader opens: answers first, claims that another preset decides folded, figures in words and numbers."""
+"""The page that a reader opens: answers first, claims that need another preset folded, figures in words and numbers."""
 
 import base64
 import csv
@@ -217,6 +217,14 @@ def test_words_say_how_lines_move_and_where_theory_lies():
     outside = next(one for one in series_of(panel) if one.label.startswith("law"))
     panel.get_lines()[1].set_ydata(1e5 * outside.y)
     assert "within the band" not in described(figure).replace("within the band of spread at 0%", "")
+
+
+def test_each_law_of_one_look_lies_beside_its_own_line():
+    falls = {"M = 1": _values(1.0), "M = 9": _values(0.1)}
+    laws = {label: values.median("seed").values for label, values in falls.items()}
+    told = described(at_a_glance(falls, "left", laws=laws))
+    assert "law lies within the band of M = 1;" in told and "law lies within the band of M = 9 " in told
+    assert len(table_of(at_a_glance(falls, "left", laws=laws)).splitlines()) == 1 + 4 * 5
 
 
 def test_words_say_where_a_map_is_low_and_high():
