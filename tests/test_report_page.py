@@ -223,7 +223,7 @@ def test_each_law_of_one_look_lies_beside_its_own_line():
     falls = {"M = 1": _values(1.0), "M = 9": _values(0.1)}
     laws = {label: values.median("seed").values for label, values in falls.items()}
     told = described(at_a_glance(falls, "left", laws=laws))
-    assert "law lies within the band of M = 1;" in told and "law lies within the band of M = 9 " in told
+    assert "law lies within the band of M = 1; law lies within the band of M = 9;" in told
     assert len(table_of(at_a_glance(falls, "left", laws=laws)).splitlines()) == 1 + 4 * 5
 
 
