@@ -15,9 +15,9 @@ from typing import Any
 import jinja2
 import xarray as xr
 
-from collapse_jax.answers import answers
 from collapse_jax.durable import write_page
 from collapse_jax.manifest import read_captions
+from collapse_jax.page_answers import answers
 from collapse_jax.pictures import Budget, pictured
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
@@ -70,7 +70,8 @@ def _view(
     """Return what the template shows of a run; links are relative to the folder `beside`."""
     claims = [_with_keys(claim) for claim in run.verdicts]
     figures = [pictured(figure, run.path, beside, budget) for figure in read_captions(run.path)]
-    wanted = [preset_for(description, claim) for claim in claims]
+    # a verdict may itself name the preset
+    wanted = [str(claim["needs"]) if "needs" in claim else preset_for(description, claim) for claim in claims]
     judged = [claim for claim, preset in zip(claims, wanted) if not preset]
     counted = {verdict: sum(claim["verdict"] == verdict for claim in judged) for verdict in _MARKS}
     return {

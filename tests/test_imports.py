@@ -82,9 +82,9 @@ ALLOWED = {
         "claims", "results", "durable", "processes", "provenance", "errors", "types",
     ],
     "pictures": ["gate"],
-    "answers": ["drawn"],
+    "page_answers": ["drawn"],
     "report": [
-        "gate", "manifest", "rundir", "studies", "claims", "results", "plots", "pictures", "answers", "durable",
+        "gate", "manifest", "rundir", "studies", "claims", "results", "plots", "pictures", "page_answers", "durable",
         "errors", "types",
     ],
     "screen": [],

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.answers import answers
 from collapse_jax.drawn import described, least_width, series_of, short, table_of
+from collapse_jax.page_answers import answers
 from collapse_jax.pictures import Budget, pictured
 from collapse_jax.plots import COLOURS, at_a_glance, new_figure, phase_diagram, save_figure
 from collapse_jax.report import write_report
@@ -152,6 +152,15 @@ def test_each_figure_has_its_words_and_its_command(page):
         assert image["alt"].startswith("log variance: M = 10 falls from 0.04 to -3.96 (band at the end")
         assert image["alt"].endswith("over generation 0 to 4.") and int(image["width"]) == round(4.4 * 96)
     assert page.read_text().count("<code>collapse-jax run gaussian --preset smoke --out gaussian</code>") == 2
+
+
+def test_a_run_s_own_answer_and_a_verdict_s_own_preset_come_first(tmp_path):
+    few = "needs 512 seeds, the run has 9"
+    claims = [_claim("not testable", needs="paper"), _claim("not testable", reason=few, needs="")]
+    run = _run(tmp_path / "run", "gaussian", claims, answer="it shrinks")
+    text = write_report([run], tmp_path / "run" / "report.html").read_text()
+    assert '<span class="answer">it shrinks.</span>' in text and "1 claim needs preset <b>paper</b>" in text
+    assert "1 cannot be tested here" in text and "laptop" not in text
 
 
 def test_two_runs_of_one_study_have_links_of_their_own(tmp_path):

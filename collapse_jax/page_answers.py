@@ -15,12 +15,19 @@ from collapse_jax.drawn import short
 
 
 def answers(runs: Sequence[tuple[Mapping[str, Any], xr.Dataset]]) -> list[tuple[str, str]]:
-    """Return the study and the sentence of each run.
+    """Return the study and the sentence of each run: its own, where `config.json` has an `answer`, or one from records.
 
     Args:
         runs: what `config.json` says of each, and its records.
     """
-    return [(description["study"], _answer(description, dataset)) for description, dataset in runs]
+    return [
+        (description["study"], _sentence(str(description.get("answer") or "") or _answer(description, dataset)))
+        for description, dataset in runs
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _answer(description: Mapping[str, Any], dataset: xr.Dataset) -> str:
