@@ -32,7 +32,7 @@ _CLAIM: dict[str, Any] = {
 }  # fmt: skip
 _CLAIM_MAYBE: dict[str, Any] = {
     "shared": _MAYBE_STR, "departure": _MAYBE_STR, "estimate": _MAYBE_NUMBER, "level": _MAYBE_NUMBER,
-    "null": _MAYBE_NUMBER,
+    "null": _MAYBE_NUMBER, "min_seeds": int,
 }  # fmt: skip
 
 
@@ -120,11 +120,19 @@ def read_captions(folder: Path) -> list[dict[str, Any]]:
     path = folder / "figures" / "captions.json"
     captions = _list(path)
     for caption in captions:
-        _check(path, caption, {"name": str, "caption": str}, {"film": dict})
+        _check(
+            path, caption, {"name": str, "caption": str},
+            {"film": dict, "alt": str, "least_width": int, "texts": list},
+        )  # fmt: skip
         if not is_plain_name(caption["name"]):
             raise ValueError(_odd(path, "name", caption["name"]))
         if "film" in caption:
             _check(path, caption["film"], {"labels": list, "height": int, "width": int}, {})
+        for passage in caption.get("texts", []):
+            _check(path, passage, {"heading": str, "lines": list}, {})
+            for line in passage["lines"]:
+                if not (isinstance(line, list) and len(line) == 2 and all(isinstance(part, str) for part in line)):
+                    raise ValueError(_odd(path, "lines", line))
     return captions
 
 

@@ -3,8 +3,9 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart. Called by studies and experiments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -13,10 +14,11 @@ import xarray as xr
 from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.patches import Ellipse
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from collapse_jax.durable import write_atomically
 
@@ -36,6 +38,7 @@ _STYLE: Any = {
 _DIGITS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))  # of ticks, from close to far apart
 _TICKS = [[digit * 10.0**power for power in range(-9, 10) for digit in digits] for digits in _DIGITS]
 _MOST_TICKS = 7
+_FEWEST_POWERS = 3  # on an axis whose ticks are powers of ten alone
 _FEW = 5  # lines that a legend within a panel has room for
 
 __all__ = [
@@ -43,9 +46,11 @@ __all__ = [
     "Axes",
     "Figure",
     "Film",
+    "at_a_glance",
     "band",
     "digit_film",
     "digit_rows",
+    "hex_of",
     "legend",
     "metric_bands",
     "mixture_snapshots",
@@ -82,10 +87,39 @@ def new_figure(
 
 def save_figure(figure: Figure, folder: Path, name: str) -> Path:
     """Write `name`.png and a vector `name`.svg; return the PNG's path."""
+    for panel in figure.axes:
+        _tidy_logarithms(panel)
     with mpl.rc_context(_STYLE):
         write_atomically(folder / f"{name}.svg", lambda part: figure.savefig(part, metadata={"Date": None}))
         write_atomically(folder / f"{name}.png", lambda part: figure.savefig(part, dpi=150))
     return folder / f"{name}.png"
+
+
+def hex_of(colour: Any) -> str:
+    """Return a colour of matplotlib's as "#rrggbb", without its transparency."""
+    return str(to_hex(colour))
+
+
+def _tidy_logarithms(panel: Axes) -> None:
+    """Give logarithmic axes powers of ten that do not overlap, or, where they span few, plain numbers.
+
+    Axes whose ticks somebody chose keep them.
+    """
+    for axis in (panel.xaxis, panel.yaxis):
+        if axis.get_scale() != "log" or type(axis.get_major_locator()) is not LogLocator:
+            continue
+        low, high = axis.get_view_interval()
+        if not 0 < low < high < np.inf:
+            continue
+        first, last = int(np.ceil(np.log10(low) - 1e-9)), int(np.floor(np.log10(high) + 1e-9))
+        if last - first < _FEWEST_POWERS - 1:
+            if _TICKS[-1][0] <= low and high <= _TICKS[-1][-1]:
+                plain_ticks(axis)
+            continue
+        step = -(-(last - first) // (_MOST_TICKS - 1))
+        powers = range(-(-first // step) * step, last + 1, step)
+        axis.set_ticks([10.0**power for power in powers], [f"$10^{{{power}}}$" for power in powers])
+        axis.set_minor_locator(NullLocator())
 
 
 def band(
@@ -109,6 +143,33 @@ def band(
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.fill_between(generation, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(generation, middle, line, color=colour, label=label)
+
+
+def at_a_glance(
+    lines: Mapping[str, xr.DataArray], title: str, *, laws: Mapping[str, np.ndarray] = MappingProxyType({}),
+    law: str = "law", share: float = 0.9, logarithmic: bool = False,
+) -> Figure:  # fmt: skip
+    """Return one small panel that answers a study's question: a band for each line, and theory's beside it.
+
+    Args:
+        lines: label -> values, dims (seed, generation).
+        title: what is drawn.
+        laws: label of a line -> what theory says of it, at the same generations.
+        law: what that is called.
+        share: of seeds inside the bands.
+        logarithmic: the vertical axis.
+    """
+    figure, axes = new_figure(width=4.4, height=2.5)
+    panel = axes[0, 0]
+    for index, (label, values) in enumerate(lines.items()):
+        band(panel, values, label, COLOURS[index % (len(COLOURS) - 1)], share)  # the last is black, as theory is
+        if label in laws:
+            panel.plot(values["generation"], laws[label], ":", color="black", linewidth=1.2, zorder=5)
+    if laws:
+        panel.plot([], [], ":", color="black", linewidth=1.2, label=law)
+    panel.set(title=title, xlabel="generation", yscale="log" if logarithmic else "linear")
+    legend(panel, fontsize=8.5, ncols=1 + (len(lines) > _FEW))
+    return figure
 
 
 def metric_bands(dataset: xr.Dataset) -> Figure:
@@ -161,7 +222,7 @@ def phase_diagram(
     if contour is not None:
         told = contour.transpose(y, x)
         lines = panel.contour(told[x], told[y], told, levels=sorted(levels), colors="white", linewidths=1.2)
-        panel.clabel(lines, fontsize=7)
+        panel.clabel(lines, fontsize=7.5)
     panel.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     panel.grid(False)
     return figure

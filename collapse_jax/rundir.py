@@ -6,7 +6,7 @@
     DIR/trajectory.nc    all records, put together when the run ends or is interrupted
     DIR/claims.json      verdicts
     DIR/study.py         of a study of one's own, its file as the run began
-    DIR/figures/         PNG and SVG, a GIF where a figure moves, captions
+    DIR/figures/         PNG, SVG, the numbers as CSV, a GIF where a figure moves, captions
     DIR/report.html      written by `report`
 
 Called by `runs` and `report`.

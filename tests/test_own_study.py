@@ -138,7 +138,7 @@ def test_a_file_is_a_study_like_any_other(mine, capsys):
     captions = json.loads(Path("run/figures/captions.json").read_text())
     assert [c["name"] for c in captions] == ["metrics"] and "3 seeds" in captions[0]["caption"]
     page = Path("run/report.html").read_text()
-    assert "<h2>A Gaussian in NumPy</h2>" in page and str(path) in page and "<th>Verdict" not in page
+    assert "<h1>A Gaussian in NumPy</h1>" in page and str(path) in page and "<th>Verdict" not in page
 
 
 def test_a_run_is_what_simulate_gives(mine, capsys):

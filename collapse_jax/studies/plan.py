@@ -9,7 +9,9 @@ import xarray as xr
 from jax.sharding import Mesh
 
 from collapse_jax.chain import Chain
+from collapse_jax.drawn import described, least_width, table_of
 from collapse_jax.drivers import ChainOf
+from collapse_jax.durable import write_atomically
 from collapse_jax.plots import Figure, Film, save_figure, save_film
 from collapse_jax.results import Records
 
@@ -61,25 +63,51 @@ class Plan(NamedTuple):
     data: Callable[[], Mapping[str, str | float]] = dict
 
 
+class Passage(NamedTuple):
+    """Some texts that a report shows as text.
+
+    Attributes:
+        heading: what they have in common.
+        lines: name and text of each.
+    """
+
+    heading: str
+    lines: tuple[tuple[str, str], ...]
+
+
 class Illustration(NamedTuple):
-    """A figure with its file name and its caption.
+    """A figure with its file name and its caption; the first of a study is what its report begins with.
 
     Attributes:
         name: of its files.
-        caption: what it shows, one or two sentences.
-        figure: the picture.
+        caption: what it shows, one or two sentences; the first is read most.
+        figure: the picture; None where there are only texts.
         film: the same in steps, for an animation beside the figure and a slider in the report; None for neither.
+        alt: what is seen, for who does not see it; "" leaves that to `described`, which reads it off lines.
+        texts: shown as text.
     """
 
     name: str
     caption: str
-    figure: Figure
+    figure: Figure | None
     film: Film | None = None
+    alt: str = ""
+    texts: tuple[Passage, ...] = ()
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the files, PNG and SVG and what `save_film` writes; return what a page needs to show them."""
-        save_figure(self.figure, folder, self.name)
+        """Write the files, PNG, SVG, the numbers as CSV and what `save_film` writes; return what a page shows of it."""
         shown: dict[str, Any] = {"name": self.name, "caption": self.caption}
+        if self.figure is not None:
+            save_figure(self.figure, folder, self.name)
+            shown["alt"] = self.alt or described(self.figure)
+            shown["least_width"] = least_width(self.figure)
+            if table := table_of(self.figure):
+                path = folder / f"{self.name}.csv"
+                write_atomically(path, lambda part: part.write_text(table, encoding="utf-8"))
+        if self.texts:
+            shown["texts"] = [
+                {"heading": one.heading, "lines": [list(line) for line in one.lines]} for one in self.texts
+            ]
         if self.film is not None:
             save_film(self.film, folder, self.name)
             _, height, width = self.film.frames.shape

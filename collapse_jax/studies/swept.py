@@ -140,10 +140,11 @@ def _picture(values: xr.DataArray, axes: Sequence[str]) -> Illustration:
     numbers = [name for name in axes if np.issubdtype(values[name].dtype, np.number)]
     wide = sorted(numbers, key=lambda name: -values.sizes[name])[:2]
     unit = values.attrs.get("units", "1")
+    label = str(values.name) if unit == "1" else f"{values.name}, {unit}"
     others = [name for name in axes if name not in wide]
     if len(wide) == 2 and all(values.sizes[name] > 2 for name in wide):
         chosen = values.isel(dict.fromkeys(others, 0))
-        figure = phase_diagram(chosen.sel(generation=last).mean("seed"), wide[0], wide[1], f"{values.name}, {unit}")
+        figure = phase_diagram(chosen.sel(generation=last).mean("seed"), wide[0], wide[1], label)
         fixed = "".join(f", {name} = {values[name].values[0]}" for name in others)
         caption = f"{values.name} at generation {last}: mean over {values.sizes['seed']} seeds{fixed}."
         return Illustration(str(values.name), caption, figure)
@@ -152,9 +153,9 @@ def _picture(values: xr.DataArray, axes: Sequence[str]) -> Illustration:
     places = np.unique(np.linspace(0, stacked.sizes["cell"] - 1, _SHOWN).round().astype(int))
     for colour, place in zip(COLOURS, places):
         cell = stacked.isel(cell=place)
-        label = ", ".join(f"{name} = {_short(cell[name].item())}" for name in axes)
-        band(panels[0, 0], cell, label, colour)
-    panels[0, 0].set(xlabel="generation", ylabel=f"{values.name}, {unit}")
+        place_name = ", ".join(f"{name} = {_short(cell[name].item())}" for name in axes)
+        band(panels[0, 0], cell, place_name, colour)
+    panels[0, 0].set(xlabel="generation", ylabel=label)
     legend(panels[0, 0])
     caption = (
         f"{values.name}: median and 90 % of {values.sizes['seed']} seeds, in {len(places)} of "

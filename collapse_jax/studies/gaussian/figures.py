@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from collapse_jax.plots import COLOURS, legend, new_figure
+from collapse_jax.plots import COLOURS, at_a_glance, legend, new_figure, plain_ticks
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.plan import Illustration
@@ -18,12 +18,27 @@ _NUM_PATHS = 12
 
 def figures(config: GaussianConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
-    drawn = [_walk_figure(config, dataset), _survival_figure(config, dataset), _time_figure(config, dataset)]
+    drawn = [_glance(config, dataset), _walk_figure(config, dataset), _survival_figure(config, dataset)]
+    drawn.append(_time_figure(config, dataset))
     return [*drawn, _regime_figure(config, dataset)] if "regime_log_variance" in dataset else drawn
 
 
 def _ddof(config: GaussianConfig) -> int:
     return 1 if config.estimator == "unbiased" else 0
+
+
+def _glance(config: GaussianConfig, dataset: xr.Dataset) -> Illustration:
+    """What the study asks: how much of the variance is left."""
+    variance: dict[str, xr.DataArray] = {
+        f"M = {size:,}": xr.ufuncs.exp(dataset["log_variance"].sel(num_samples=size)) for size in config.num_samples
+    }
+    fits = dataset["generation"].values + 1
+    laws = {f"M = {size:,}": np.exp(_log_variance_quantile(0.5, fits, size, config)) for size in config.num_samples}
+    figure = at_a_glance(
+        variance, "variance / truth, under replace", laws=laws, law="median by the law", logarithmic=True
+    )
+    caption = f"Variance that is left: median and 90 % of {dataset.sizes['seed']} chains."
+    return Illustration("glance", caption, figure)
 
 
 def _walk_figure(config: GaussianConfig, dataset: xr.Dataset) -> Illustration:
@@ -59,9 +74,8 @@ def _walk_figure(config: GaussianConfig, dataset: xr.Dataset) -> Illustration:
     axes[1, 0].set_ylabel("standard deviation")
     return Illustration(
         "walks",
-        f"{_NUM_PATHS} of {dataset.sizes['seed']} chains under replace, {config.estimator} variance; every M has the "
-        "same randomness. Above: the mean, dashed its exact standard deviation over chains. Below: the standard "
-        "deviation, dotted the median and dashed 5 and 95 % of its law. Without spread the mean stops walking.",
+        f"{_NUM_PATHS} of {dataset.sizes['seed']} chains, {config.estimator} variance: without spread the mean stops "
+        "walking. Dashed above: its exact standard deviation; below: median (dotted), 5 and 95 % of the law.",
         figure,
     )
 
@@ -88,7 +102,7 @@ def _survival_figure(config: GaussianConfig, dataset: xr.Dataset) -> Illustratio
     legend(axes[0, -1])
     return Illustration(
         "survival",
-        "Share of chains whose variance is still above 50, 10 and 1 % of the truth's. Dotted: the law of a sum of log "
+        "Share of chains whose variance is still above a part of the truth's. Dotted: the law of a sum of log "
         "chi-squares.",
         figure,
     )
@@ -115,12 +129,12 @@ def _time_figure(config: GaussianConfig, dataset: xr.Dataset) -> Illustration:
         panel.plot(span, [_median_passage(share, size, config) for size in span], color=colour, linewidth=0.9)
     panel.axhline(dataset.sizes["generation"], color="#999999", linewidth=0.8, linestyle="--")
     panel.set(xscale="log", yscale="log", xlabel="M, points in each generation", ylabel="fits")
+    plain_ticks(panel.xaxis)
     legend(panel)
     return Illustration(
         "time",
-        "Time to collapse: fits until the variance first falls below a share of the truth's; median and quartiles "
-        "over seeds. Lines: the median of the law of first passage, nothing fitted. Grey: the end of the run; what "
-        "lies beyond is not drawn.",
+        "Fits until the variance first falls below a share of the truth's: median and quartiles of seeds, and the "
+        "median by the law. Grey: the end of the run, beyond which nothing is drawn.",
         figure,
     )
 
@@ -153,10 +167,10 @@ def _regime_figure(config: GaussianConfig, dataset: xr.Dataset) -> Illustration:
         panel.set_xlabel("generation")
     for panel in axes[:, 0]:
         panel.set_ylabel("variance / truth")
-    legend(axes[0, 0], loc="lower left", fontsize=6.5)
+    legend(axes[0, 0], loc="lower left")
     return Illustration(
         "regimes",
-        f"Mean variance under every regime, M = {config.regime_samples}, maximum-likelihood variance, over the same "
-        f"{dataset.sizes['seed']} seeds; dotted: the identity-by-descent recursion, nothing fitted.",
+        f"Mean variance under every regime, M = {config.regime_samples}, {dataset.sizes['seed']} seeds. Dotted: the "
+        "identity-by-descent recursion, nothing fitted.",
         figure,
     )

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import xarray as xr
 
-from collapse_jax.plots import COLOURS, band, legend, mixture_snapshots, new_figure
+from collapse_jax.drawn import short
+from collapse_jax.plots import COLOURS, at_a_glance, band, legend, mixture_snapshots, new_figure
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.paired import TIGHT
 from collapse_jax.studies.gmm.protocol import least_count, survival_unmet, truth_of
@@ -21,6 +23,7 @@ _LAW = {"color": "black", "linestyle": ":", "linewidth": 1.1, "zorder": 5}
 def figures(config: GMMConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
     return [
+        _glance(config, dataset),
         _snapshot_figure(config, dataset),
         _variance_figure(config, dataset),
         _distance_figure(config, dataset),
@@ -42,6 +45,26 @@ def _later(distance: xr.DataArray) -> xr.DataArray:
     return distance.sel(generation=slice(1, None))
 
 
+def _glance(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
+    """What the study asks: how much of the variance is left."""
+    total, labels = truth_of(config).total_variance, {f"M = {size:,}": size for size in config.num_samples}
+    left: dict[str, xr.DataArray] = {
+        label: xr.ufuncs.exp(dataset["log_total_variance"].sel(num_samples=size)) / total
+        for label, size in labels.items()
+    }
+    laws = {}
+    if config.regime == "replace":
+        fits = dataset["generation"].values + 1
+        laws = {label: np.asarray(replace_variance(fits, size)) for label, size in labels.items()}
+    figure = at_a_glance(
+        left, f"total variance / truth, under {config.regime}", laws=laws, law="mean by the law", logarithmic=True
+    )
+    caption = f"Variance that is left: median and 90 % of {dataset.sizes['seed']} chains."
+    if laws:
+        caption += " The mean, by the law dotted, is carried by ever fewer of them."
+    return Illustration("glance", caption, figure)
+
+
 def _snapshot_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     truth = truth_of(config)
     shown = [g for g in SNAPSHOTS if g < dataset.sizes["generation"]]
@@ -56,7 +79,21 @@ def _snapshot_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
         f"One chain ({config.regime}, seed 0): 2-sigma ellipses of the fitted components and points drawn from "
         "them; grey, the truth.",
         figure,
+        alt=_told_snapshots(dataset, [size for size, _, _ in arms], shown),
     )
+
+
+def _told_snapshots(dataset: xr.Dataset, sizes: list[int], shown: list[int]) -> str:
+    """Return what the ellipses of the first and the last of the generations show, from their covariances."""
+    def widths(size: int, generation: int) -> str:
+        now = dataset.sel(num_samples=size, seed=0, generation=generation)
+        traces = np.trace(now["covariances"].values.astype(float), axis1=-2, axis2=-1)
+        stds = np.sqrt(traces / now["covariances"].shape[-1])[now["weights"].values > 0]
+        return " and ".join(short(std) for std in stds[np.isfinite(stds)]) or "none"
+
+    ends = dict.fromkeys((shown[0], shown[-1]))
+    told = [f"M = {size:,}: " + ", ".join(f"{widths(size, g)} at generation {g}" for g in ends) for size in sizes]
+    return f"Standard deviations of the components that live, 1 in truth. {'; '.join(told)}."
 
 
 def _variance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
@@ -82,8 +119,8 @@ def _variance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     legend(panel)
     return Illustration(
         "variance",
-        "Total variance against generation. The expectation follows the dotted law exactly; late in a run it is "
-        "carried by ever fewer seeds, so the mean of finitely many falls below it.",
+        "Total variance against generation. Late in a run ever fewer seeds carry the expectation (dotted), so the mean "
+        "of finitely many falls below it.",
         figure,
     )
 
@@ -102,8 +139,8 @@ def _distance_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     legend(axes[0, 0])
     return Illustration(
         "distance",
-        "Distances to the truth and to generation 0, median and 90 % of seeds. Near collapse the L2 distance "
-        "measures concentration, 1/(4 pi s1 s2); W2 says how far the distribution itself has gone.",
+        "Distances, median and 90 % of seeds. Near collapse L2 measures concentration, 1/(4 pi s1 s2); W2 says how far "
+        "the distribution itself has gone.",
         figure,
     )
 
@@ -133,8 +170,8 @@ def _survival_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
         left.plot([], [], label=r"$6w(1-w)(1-1/M)^n$, $n \geq M$", **_LAW)
         left.plot([], [], color="grey", linestyle="--", label=f"exact, death below {least_count(config)} points")
         caption += (
-            " Dotted: the law of two resampled classes, lost with their last point. Dashed: Wright and Fisher's "
-            f"chain in which a class dies below the {least_count(config)} points that a component needs."
+            " Dotted: two resampled classes, lost with their last point. Dashed: Wright and Fisher's chain, a class "
+            f"dying below the {least_count(config)} points that a component needs."
         )
     left.set(title="all components alive", xlabel="fits / M", ylabel="share of seeds", ylim=(-0.03, 1.03))
     left.set_xlim(0, min(_ALL_DEAD, dataset.sizes["generation"] / min(config.num_samples)))
@@ -162,7 +199,7 @@ def _em_figure(config: GMMConfig, dataset: xr.Dataset) -> Illustration:
     legend(axes[0, 2])
     return Illustration(
         "em",
-        "How EM ended: steps to the tolerance, median and 90 % of seeds; how many fits met it; and the published "
-        "distance, which holds sampling error and, where a smaller tolerance gives less, EM's stopping error.",
+        "How EM ended: steps to the tolerance, fits that met it, and the published distance, in which a smaller "
+        "tolerance shows EM's stopping error.",
         figure,
     )

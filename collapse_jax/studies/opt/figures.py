@@ -1,16 +1,24 @@
 """The figures of the language-model study."""
 
-import textwrap
-
 import numpy as np
 import xarray as xr
 
 from collapse_jax.nn.tokenizer import decode
-from collapse_jax.plots import COLOURS, Axes, Figure, band, legend, name_lines, new_figure, plain_ticks
+from collapse_jax.plots import (
+    COLOURS,
+    Axes,
+    Figure,
+    at_a_glance,
+    band,
+    legend,
+    name_lines,
+    new_figure,
+    plain_ticks,
+)
 from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import load_model
-from collapse_jax.studies.plan import Illustration
+from collapse_jax.studies.plan import Illustration, Passage
 
 _SHOWN = (0, 1, 2, 3, 5, 9)  # the generations of the published tail figure
 _LINES = ("-", "--", ":", "-.")
@@ -20,6 +28,7 @@ _CHARACTERS = 260  # of a sample text
 def figures(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures."""
     return [
+        _glance(dataset),
         _loss(config, dataset),
         *([_divergence(dataset)] if "divergence" in dataset else []),
         _tail(config, dataset),
@@ -28,6 +37,14 @@ def figures(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Illustration]:
         _bands(dataset),
         _texts(config, dataset),
     ]
+
+
+def _glance(dataset: xr.Dataset) -> Illustration:
+    """What the study asks: what becomes of real text."""
+    perplexity: xr.DataArray = xr.ufuncs.exp(dataset["validation"].isel(protocol=0))
+    arms = {str(name): perplexity.sel(arm=name) for name in dataset["arm"].values}
+    caption = f"Perplexity on held-out real text, by blocks of 64: median and range of {dataset.sizes['seed']} seeds."
+    return Illustration("glance", caption, at_a_glance(arms, "perplexity on real text", share=1.0))
 
 
 def _label(config: OPTStudyConfig, dataset: xr.Dataset) -> str:
@@ -50,9 +67,8 @@ def _loss(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
         plain_ticks(panel.yaxis)
     name_lines(figure, axes[0, 3], axes[0, 0])
     caption = (
-        "Perplexity on held-out real text by three protocols, and the log-loss by bytes, which compares vocabularies. "
-        f"A: no original data; B: {config.kept:.0%} kept; the number is that of epochs. {_label(config, dataset)}. The "
-        "grey line is the pretrained model."
+        "Perplexity on held-out real text by three protocols, and the log-loss by bytes. "
+        f"A: no original data; B: {config.kept:.0%} kept; the number is that of epochs. {_label(config, dataset)}."
     )
     return Illustration("perplexity", caption, figure)
 
@@ -109,8 +125,8 @@ def _tail(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
     panels[0].set_ylabel("share of generated texts")
     legend(panels[0])
     caption = (
-        "Each generated text under model 0. Mass to the left is text that model 0 finds probable; a tail to the right "
-        f"is text that it would hardly write. {dataset.sizes['text']} texts of each of {dataset.sizes['seed']} seeds."
+        "Generated texts under model 0: to the left what it finds probable, to the right what it would hardly write. "
+        f"{dataset.sizes['text']} texts of each of {dataset.sizes['seed']} seeds."
     )
     return Illustration("tails", caption, figure)
 
@@ -153,9 +169,8 @@ def _words(dataset: xr.Dataset) -> Illustration:
         panel.set(title=title, ylim=(0, None))
     name_lines(figure, axes[0, 0])
     caption = (
-        "What is written: the share of the real training text's tokens that a generation never writes, entropy, the "
-        "share of different token triples in a generation, and the share of a text's quadruples that it has said "
-        "before."
+        "What is written: the share of the real text's tokens that is never written, entropy, different token triples, "
+        "and the share of a text's quadruples that it has said before."
     )
     return Illustration("words", caption, figure)
 
@@ -178,33 +193,30 @@ def _bands(dataset: xr.Dataset) -> Illustration:
     panels[0].set_ylabel("change of log p, nats")
     legend(panels[-1], loc="upper left", bbox_to_anchor=(1.0, 1.0))
     caption = (
-        "Forgetting by frequency: how the log-probability of real held-out tokens has changed since generation 0, by "
-        "how common they are in the real training text."
+        "Forgetting: change of the log-probability of real held-out tokens since generation 0, by how common they are."
     )
     return Illustration("bands", caption, figure)
 
 
 def _texts(config: OPTStudyConfig, dataset: xr.Dataset) -> Illustration:
-    """Return what the first prompts were continued by, generation beside generation."""
+    """Return what the first prompts were continued by, generation after generation."""
     tokenizer = load_model(config.model)[2]
-    names, last = list(dataset["arm"].values), dataset.sizes["generation"] - 1
+    last = dataset.sizes["generation"] - 1
     shown = sorted({0, 1, last // 2, last})
-    figure, axes = new_figure(
-        len(names), 1 + len(shown), width=2.6 * (1 + len(shown)), height=1.7 * len(names)
-    )
 
-    def write(panel: Axes, title: str, tokens: np.ndarray) -> None:
-        finite = tokens[np.isfinite(tokens).all(axis=1)].astype(int)
-        written = [" ".join(text.split())[:_CHARACTERS] for text in decode(tokenizer, finite)]
-        lines = ["\n".join(textwrap.wrap(text, 46)[:6]) for text in written]
-        panel.text(0, 0.98, "\n\n".join(lines), fontsize=6.5, va="top", parse_math=False)
-        panel.set_axis_off()
-        panel.set_title(title, loc="left", fontsize=8)
+    def written(tokens: np.ndarray) -> str:
+        if not np.isfinite(tokens).all():
+            return "not reached"
+        (text,) = decode(tokenizer, tokens[None].astype(int))
+        text = " ".join(text.split())
+        return text if len(text) <= _CHARACTERS else text[:_CHARACTERS] + " …"
 
-    for row, name in zip(axes, names):
-        arm = dataset.sel(arm=name).isel(seed=0)
-        write(row[0], "prompts", arm["prompts"].sel(generation=0).values)
-        for panel, generation in zip(row[1:], shown):
-            write(panel, f"{name}, generation {generation}", arm["texts"].sel(generation=generation).values)
-    caption = f"Two real prompts and their continuations, seed 0; prompts are {config.prompts} ones."
-    return Illustration("texts", caption, figure)
+    def passage(name: str, sample: int) -> Passage:
+        arm = dataset.sel(arm=name).isel(seed=0, sample=sample)
+        lines = [("prompt", written(arm["prompts"].sel(generation=0).values))]
+        lines += [(f"generation {g}", written(arm["texts"].sel(generation=g).values)) for g in shown]
+        return Passage(f"{name}, prompt {sample + 1}", tuple(lines))
+
+    texts = tuple(passage(str(name), n) for name in dataset["arm"].values for n in range(dataset.sizes["sample"]))
+    caption = f"Real prompts and their continuations, seed 0; prompts are {config.prompts} ones."
+    return Illustration("texts", caption, None, texts=texts)

@@ -26,6 +26,7 @@ __all__ = ["build", "evidence", "figures", "remarks"]
 _STRANGERS = "The classifiers of digits do not know these images"
 SHOWN = (0, 1, 2, 5, 10, 20)
 _NUM_SHOWN = 20
+_NUM_DRAWN = 10  # of them in the figure; the film has all
 _MOST_FRAMES = 41  # of the animation: more generations are shown every second, third, ...
 
 
@@ -88,14 +89,26 @@ def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
     num_generations = arm.sizes["generation"]
     shown = [g for g in SHOWN if g < num_generations]
     images = arm["images"].sel(seed=0).transpose("generation", "image", "pixel").values
-    figure, axes = new_figure(1, 1, width=9.0, height=0.5 * len(shown) + 0.3)
-    digit_rows(axes[0, 0], images[shown], shown)
+    figure, axes = new_figure(1, 1, width=4.6, height=0.42 * len(shown) + 0.2)
+    digit_rows(axes[0, 0], images[shown, :_NUM_DRAWN], shown)
     steps = range(0, num_generations, -(-num_generations // _MOST_FRAMES))
     caption = (
         f"Images drawn by model g ({config.net}, {config.regime}, M = {config.num_samples:,}, decoder {config.draws}, "
         "seed 0)."
     )
-    return Illustration("digits", caption, figure, digit_film(images[steps], steps))
+    film = digit_film(images[steps], steps)
+    return Illustration("digits", caption, figure, film, _told_digits(images[shown, :_NUM_DRAWN], shown))
+
+
+def _told_digits(images: np.ndarray, generations: list[int]) -> str:
+    """Return what rows of digits [num_generations, num_images, pixel] show: ink, and how far images differ."""
+    grey = images / 255.0
+    ink, differ = grey.mean(axis=(1, 2)), grey.std(axis=1).mean(axis=-1)
+    told = "; ".join(
+        f"generation {g}: {ink[row]:.0%} white, a pixel differs by {differ[row]:.2g} between images"
+        for row, g in enumerate(generations)
+    )
+    return f"Rows of {images.shape[1]} images drawn by each model. {told}."
 
 
 def _arm_label(config: VAEConfig, arm: xr.Dataset) -> str:
