@@ -23,8 +23,8 @@ from collapse_jax.gate import TOLD, absolute, is_there, read_bytes
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}
 _OPTIONS = (  # of the command line
-    "axis", "coordinator", "distributed", "help", "num_processes", "out", "overwrite", "preset", "process_id",
-    "record_every",
+    "axis", "claims", "coordinator", "distributed", "help", "json", "keep_states", "num_processes", "out", "overwrite",
+    "preset", "process_id", "quiet", "record_every",
 )  # fmt: skip
 
 
