@@ -49,7 +49,7 @@ def _change(name: str, array: xr.DataArray) -> str:
     reached = np.flatnonzero(finite.any(axis=1))
     if len(reached) < 2:
         return ""
-    first, last = reached[0], reached[-1]
+    first, last = int(reached[0]), int(reached[-1])
     both = finite[first] & finite[last]
     if not both.any():
         return f"{name} is finite in no chain from generation {_label(array, first)} to {_label(array, last)}"

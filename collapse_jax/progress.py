@@ -111,7 +111,8 @@ def two_lines(watch: Watch, width: int, signs: str = "━·") -> list[str]:
         width: columns.
         signs: of a bar, done and not done.
     """
-    rows = [("whole run", watch.done, f"{100 * watch.done:.0f} %  {span(watch.elapsed)}, {span(watch.left)} left")]
+    times = f"{span(watch.elapsed)} elapsed, {span(watch.left)} left"
+    rows = [("whole run", watch.done, f"{100 * watch.done:.0f} %  {times}")]
     if (state := watch.state) is not None:
         end = f"{state.generation:,}/{state.num_generations:,}  {watch.doing}".rstrip()
         rows.insert(0, (one_line(state.label), state.generation / max(state.num_generations, 1), end))
@@ -132,7 +133,7 @@ def _line(label: str, share: float, end: str, widths: tuple[int, int], signs: st
 
 def log_line(watch: Watch) -> str:
     """Return what stands in a log."""
-    state, where = watch.state, "begun"
+    state, where = watch.state, "preparing"
     if state is not None:
         where = f"{one_line(state.label)}: generation {state.generation:,} of {state.num_generations:,}"
         where += f", {watch.doing}" if watch.doing else ""
@@ -164,6 +165,8 @@ class Lines:
         """Write a line, if one is due."""
         with self._lock:
             now, done = self.watch.clock(), self.watch.done
+            if self.watch.state is None and self.watch.elapsed < self.every:  # it may yet be refused, in a sentence
+                return
             is_due = now - self.told_at >= self.every or done - self.told >= _STEP - 1e-9
             if is_due and now - self.told_at >= _LEAST and not self._over.is_set():
                 self.told_at, self.told = now, done

@@ -44,8 +44,9 @@ _SMALL = ["--preset", "smoke", "--num-samples", "40", "--generations", "50", "--
 
 def test_run_ends_with_verdicts_and_the_path_of_the_report(capsys, tmp_path):
     out_dir = tmp_path / "run"
-    code, out, _ = _read(["run", "gmm", *_SMALL, "--held-out", "10", "--out", str(out_dir)], capsys)
-    assert code == 0 and "not testable" in out
+    code, out, _ = _read(["run", "gmm", *_SMALL, "--held-out", "10", "--claims", "--out", str(out_dir)], capsys)
+    assert code == 0 and "not testable" in out and "need preset laptop" in out
+    assert not (out_dir / "checkpoints").exists()  # nobody asked for the states
     assert str(out_dir / "report.html") in out.replace("\n", "")
     assert (out_dir / "report.html").is_file()
     code, out, _ = _read(["report", str(out_dir)], capsys)

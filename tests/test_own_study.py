@@ -354,10 +354,10 @@ def test_a_file_that_is_being_edited_does_not_disturb_its_run(mine, capsys, monk
 def test_claims_are_judged(mine, capsys, monkeypatch):
     monkeypatch.setattr(console, "width", 200)
     mine(HEAD, HOST, CLAIM)
-    code, out, _ = _read(["run", "mine.py", "--out", "run"], capsys)
+    code, out, _ = _read(["run", "mine.py", "--claims", "--out", "run"], capsys)
     assert code == 0 and "claims of mine" in out and "holds" in out
     assert "<th>Verdict" in Path("run/report.html").read_text()
-    code, out, _ = _read(["run", "mine.py", "--seeds", "2", "--out", "few"], capsys)
+    code, out, _ = _read(["run", "mine.py", "--seeds", "2", "--claims", "--out", "few"], capsys)
     assert "not testable" in out and "needs 3 seeds, the run has 2" in out
 
 
