@@ -2,7 +2,7 @@
 
     DIR/config.json      study, preset, every field, check sums of data, versions, device, commit, command, status
     DIR/records/         one file for each segment of each shard of seeds, until the run is finished
-    DIR/checkpoints/     the last two states of each shard; of a finished run the last
+    DIR/checkpoints/     the last two states of each shard; of a finished run the last, if asked for
     DIR/trajectory.nc    all records, put together when the run ends or is interrupted
     DIR/claims.json      verdicts
     DIR/study.py         of a study of one's own, its file as the run began

@@ -80,7 +80,9 @@ def test_speed_counts_generations_of_all_seeds_since_the_arm_began():
 
 
 @pytest.mark.parametrize("width", [79, 60, 40, 20, 5])
-@pytest.mark.parametrize("label", ["gmm", "gmm num_samples=1000", "opt arm=A5 beams-penalty-2 and a long way more", "é" * 99])
+@pytest.mark.parametrize(
+    "label", ["gmm", "gmm num_samples=1000", "opt arm=A5 beams-penalty-2 and a long way more", "é" * 99]
+)
 def test_no_line_is_wider_than_the_terminal(width, label):
     watch = _heard((400_000.0, 0, _state(label, 123_456, 2_000_000, share=0.1)))
     lines = two_lines(watch, width)
@@ -98,7 +100,8 @@ def test_a_label_steers_no_terminal():
 def test_plain_lines_come_each_tenth_or_half_a_minute_and_never_twice_a_second():
     watch, told = _heard((0.0, 0, _state(share=0.0)), weights=(1.0,)), []
     lines = Lines(watch, lambda line: told.append((watch.clock.now, line)))
-    for now, share in ((0.0, 0.0), (0.5, 0.5), (1.2, 0.5), (5.0, 0.55), (20.0, 0.59), (31.3, 0.59), (33.0, 0.7), (70.0, 0.7)):
+    course = ((0.0, 0.0), (0.5, 0.5), (1.2, 0.5), (5.0, 0.55), (20.0, 0.59), (31.3, 0.59), (33.0, 0.7), (70.0, 0.7))
+    for now, share in course:
         watch.clock.now = now
         watch.hear(_state(share=share))
         lines.show()

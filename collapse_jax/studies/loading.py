@@ -1,8 +1,8 @@
 """A study of one's own: a Python file is read, checked, and whatever it raises becomes a sentence with its line.
 
 The file has `Config`, a dataclass, and `chain(config) -> Chain` or `build(config) -> Plan`; it may have `PRESETS`,
-`figures(config, dataset)`, `evidence(config, dataset)` and `remarks(config)`. The first line of its docstring is the
-title. JAX is imported only if the file does. Called by `registry`.
+`figures(config, dataset)`, `evidence(config, dataset)`, `answer(config, dataset)` and `remarks(config)`. The first line
+of its docstring is the title. JAX is imported only if the file does. Called by `registry`.
 """
 
 import ast
