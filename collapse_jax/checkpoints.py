@@ -175,6 +175,10 @@ class Checkpoints:
             return Checkpoint(_generation(path), tree, facts), damaged
         return None, damaged
 
+    def reached(self, chain: str) -> int:
+        """Return the newest generation of a chain that a checkpoint's name says, -1 for none; nothing is read."""
+        return max((_generation(path) for path in self._of(chain)), default=-1)
+
     def keep_last(self, chain: str) -> None:
         """Drop all but the newest checkpoint of a chain: it has ended."""
         for older in self._of(chain)[:-1]:

@@ -7,7 +7,8 @@ contains the null, the estimand if what is claimed did not happen, would hold of
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class Evidence(NamedTuple):
         departure: in what an analogue departs from what its source did; "" otherwise.
         shared: what all seeds have in common, on which the interval is conditional; "" when each draws everything
             anew.
+        lacks: what a longer or wider run would have, "generations", "arms", or "fits" of all seeds together;
+            empty when the protocol is met, or something else is unmet.
     """
 
     claim: Claim
@@ -65,6 +68,7 @@ class Evidence(NamedTuple):
     unmet: str = ""
     departure: str = ""
     shared: str = ""
+    lacks: Mapping[str, Any] = MappingProxyType({})
 
 
 class Verdict(NamedTuple):
@@ -82,6 +86,7 @@ class Verdict(NamedTuple):
         shared: what all seeds have in common: the interval says nothing of how that might have been otherwise.
         null: the estimand if what is claimed did not happen; NaN when it is not known.
         min_seeds: fewer cannot decide it.
+        needs: the preset that can decide what this run could not test; "" where none is known to.
     """
 
     name: str
@@ -100,6 +105,7 @@ class Verdict(NamedTuple):
     shared: str = ""
     null: float = math.nan
     min_seeds: int = 0
+    needs: str = ""
 
 
 def measured(
@@ -115,10 +121,11 @@ def measured(
         label: see `Evidence`.
         unmet: why the protocol is not met; "" when it is.
     """
+    lacks = {}
     if not unmet and generation > last:
-        unmet = f"needs generation {generation}, the run ends at {last}"
+        unmet, lacks = f"needs generation {generation}, the run ends at {last}", {"generations": generation}
     values = np.array([]) if unmet else np.asarray(measure(generation), float)
-    return Evidence(claim, values, label, unmet)
+    return Evidence(claim, values, label, unmet, lacks=lacks)
 
 
 def labelled(item: Evidence, departure: str, shared: str = "", otherwise: str = EXACT) -> Evidence:

@@ -1,4 +1,4 @@
-"""The command line: list, reproduce, run, sweep, resume, report, verify, bench.
+"""The command line: list, reproduce, run, sweep, resume, report, verify, bench, help, completion.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
 finished (verify: every law holds), 1 a law fails, or in the midst of a run a fit does, 2 bad arguments or
@@ -12,62 +12,52 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
 
+from collapse_jax.arguments import HELP, command_first, take_preset
 from collapse_jax.axes import parse_axis
 from collapse_jax.ending import stop_at_once
 from collapse_jax.errors import RunFailed, check_seed, nearest, out_of_memory, remedy_of
 from collapse_jax.gate import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
 from collapse_jax.machine import import_jax, use_every_core
+from collapse_jax.manifest import run_folders
 from collapse_jax.screen import (
+    AS_USUAL,
     Patient,
+    Shown,
     console,
     joined,
     law_table,
     note,
     one_line,
-    print_verdicts,
     say,
     speed_table,
 )
-from collapse_jax.studies.registry import STUDIES, Study, find_study
+from collapse_jax.studies.registry import STUDIES, Study, check_counts, find_study
 
-_HELP = """\
-collapse-jax: a laboratory for model collapse
 
-usage: collapse-jax COMMAND [options]
+def _braced(names: Iterable[str]) -> str:
+    return f"{{{','.join(names)}}}"
 
-commands:
-  list                       the studies and their presets
-  reproduce                  run every study and write one report
-      --preset smoke|laptop|paper   default laptop
-      --out DIR                     default runs/PRESET
-      --overwrite                   replace an earlier run there
-  run STUDY                  run one study, or that of FILE.py: your own Config and chain
-      --preset P --out DIR --overwrite
-      --num-samples M --generations G --seeds S and every other field;
-      collapse-jax run STUDY --help lists them
-  sweep STUDY                run a study, or FILE.py, over a grid of settings, each with many seeds
-      --axis FIELD=LOW:HIGH:COUNT or FIELD=VALUE,VALUE,...   once for each axis
-      --record-every K and every field, as for run
-  resume DIR                 go on with a run or a reproduce that was killed, stopped or interrupted
-  report DIR                 draw and judge a run again, and write its report
-  report --records FILE      what moved in generations run elsewhere (CSV, JSONL, Parquet, netCDF)
-  verify [--quick]           compare this installation with the exact laws
-  bench [--quick]            how fast this installation is, on whatever device it finds
 
-examples:
-  collapse-jax reproduce --preset smoke --out /tmp/first-look
-  collapse-jax run gmm --num-samples 100 --generations 500 --seeds 32 --out runs/gmm-100
-  collapse-jax run mine.py --seeds 8 --out runs/mine
-  collapse-jax sweep gaussian --axis real_fraction=0:1:21 --axis num_samples=10,100,1000 --regime replace-part
-  srun collapse-jax run gmm --distributed --seeds 4096 --out runs/gmm-many
-"""
+_PRESETS = _braced(name for name in STUDIES["gmm"].presets if all(name in one.presets for one in STUDIES.values()))
+_HELP_OF = {
+    "preset": "the settings that are the defaults here",
+    "out": "the run directory",
+    "overwrite": "replace an earlier run there",
+    "keep_states": "leave the last state of each seed on disk when the run is finished, in `checkpoints`",
+}
+
+
+def _told(name: str, kind: Any, **more: Any) -> Any:
+    """Return an option's type with what `--help` says of it."""
+    return Annotated[kind, tyro.conf.arg(help=_HELP_OF[name], **more)]
 
 
 def main() -> None:
@@ -88,10 +78,13 @@ def run_command(arguments: list[str]) -> int:
     """Return the exit code of a command line."""
     commands = {
         "list": _list, "reproduce": _reproduce, "run": _run, "sweep": _sweep, "resume": _resume,
-        "report": _report, "verify": _verify, "bench": _bench,
+        "report": _report, "verify": _verify, "bench": _bench, "completion": _completion,
     }  # fmt: skip
+    arguments = command_first(arguments, [*commands, "help"])
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_HELP)
+        print(HELP)
         return 0 if arguments else 2
     if arguments[0] == "--version":
         from importlib.metadata import version
@@ -145,41 +138,53 @@ def _list(arguments: list[str]) -> int:
 
 
 def _reproduce(arguments: list[str]) -> int:
+    chosen, rest = take_preset(arguments, "laptop")
+
     def reproduce(
-        cluster: Cluster, preset: str = "laptop", out: Path | None = None, overwrite: bool = False
-    ) -> tuple[Cluster, str, Path, bool]:
-        """Run every study and write one report.
+        cluster: Cluster, shown: Shown, studies: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+        preset: Annotated[str, tyro.conf.arg(metavar=_PRESETS)] = chosen, out: Path | None = None,
+        overwrite: bool = False, keep_states: bool = False,
+    ) -> tuple[Cluster, Shown, tuple[str, ...], Path, bool, bool]:  # fmt: skip
+        """Run every study, or those named, and write one report.
 
         Args:
             cluster: the processes.
-            preset: smoke, laptop or paper.
+            shown: what is shown.
+            studies: which; all unless some are named.
+            preset: the settings.
             out: directory for the runs and the report; default runs/PRESET.
             overwrite: replace an earlier run there.
+            keep_states: leave the last state of each seed on disk when a run is finished, in `checkpoints`.
         """
-        return cluster, preset, out or Path("runs") / preset, overwrite
+        return cluster, shown, studies, out or Path("runs") / chosen, overwrite, keep_states
 
-    cluster, preset, out, overwrite = tyro.cli(
-        reproduce, args=arguments, prog="collapse-jax reproduce", config=(tyro.conf.OmitArgPrefixes,)
+    cluster, shown, studies, out, overwrite, keep_states = tyro.cli(
+        reproduce, args=rest, prog="collapse-jax reproduce", config=(tyro.conf.OmitArgPrefixes,)
     )
-    jobs = [(study, study.preset(preset), out / study.name) for study in STUDIES.values()]
-    return run_all(jobs, out, preset, overwrite, _command_line("reproduce", arguments), cluster)
+    for name in studies:
+        if name not in STUDIES:
+            raise ValueError(f"there is no study '{name}'; {nearest(name, STUDIES)}")
+    named = [study for name, study in STUDIES.items() if not studies or name in studies]
+    jobs = [(study, study.preset(chosen), out / study.name) for study in named]
+    command = _command_line("reproduce", arguments)
+    return run_all(jobs, out, chosen, overwrite, command, cluster, shown=shown, keep_states=keep_states)
 
 
 def _run(arguments: list[str]) -> int:
-    about = (
-        "`--preset NAME` chooses the defaults shown here; `--out` is the run directory, by default runs/STUDY-PRESET; "
-        "`--overwrite` replaces an earlier run there."
-    )
+    about = "Without --out the run directory is runs/STUDY-PRESET."
     study, preset, chosen = _chosen("run", arguments, about)
     out = chosen.out or Path("runs") / f"{study.name}-{preset}"
     command = _command_line("run", arguments)
-    return run_all([(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster)
+    return run_all(
+        [(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster,
+        shown=chosen.shown, keep_states=chosen.keep_states,
+    )  # fmt: skip
 
 
 def _sweep(arguments: list[str]) -> int:
     about = (
         "A grid: `--axis FIELD=LOW:HIGH:COUNT` for evenly spaced numbers, or `--axis FIELD=VALUE,VALUE,...`, once for "
-        "each axis; `--record-every K` records generations 0, K, 2K, ...; `--out` is the run directory, by default "
+        "each axis; `--record-every K` records generations 0, K, 2K, .... Without --out the run directory is "
         "runs/sweep-STUDY."
     )
     axis = ("axis", Annotated[tuple[str, ...], tyro.conf.UseAppendAction], dataclasses.field(default=()))
@@ -192,7 +197,7 @@ def _sweep(arguments: list[str]) -> int:
     command = _command_line("sweep", arguments)
     return run_all(
         [(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster,
-        axes=axes, record_every=chosen.record_every,
+        axes=axes, record_every=chosen.record_every, shown=chosen.shown, keep_states=chosen.keep_states,
     )  # fmt: skip
 
 
@@ -204,28 +209,33 @@ def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, An
     if arguments[0] not in STUDIES and not {"-h", "--help"} & set(arguments):
         import_jax()  # before a file does, which would be blamed for what JAX says
     study = find_study(arguments[0])
-    preset, rest = _take_preset(arguments[1:], study.default)
+    preset, rest = take_preset(arguments[1:], study.default)
     config = study.preset(preset) if command == "run" or study.cell is None else study.cell
     options = dataclasses.make_dataclass(
         command,
         [
             ("config", type(config), dataclasses.field(default=config)),
             *more,
-            ("out", Path | None, dataclasses.field(default=None)),
-            ("overwrite", bool, dataclasses.field(default=False)),
+            ("preset", _told("preset", str, metavar=_braced(study.presets)), preset),
+            ("out", _told("out", Path | None), None),
+            ("overwrite", _told("overwrite", bool), False),
+            ("keep_states", _told("keep_states", bool), False),
+            ("shown", Shown, dataclasses.field(default=AS_USUAL)),
             ("cluster", Cluster, dataclasses.field(default=Cluster())),
         ],
     )
-    options.__doc__ = f"{study.title}. {about} Presets: {', '.join(study.presets)}."
+    options.__doc__ = f"{study.title}. {about}"
     program = f"collapse-jax {command} {arguments[0]}"
-    return study, preset, tyro.cli(options, args=rest, prog=program, config=(tyro.conf.OmitArgPrefixes,))
+    chosen: Any = tyro.cli(options, args=rest, prog=program, config=(tyro.conf.OmitArgPrefixes,))
+    check_counts(chosen.config)  # before JAX is loaded
+    return study, preset, chosen
 
 
 def _resume(arguments: list[str]) -> int:
     def resume(
         folder: Annotated[Path, tyro.conf.Positional], cluster: Cluster, despite_differences: bool = False,
-        study: Path | None = None, trust: bool = False,
-    ) -> tuple[Path, Cluster, bool, Path | None, bool]:  # fmt: skip
+        study: Path | None = None, trust: bool = False, shown: Shown = AS_USUAL,
+    ) -> tuple[Path, Cluster, bool, Path | None, bool, Shown]:  # fmt: skip
         """Go on with a run, or with all that `reproduce` had to do, from the last checkpoints, to the same bits.
 
         Args:
@@ -235,20 +245,19 @@ def _resume(arguments: list[str]) -> int:
                 the bits may differ.
             study: where the file of a study of your own is now.
             trust: run the study's file that the run names, although you have not run it on this machine.
+            shown: what is shown.
         """
-        return folder, cluster, despite_differences, study, trust
+        return folder, cluster, despite_differences, study, trust, shown
 
-    folder, cluster, despite, file, trusted = tyro.cli(
+    folder, cluster, despite, file, trusted, shown = tyro.cli(
         resume, args=arguments, prog="collapse-jax resume", config=(tyro.conf.OmitArgPrefixes,)
     )
-    place = prepare_jax(cluster)
-    from collapse_jax import runs
-    from collapse_jax.rundir import find_runs
-
     jobs = read_jobs(folder)
     if not jobs:
-        find_runs(folder)  # says so where there is none
+        run_folders(folder)  # says so where there is none
         jobs = [("", "", folder, "")]
+    place = prepare_jax(cluster)
+    from collapse_jax import runs
 
     def go_on(job: tuple[str, str, Path, str], *, on_progress: Any) -> bool:
         name, preset, path, command = job
@@ -262,14 +271,15 @@ def _resume(arguments: list[str]) -> int:
             preset=preset, command=command, overwrite=False, on_progress=on_progress, place=place,
         )  # fmt: skip
 
-    return do_jobs([(job[2], functools.partial(go_on, job)) for job in jobs], folder, place)
+    weights = [STUDIES[name].weight if name in STUDIES else 1.0 for name, *_ in jobs]
+    return do_jobs([(job[2], functools.partial(go_on, job)) for job in jobs], folder, place, shown, weights)
 
 
 def _report(arguments: list[str]) -> int:
     def report(
         folder: Annotated[Path | None, tyro.conf.Positional] = None, records: Path | None = None,
-        metrics: str = "", study: Path | None = None, trust: bool = False,
-    ) -> tuple[Path | None, Path | None, str, Path | None, bool]:  # fmt: skip
+        metrics: str = "", study: Path | None = None, trust: bool = False, shown: Shown = AS_USUAL,
+    ) -> tuple[Path | None, Path | None, str, Path | None, bool, Shown]:  # fmt: skip
         """Draw and judge a run again, and write its report; or report on generations that somebody else ran.
 
         Args:
@@ -279,10 +289,13 @@ def _report(arguments: list[str]) -> int:
             metrics: names of the columns to judge, parted by commas; with --records.
             study: where the file of a study of your own is now.
             trust: run the study's file that the run names, although you have not run it on this machine.
+            shown: what is shown.
         """
-        return folder, records, metrics, study, trust
+        return folder, records, metrics, study, trust, shown
 
-    folder, records, chosen, file, trusted = tyro.cli(report, args=arguments, prog="collapse-jax report")
+    folder, records, chosen, file, trusted, shown = tyro.cli(
+        report, args=arguments, prog="collapse-jax report", config=(tyro.conf.OmitArgPrefixes,)
+    )
     if records is not None:
         import_jax()
         from collapse_jax.foreign import report_records
@@ -296,16 +309,19 @@ def _report(arguments: list[str]) -> int:
         raise ValueError("--metrics chooses columns of a file of records; add --records FILE.csv.")
     if folder is None:
         raise ValueError("report needs the folder of a run, or --records FILE.csv of generations run elsewhere.")
+    run_folders(folder)  # says so where there is none
     prepare_jax()
+    from collapse_jax.endings import Ending, shown_as, tell_ending
     from collapse_jax.report import write_report
     from collapse_jax.rundir import find_runs
     from collapse_jax.runs import draw_again
 
     runs = find_runs(folder)
-    for run in runs:
-        draw_again(run, note, file, trusted)
-        print_verdicts(run.description["study"], run.verdicts)
-    say(f"report: {write_report(runs, folder / 'report.html').resolve()}")
+    with shown_as(shown):
+        for run in runs:
+            draw_again(run, note, file, trusted)
+        page = write_report(runs, folder / "report.html").resolve()
+        tell_ending([Ending.of(run) for run in runs], page, shown)
     return 0
 
 
@@ -377,18 +393,19 @@ def _bench(arguments: list[str]) -> int:
     return 0
 
 
-def _take_preset(arguments: list[str], default: str) -> tuple[str, list[str]]:
-    """Return the preset named in the arguments, and the arguments without it."""
-    rest, preset = [], default
-    pending = iter(arguments)
-    for argument in pending:
-        if argument == "--preset":
-            preset = next(pending, "")
-        elif argument.startswith("--preset="):
-            preset = argument.removeprefix("--preset=")
-        else:
-            rest.append(argument)
-    return preset, rest
+def _completion(arguments: list[str]) -> int:
+    def completion(shell: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="bash|zsh|fish")]) -> str:
+        """Print a script that completes commands, studies and options in a shell: eval "$(... completion bash)".
+
+        Args:
+            shell: which.
+        """
+        return shell
+
+    from collapse_jax.completion import script
+
+    print(script(tyro.cli(completion, args=arguments, prog="collapse-jax completion")), end="")
+    return 0
 
 
 def _command_line(command: str, arguments: list[str]) -> str:

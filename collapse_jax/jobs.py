@@ -15,7 +15,8 @@ from collapse_jax.errors import is_plain_name
 from collapse_jax.gate import is_there
 from collapse_jax.machine import import_jax, keep_programs, start_jax, use_every_core
 from collapse_jax.manifest import read_sealed, sealed
-from collapse_jax.screen import Bar, console, note, print_verdicts, say
+from collapse_jax.progress import watching
+from collapse_jax.screen import AS_USUAL, Shown, console, note
 from collapse_jax.studies.registry import Study
 
 
@@ -35,7 +36,7 @@ class Cluster:
 
 def run_all(
     jobs: list[tuple[Study, Any, Path]], out: Path, preset: str, overwrite: bool, command: str, cluster: Cluster,
-    *, axes: dict[str, tuple] | None = None, record_every: int = 1,
+    *, axes: dict[str, tuple] | None = None, record_every: int = 1, shown: Shown = AS_USUAL, keep_states: bool = False,
 ) -> int:  # fmt: skip
     """Run studies one after the other; return the exit code.
 
@@ -48,6 +49,8 @@ def run_all(
         cluster: the processes that share the work.
         axes: to sweep over, around each configuration; None for the studies themselves.
         record_every: of a sweep, generations 0, k, 2k, ... are recorded.
+        shown: what is shown of it.
+        keep_states: leave the last states of finished runs on disk.
 
     Raises:
         ValueError: bad configuration, bad data, or a directory that must not be written to.
@@ -61,52 +64,74 @@ def run_all(
     if place.leads:
         for _, _, path in jobs:  # all are checked before the first begins
             check_free(path, overwrite=overwrite)
-        if len(jobs) > 1:
+        if any(path != out for _, _, path in jobs):
             _write_jobs(out, [(study.name, preset, path.name, command) for study, _, path in jobs])
     work = [
         (path, functools.partial(
             execute, study, config, path, preset=preset, command=command, overwrite=overwrite, place=place,
-            grid=grid,
+            grid=grid, keep_states=keep_states,
         ))
         for study, config, path in jobs
     ]  # fmt: skip
-    return do_jobs(work, out, place)
+    return do_jobs(work, out, place, shown, [study.weight for study, _, _ in jobs])
 
 
-def do_jobs(jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: Any) -> int:
+def do_jobs(
+    jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: Any, shown: Shown,
+    weights: Sequence[float] | None = None,
+) -> int:  # fmt: skip
     """Do jobs one after the other, show progress, write one report; return the exit code.
 
     Args:
         jobs: run directory, and what fills it: told `on_progress`, it returns False when it was interrupted.
         out: for the report.
         place: of this process.
+        shown: what is shown of it.
+        weights: about each job's share of the time; None for equal ones.
     """
+    from collapse_jax.endings import shown_as
+
+    shown = shown if place.leads else Shown(quiet=True)  # one process speaks for all
+    with shown_as(shown):
+        return _do_jobs(jobs, out, place, shown, weights or [1.0] * len(jobs))
+
+
+def _do_jobs(
+    jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: Any, shown: Shown, weights: Sequence[float]
+) -> int:
+    from collapse_jax.endings import Ending, tell_early_end, tell_ending
     from collapse_jax.report import write_report
     from collapse_jax.rundir import RunDirectory
     from collapse_jax.runs import Stopped
 
     finished = True
     try:
-        with Bar() as bar:
-            for _, job in jobs:
-                finished = finished and job(on_progress=bar.update)
+        with watching(weights, shown.quiet) as watched:
+            for index, (_, job) in enumerate(jobs):
+                if finished:
+                    watched.begin(index)
+                    finished = job(on_progress=watched.update)
+                    watched.end()
     except KeyboardInterrupt:
         if not any(RunDirectory(path).holds_something() for path, _ in jobs):
             raise
-        say(f"what was finished is on disk; go on with collapse-jax resume {out}", "interrupted")
+        sentence = f"what was finished is on disk; go on with collapse-jax resume {out}"
+        tell_early_end("interrupted", out, shown, sentence)
         return 130
     except Stopped:
-        say(f"stopped; the last checkpoint is on disk: go on with collapse-jax resume {out}")
+        sentence = f"stopped; the last checkpoint is on disk: go on with collapse-jax resume {out}"
+        tell_early_end("stopped", out, shown, sentence)
         return STOPPED
     if not place.leads:
         return 0 if finished else 130
     done = [RunDirectory(path) for path, _ in jobs if (path / "claims.json").is_file()]
-    for run in done:
-        print_verdicts(run.description["study"], run.verdicts)
+    endings = [Ending.of(run) for run in done]
     page = write_report(done, out / "report.html").resolve()
     if not finished:
-        say(f"the report shows what was finished; go on with collapse-jax resume {out}", "interrupted")
-    say(f"report: {page}")
+        sentence = f"the report shows what was finished; go on with collapse-jax resume {out}"
+        tell_early_end("interrupted", out, shown, sentence, endings)
+    if finished or not shown.json:
+        tell_ending(endings, page, shown)
     return 0 if finished else 130
 
 
@@ -155,7 +180,7 @@ def prepare_jax(cluster: Cluster | None = None) -> Any:
         place = Place()
     else:
         place = join_processes(cluster.coordinator, cluster.num_processes, cluster.process_id)
-        console.quiet = not place.leads
+        console.quiet = console.quiet or not place.leads
     start_jax()
     if notice:
         note(notice)

@@ -24,7 +24,7 @@ _CONFIG: dict[str, Any] = {
 }  # fmt: skip
 _MAYBE: dict[str, Any] = {
     "title": str, "remarks": list, "data": dict, "file": dict, "grid": dict, "resumed": list, "record_every": int,
-    "drawn": dict, "settings": dict,
+    "drawn": dict, "settings": dict, "answer": str, "keep_states": bool,
 }  # fmt: skip
 _CLAIM: dict[str, Any] = {
     "name": str, "verdict": str, "statement": str, "source": str, "label": str, "reason": str, "interval": list,
@@ -32,7 +32,7 @@ _CLAIM: dict[str, Any] = {
 }  # fmt: skip
 _CLAIM_MAYBE: dict[str, Any] = {
     "shared": _MAYBE_STR, "departure": _MAYBE_STR, "estimate": _MAYBE_NUMBER, "level": _MAYBE_NUMBER,
-    "null": _MAYBE_NUMBER, "min_seeds": int,
+    "null": _MAYBE_NUMBER, "min_seeds": int, "needs": str,
 }  # fmt: skip
 
 
@@ -89,6 +89,21 @@ def read_description(path: Path) -> dict[str, Any]:
             if not isinstance(values, list):
                 raise ValueError(_odd(path, name, values))
     return told
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Return the run directories in a directory: itself, or those directly below it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    places = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())] if path.is_dir() else []
+    found = [place for place in places if (place / "config.json").is_file()]
+    if not found:
+        raise ValueError(
+            f"{path} holds no run (no config.json there or one level below); name the --out of a run."
+        )
+    return found
 
 
 def read_claims(folder: Path) -> list[dict[str, Any]]:
@@ -162,10 +177,12 @@ def _odd(path: Path, name: str, value: Any) -> str:
 
 
 def _is(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
     if isinstance(value, float):  # neither infinite nor NaN: a run writes null for these
         return isinstance(value, kind) and abs(value) <= sys.float_info.max
     if isinstance(value, int):
-        return isinstance(value, kind) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        return isinstance(value, kind) and -(2**63) <= value < 2**63
     return isinstance(value, kind)
 
 

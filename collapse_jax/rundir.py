@@ -2,7 +2,7 @@
 
     DIR/config.json      study, preset, every field, check sums of data, versions, device, commit, command, status
     DIR/records/         one file for each segment of each shard of seeds, until the run is finished
-    DIR/checkpoints/     the last two states of each shard; of a finished run the last
+    DIR/checkpoints/     the last two states of each shard; of a finished run the last, if asked for
     DIR/trajectory.nc    all records, put together when the run ends or is interrupted
     DIR/claims.json      verdicts
     DIR/study.py         of a study of one's own, its file as the run began
@@ -27,7 +27,7 @@ from collapse_jax.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.durable import PART, remove_folder, remove_parts, write_atomically
 from collapse_jax.errors import check_alike
-from collapse_jax.manifest import REPLACED, read_claims, read_description, sealed, sum_of
+from collapse_jax.manifest import REPLACED, read_claims, read_description, run_folders, sealed, sum_of
 from collapse_jax.provenance import digest, provenance
 from collapse_jax.results import Records, as_stored, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
@@ -224,16 +224,19 @@ class RunDirectory:
         write_atomically(self.path / "trajectory.nc", write)
 
     def close(self) -> None:
-        """Say that the run is finished; its records, which `trajectory.nc` holds, go.
+        """Say that the run is finished; its records, which `trajectory.nc` holds, go, and its states.
 
-        A kill between these leaves records of a finished run, which nobody reads any more; `resume` removes them.
+        A kill between these leaves records or states of a finished run, which nobody reads any more; `resume` removes
+        them.
         """
         self.describe(status="finished")
         self.tidy()
 
     def tidy(self) -> None:
-        """Remove what a finished run needs no more."""
+        """Remove what a finished run needs no more: records, and unless they were asked for the last states."""
         remove_folder(self.path / "records")
+        if not self.description.get("keep_states", True):
+            remove_folder(self.path / "checkpoints")
         remove_parts(self.path)
 
     def _of_arm(self, arm: int, last: int | None) -> Records | None:
@@ -337,13 +340,7 @@ def find_runs(path: Path) -> list[RunDirectory]:
     Raises:
         ValueError: there is none.
     """
-    places = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())] if path.is_dir() else []
-    runs = [RunDirectory(place) for place in places if (place / "config.json").is_file()]
-    if not runs:
-        raise ValueError(
-            f"{path} holds no run (no config.json there or one level below); name the --out of a run."
-        )
-    return runs
+    return [RunDirectory(place) for place in run_folders(path)]
 
 
 def plain(value: Any) -> Any:

@@ -9,17 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from collapse_jax.advance import Asked, Stopped, Work, advance_arm
+from collapse_jax.answers import needed_preset
 from collapse_jax.checkpoints import Checkpoints
-from collapse_jax.claims import Verdict, judge
+from collapse_jax.claims import Evidence, Verdict, judge
 from collapse_jax.company import Company
+from collapse_jax.course import Course, Progress
 from collapse_jax.durable import Lock, remove_parts
-from collapse_jax.errors import RunFailed, check_count, check_seed
+from collapse_jax.errors import RunFailed
 from collapse_jax.manifest import REPLACED
 from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
@@ -28,7 +30,7 @@ from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import Lacking, RunDirectory, check_free, plain, shards_of
 from collapse_jax.studies.loading import blamed, place_in, said
 from collapse_jax.studies.plan import Plan
-from collapse_jax.studies.registry import Study, study_of
+from collapse_jax.studies.registry import Study, check_counts, study_of
 from collapse_jax.studies.swept import Grid, Swept
 from collapse_jax.study_file import check_file, confirm, copy_file, file_of, is_gone
 
@@ -37,22 +39,12 @@ __all__ = ["Progress", "Stopped", "assemble_if_needed", "draw_again", "execute",
 ALONE = Place()
 
 
-class Progress(NamedTuple):
-    """How far a run has come, for a progress bar; `notice` is something that whoever watches must know."""
-
-    label: str
-    generation: int
-    num_generations: int
-    num_seeds: int
-    notice: str = ""
-
-
 OnProgress = Callable[[Progress], None]
 
 
 def execute(
     study: Study, config: Any, path: Path, *, preset: str, command: str, overwrite: bool, on_progress: OnProgress,
-    place: Place = ALONE, grid: Grid | None = None,
+    place: Place = ALONE, grid: Grid | None = None, keep_states: bool = True,
 ) -> bool:  # fmt: skip
     """Run a study into a directory, draw it and judge it; return False when it was interrupted.
 
@@ -69,6 +61,7 @@ def execute(
         on_progress: told how far it has come.
         place: of this process among those that share the run.
         grid: axes to sweep over, around the configuration; None for the study itself.
+        keep_states: leave each seed's last state in `checkpoints` when the run is finished.
 
     Raises:
         ValueError: bad configuration, bad data, or a directory that must not be written to.
@@ -76,7 +69,7 @@ def execute(
         Stopped: SIGTERM asked for it.
     """
     _check_storable(study, config, grid)
-    _check_counts(config)
+    check_counts(config)
     if place.leads:
         check_free(path, overwrite=overwrite)
     module = _module(study, grid)
@@ -93,6 +86,7 @@ def execute(
         "record_every": plan.record_every,
         "shards": shards_of(plan.num_lanes or config.seeds, plan.lanes, place.num_processes, on_host=plan.on_host),
         **({} if grid is None else {"grid": grid._asdict()}),
+        **({} if keep_states else {"keep_states": False}),
     }
 
     def prepare() -> None:
@@ -137,7 +131,7 @@ def resume(
         raise ValueError(f"{refused}.")
     _check_same(run, description, despite)
     study, module, config = _subject(description)
-    _check_counts(config)
+    check_counts(config)
     plan = module.build(config)
     check_settings(path, description, despite)  # the study's file may have chosen some
     data = _same_data(run, plan, despite)
@@ -155,13 +149,6 @@ def resume(
 
     with _writing(path, place, prepare):
         return _run(run, plan, config, study, on_progress, place)
-
-
-def _check_counts(config: Any) -> None:
-    """Refuse what no run can be planned with, whether it was typed or lies in a directory."""
-    for name in ("generations", "seeds", "lanes"):
-        check_count(name, getattr(config, name, 1))
-    check_seed("seed", config.seed)
 
 
 def _check_storable(study: Study, config: Any, grid: Grid | None) -> None:
@@ -240,14 +227,12 @@ def _run(
         try:
             with Asked() as asked:
                 work = Work(directory, plan, jax.random.key(config.seed), asked, tell, beside, company)
+                course = Course(directory, plan, config, study, shards)
                 for index, arm in enumerate(plan.arms):
-                    generations = config.generations if arm.generations is None else arm.generations
-                    where = arm.value if plan.dim is None else f"{plan.dim}={arm.value}"
-                    label = f"{study.name} {where}" if len(plan.arms) > 1 else study.name
-                    chains = plan.num_lanes or config.seeds
-                    on_progress(Progress(label, 0, generations, chains))
-                    for reached in advance_arm(work, index, arm, shards, generations):
-                        on_progress(Progress(label, reached, generations, chains))
+                    on_progress(course.at(index, course.begun[index]))
+                    for reached in advance_arm(work, index, arm, shards, course.lasts[index]):
+                        if reached >= course.begun[index]:
+                            on_progress(course.at(index, reached))
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -279,6 +264,8 @@ def _run(
     if status == "interrupted" and not directory.segments(directory.shards[0].label(0)):
         raise KeyboardInterrupt
     if place.leads:
+        if status == "finished":
+            on_progress(course.at(len(plan.arms) - 1, course.lasts[-1])._replace(drawing=True))
         _conclude(directory, plan, config, status)
     return status == "finished"
 
@@ -336,14 +323,23 @@ def illustrate(run: RunDirectory) -> list[Verdict]:
         present = tuple(int(value) for value in np.atleast_1d(dataset["num_samples"].values))
         config = dataclasses.replace(config, num_samples=present)
     with blamed(study.own and study.own.path, f"mend it, then collapse-jax report {run.path}"):
-        verdicts = judge(module.evidence(config, dataset))
+        found = module.evidence(config, dataset)
+        verdicts = [_with_need(study, module, item, verdict) for item, verdict in zip(found, judge(found))]
+        answer = module.answer(config, dataset) if hasattr(module, "answer") else ""
         captions = [picture.save(run.path / "figures") for picture in module.figures(config, dataset)]
     run.write_json("claims.json", [verdict._asdict() for verdict in verdicts])
     run.write_json("figures/captions.json", captions)
     run.note_drawn()
-    if study.own is not None:
-        run.describe(file={**description["file"], "drawn_by": study.own.digest})
+    drawn_by = {} if study.own is None else {"file": {**description["file"], "drawn_by": study.own.digest}}
+    run.describe(answer=answer, **drawn_by)
     return verdicts
+
+
+def _with_need(study: Study, module: Any, item: Evidence, verdict: Verdict) -> Verdict:
+    """Return a verdict with the preset that can decide what this run could not test."""
+    if verdict.verdict != "not testable":
+        return verdict
+    return verdict._replace(needs=needed_preset(item, study.presets, getattr(module, "PUBLISHED", {})))
 
 
 def draw_again(

@@ -1,27 +1,35 @@
-"""What the command line shows: progress bars, tables of claims and laws. Called by `cli`."""
+"""What the command line shows: sentences, tables of claims and laws. Called by `cli`, `progress` and `endings`."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 _COLOURS = {"holds": "green", "fails": "red", "inconclusive": "yellow", "not testable": "dim"}
 
 console = Console(stderr=False, highlight=False)
+aside = Console(stderr=True, highlight=False)  # what is no result: progress, and notes on the way
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What a command shows of what it does."""
+
+    claims: bool = False
+    """Show every claim with its verdict at the end, not their tally alone."""
+    quiet: bool = False
+    """Show nothing but errors; the exit code says the rest."""
+    json: bool = False
+    """Write one JSON document to stdout, and nothing else there: answer, tally, claims with their verdicts, paths."""
+
+
+AS_USUAL = Shown()
 
 
 class Patient:
@@ -62,53 +70,18 @@ class Patient:
                     os.dup2(self._stream.fileno(), self._number)
 
 
-class Bar:
-    """A progress bar: generations, chain-generations a second, time left."""
-
-    def __enter__(self) -> "Bar":
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            console=console,
-        )  # fmt: skip
-        self._tasks: dict[str, TaskID] = {}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, state: Any) -> None:
-        """Show how far a run has come, or what it has to say."""
-        if state.notice:
-            note(state.notice)
-            return
-        self._progress.start()
-        if state.label not in self._tasks:
-            self._tasks[state.label] = self._progress.add_task(
-                state.label, total=state.num_generations, speed="compiling"
-            )
-        task = self._tasks[state.label]
-        speed = self._progress.tasks[task].speed  # generations a second, over the last segments
-        shown = (
-            f"{speed * state.num_seeds:,.0f} chain-generations/s"
-            if speed
-            else "compiling"
-            if state.generation == 0
-            else ""
-        )
-        self._progress.update(task, completed=state.generation, speed=shown)
-
-
-def say(sentence: str, lead: str = "", colour: str = "yellow") -> None:
+def say(sentence: str, lead: str = "", colour: str = "yellow", where: Console | None = None) -> None:
     """Show a sentence as it is: paths and claims may hold square brackets, which are not markup.
 
     Args:
         sentence: what to say.
         lead: what stands before it, in colour.
         colour: of that.
+        where: which console; None for that of results.
     """
     shown = sentence.encode("utf-8", "replace").decode("utf-8")  # a path may hold bytes that are no UTF-8
-    console.print(Text.assemble((lead, colour), ": " if lead else "", shown), soft_wrap=True)
+    text = Text.assemble((lead, colour), ": " if lead else "", shown)
+    (where or console).print(text, soft_wrap=True)
 
 
 def one_line(text: str) -> str:
@@ -123,7 +96,7 @@ def one_line(text: str) -> str:
 
 def note(sentence: str) -> None:
     """Show what whoever watches must know."""
-    say(sentence, "note")
+    say(sentence, "note", where=aside)
 
 
 def print_verdicts(study: str, verdicts: list[Any]) -> None:

@@ -1,6 +1,10 @@
 """The command line as a person types it: answers, exit codes, one sentence for every mistake."""
 
 import gzip
+import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +14,7 @@ import pytest
 
 from collapse_jax import as_samples, build_chain, cli, replace, runs, speed
 from collapse_jax.cli import run_command
+from collapse_jax.completion import SHELLS, options_of, script
 from collapse_jax.laws.checks import Check
 from collapse_jax.laws.running import Part
 from collapse_jax.models.kde import bootstrap
@@ -44,14 +49,38 @@ _SMALL = ["--preset", "smoke", "--num-samples", "40", "--generations", "50", "--
 
 def test_run_ends_with_verdicts_and_the_path_of_the_report(capsys, tmp_path):
     out_dir = tmp_path / "run"
-    code, out, _ = _read(["run", "gmm", *_SMALL, "--held-out", "10", "--out", str(out_dir)], capsys)
-    assert code == 0 and "not testable" in out
+    code, out, _ = _read(["run", "gmm", *_SMALL, "--held-out", "10", "--claims", "--out", str(out_dir)], capsys)
+    assert code == 0 and "not testable" in out and "need preset laptop" in out
+    assert not (out_dir / "checkpoints").exists()  # nobody asked for the states
     assert str(out_dir / "report.html") in out.replace("\n", "")
     assert (out_dir / "report.html").is_file()
     code, out, _ = _read(["report", str(out_dir)], capsys)
     assert code == 0 and "report.html" in out
     code, _, err = _read(["run", "gmm", *_SMALL, "--out", str(out_dir)], capsys)
     assert code == 2 and "--overwrite" in err
+
+
+def test_json_is_all_of_stdout_and_quiet_is_nothing(capsys, tmp_path):
+    out_dir = tmp_path / "run"
+    code, out, err = _read(["run", "gmm", *_SMALL, "--json", "--keep-states", "--out", str(out_dir)], capsys)
+    told = json.loads(out)
+    assert code == 0 and told["status"] == "finished" and "of 2 seeds by generation 50" in told["answer"]
+    assert told["report"] == str(out_dir / "report.html") and told["runs"][0]["path"] == str(out_dir)
+    assert sum(told["tally"]["needs"].values()) + told["tally"]["undecidable"] == len(told["claims"]) == 4
+    assert "whole run 100 %" in err or "drawing" in err
+    assert [path.name for path in (out_dir / "checkpoints").iterdir()] == ["arm000-seed00000000-gen00000050.npz"]
+    assert _read(["resume", str(out_dir), "--quiet"], capsys) == (0, "", "")
+    code, out, err = _read(["resume", str(out_dir)], capsys)
+    assert code == 0 and len(out.splitlines()) <= 5 and "is finished already" in err
+
+
+def test_reproduce_runs_the_studies_that_are_named(capsys, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(cli, "run_all", lambda jobs, *args, **more: ran.extend(study.name for study, _, _ in jobs) or 0)
+    assert _read(["reproduce", "vae", "gmm", "--preset", "smoke", "--out", str(tmp_path)], capsys)[0] == 0
+    assert ran == ["gmm", "vae"]
+    code, _, err = _read(["reproduce", "gmm", "gmn"], capsys)
+    assert code == 2 and "did you mean 'gmm'?" in err
 
 
 def test_a_sweep_ends_with_a_report_and_goes_on_when_it_was_stopped(capsys, tmp_path, monkeypatch, unchecked):
@@ -162,6 +191,72 @@ def test_a_mistake_gets_one_sentence_and_writes_nothing(mistake, capsys, tmp_pat
     assert code == 2 and sentence in err and "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--preset", "laptob", "run", "gmm"], ["run", "--seeds", "3", "--preset=laptob", "gmm"],
+        ["run", "--num-samples", "10", "20", "gmm", "--preset", "laptob"],
+        ["--overwrite", "run", "gmm", "--preset", "laptob"],
+        ["--out", "run", "run", "gmm", "--preset", "laptob"],
+    ],
+)  # fmt: skip
+def test_options_may_stand_anywhere(arguments, capsys):
+    code, _, err = _read(arguments, capsys)
+    assert code == 2 and "study 'gmm' has no preset 'laptob'; did you mean 'laptop'?" in err
+
+
+def test_help_is_a_command(capsys):
+    assert _read(["help"], capsys) == _read(["--help"], capsys)
+    for arguments in (["help", "run", "gmm"], ["run", "gmm", "--help"], ["--help", "run", "gmm"]):
+        with pytest.raises(SystemExit) as stopped:
+            run_command(arguments)
+        out = capsys.readouterr().out
+        assert stopped.value.code == 0 and "{smoke,laptop,paper,published-code,em-stopping}" in out
+    assert "did you mean 'run'?" in _read(["help", "rum"], capsys)[2]
+
+
+def test_mistakes_are_told_before_jax_is_loaded():
+    lines = [
+        ["run", "gmm", "--seeds", "0"], ["reproduce", "gmn"], ["resume", "/proc/nowhere"],
+        ["report", "/proc/nowhere"], ["sweep", "gaussian", "--axis", "bais=1,2"],
+    ]  # fmt: skip
+    begin, end = "import sys, collapse_jax.cli as c", "sys.exit('jax' in sys.modules)"
+    code = f"{begin}; print([c.run_command(line) for line in {lines}]); {end}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "[2, 2, 2, 2, 2]\n", done.stderr
+
+
+def _completed(*words):
+    """What bash offers for the last of these words."""
+    asked = " ".join(shlex.quote(word) for word in words)
+    code = f"{script('bash')}\nCOMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}; _collapse_jax; echo ${{COMPREPLY[@]}}"
+    return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_studies_options_and_choices():
+    assert _completed("collapse-jax", "re") == ["reproduce", "resume", "report"]
+    assert _completed("collapse-jax", "run", "g") == ["gaussian", "gmm"]
+    assert _completed("collapse-jax", "run", "gmm", "--preset", "p") == ["paper", "published-code"]
+    assert _completed("collapse-jax", "run", "gmm", "--num-s") == ["--num-samples"]
+    assert _completed("collapse-jax", "run", "gmm", "--start", "") == ["warm", "kmeans"]
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "reproduce", "resume", "report", "verify", "bench"])
+def test_completion_knows_the_options_that_help_shows(command, capsys):
+    study = [cli.STUDIES["vae"]] if command in ("run", "sweep") else []
+    with pytest.raises(SystemExit):
+        run_command([command, *[one.name for one in study], "--help"])
+    shown = re.findall(r"^\W*(--(?!no-)[a-z][a-z-]*)", capsys.readouterr().out.replace("-h, ", ""), re.MULTILINE)
+    assert set(options_of(command, *study)) == set(shown)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_each_shell_has_its_script(shell, capsys):
+    code, out, _ = _read(["completion", shell], capsys)
+    assert code == 0 and "published-code" in out and "keep-states" in out
 
 
 @pytest.mark.parametrize("arguments", [["run", "gmm", "--seads", "3"], ["run", "gmm", "--start", "wram"]])

@@ -111,7 +111,8 @@ def mine(tmp_path, monkeypatch):
 def _read(arguments, capsys):
     code = run_command(arguments)
     captured = capsys.readouterr()
-    return code, captured.out.replace("\n", ""), captured.err
+    told = [line for line in captured.err.splitlines(keepends=True) if not line.startswith("[0:")]  # not progress
+    return code, captured.out.replace("\n", ""), "".join(told)
 
 
 def _trajectory(folder):
@@ -298,7 +299,7 @@ def test_what_seeds_share_is_said_beside_the_interval(mine, capsys):
     """On the screen, in claims.json and on the page; whose words hold markup shows it."""
     shared = CLAIM.replace("ANALOGUE)]", "ANALOGUE)._replace(shared='the [b]teacher[/b]', departure='<i>tiny</i>')]")
     mine(HEAD, HOST, shared)
-    code, out, _ = _read(["run", "mine.py", "--out", "run"], capsys)
+    code, out, _ = _read(["run", "mine.py", "--claims", "--out", "run"], capsys)
     assert code == 0 and "all seeds share: the [b]teacher[/b]" in re.sub(" +", " ", out)
     assert "analogue: <i>tiny</i>." in out
     (claim,) = json.loads(Path("run/claims.json").read_text())
@@ -325,13 +326,13 @@ def test_report_draws_by_the_file_as_it_is_and_says_so(mine, capsys):
     assert _read(["report", "run"], capsys)[0] == 0
     assert "changed after" not in Path("run/report.html").read_text()
     mine(HEAD, HOST, CLAIM)
-    code, out, _ = _read(["report", "run"], capsys)
+    code, out, _ = _read(["report", "run"], capsys)  # the tally says so
     page = Path("run/report.html").read_text()
     assert code == 0 and "holds" in out and f"{path} was changed after the run: figures and verdicts" in page
     path.unlink()
     sys.modules.pop("study_mine")
-    code, out, _ = _read(["report", "run"], capsys)
-    assert code == 0 and f"{path} is gone: figures and verdicts are those of before" in out and "holds" in out
+    code, out, err = _read(["report", "run"], capsys)
+    assert code == 0 and f"{path} is gone: figures and verdicts are those of before" in err and "holds" in out
     Path("run/figures/captions.json").unlink()
     code, _, err = _read(["report", "run"], capsys)
     assert code == 2 and "put it back" in err
@@ -354,10 +355,10 @@ def test_a_file_that_is_being_edited_does_not_disturb_its_run(mine, capsys, monk
 def test_claims_are_judged(mine, capsys, monkeypatch):
     monkeypatch.setattr(console, "width", 200)
     mine(HEAD, HOST, CLAIM)
-    code, out, _ = _read(["run", "mine.py", "--out", "run"], capsys)
+    code, out, _ = _read(["run", "mine.py", "--claims", "--out", "run"], capsys)
     assert code == 0 and "claims of mine" in out and "holds" in out
     assert "<th>Verdict" in Path("run/report.html").read_text()
-    code, out, _ = _read(["run", "mine.py", "--seeds", "2", "--out", "few"], capsys)
+    code, out, _ = _read(["run", "mine.py", "--seeds", "2", "--claims", "--out", "few"], capsys)
     assert "not testable" in out and "needs 3 seeds, the run has 2" in out
 
 

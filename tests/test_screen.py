@@ -2,7 +2,6 @@
 
 import io
 import os
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -53,19 +52,6 @@ def test_a_law_shows_both_sides_and_how_many_standard_errors_lie_between(shown):
 def test_speeds_are_shown_in_their_units(shown):
     (header, row) = shown(speed_table([speed.Speed("sampling", "tokens", 12345.6, 1.26, 2048.4)]))
     assert header[:3] == ["work", "a", "second"] and row == ["sampling", "12,346", "tokens", "1.3", "2,048.4"]
-
-
-def test_progress_counts_generations_of_all_seeds(monkeypatch):
-    """Two generations a second of 64 seeds are 128 chain-generations a second."""
-    with screen.Bar() as bar:
-        bar.update(SimpleNamespace(label="gmm", generation=0, num_generations=10, num_seeds=64, notice=""))
-        task = bar._progress.tasks[0]
-        assert (task.total, task.completed, task.fields["speed"]) == (10, 0, "compiling")
-        monkeypatch.setattr(type(task), "speed", property(lambda self: 2.0))
-        bar.update(SimpleNamespace(label="gmm", generation=4, num_generations=10, num_seeds=64, notice=""))
-        assert task.completed == 4 and task.fields["speed"] == "128 chain-generations/s"
-        bar.update(SimpleNamespace(label="opt", generation=1, num_generations=3, num_seeds=1, notice=""))
-        assert [one.description for one in bar._progress.tasks] == ["gmm", "opt"]
 
 
 def test_several_sizes_are_joined_with_commas():

@@ -1,8 +1,8 @@
 """A study of one's own: a Python file is read, checked, and whatever it raises becomes a sentence with its line.
 
 The file has `Config`, a dataclass, and `chain(config) -> Chain` or `build(config) -> Plan`; it may have `PRESETS`,
-`figures(config, dataset)`, `evidence(config, dataset)` and `remarks(config)`. The first line of its docstring is the
-title. JAX is imported only if the file does. Called by `registry`.
+`figures(config, dataset)`, `evidence(config, dataset)`, `answer(config, dataset)` and `remarks(config)`. The first line
+of its docstring is the title. JAX is imported only if the file does. Called by `registry`.
 """
 
 import ast
@@ -24,8 +24,8 @@ from collapse_jax.machine import not_started
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}
 _OPTIONS = (  # of the command line
-    "axis", "coordinator", "distributed", "help", "num_processes", "out", "overwrite", "preset", "process_id",
-    "record_every",
+    "axis", "claims", "coordinator", "distributed", "help", "json", "keep_states", "num_processes", "out", "overwrite",
+    "preset", "process_id", "quiet", "record_every",
 )  # fmt: skip
 
 

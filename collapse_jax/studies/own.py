@@ -4,6 +4,7 @@ from typing import Any
 
 import xarray as xr
 
+from collapse_jax.answers import general_answer
 from collapse_jax.chain import Chain
 from collapse_jax.claims import Evidence
 from collapse_jax.drivers import DEFAULT_LANES
@@ -55,6 +56,15 @@ class Own:
         if not hasattr(self.module, "evidence"):
             return []
         return _all_of(Evidence, "evidence", self.module.evidence(config, dataset))
+
+    def answer(self, config: Any, dataset: xr.Dataset) -> str:
+        """Return the file's sentence on what the run found, or how its first metrics have changed."""
+        if not hasattr(self.module, "answer"):
+            return general_answer(dataset)
+        told = self.module.answer(config, dataset)
+        if not isinstance(told, str):
+            raise TypeError(f"`answer` must return a sentence, got {told!r:.60}.")
+        return told
 
     def remarks(self, config: Any) -> tuple[str, ...]:
         """Return what a reader of the report must know."""

@@ -1,9 +1,10 @@
 """The studies by name, without importing JAX: configurations, presets, and where the work is done.
 
 A study module offers `build(config) -> Plan`, `figures(config, dataset) -> list[Illustration]` and
-`evidence(config, dataset) -> list[Evidence]`, and may offer `remarks(config) -> tuple[str, ...]`, what a reader of the
-report must know. A name that ends in ".py" is the file of a study of one's own; see `loading`. Called by `cli` and
-`runs`.
+`evidence(config, dataset) -> list[Evidence]`, and may offer `answer(config, dataset) -> str`, what the run found in a
+sentence, `PUBLISHED`, source of a claim -> the preset that has its protocol, and `remarks(config) -> tuple[str, ...]`,
+what a reader of the report must know. A name that ends in ".py" is the file of a study of one's own; see `loading`.
+Called by `cli` and `runs`.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from collapse_jax.errors import nearest, shown
+from collapse_jax.errors import check_count, check_seed, nearest, shown
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
@@ -27,6 +28,7 @@ class Study(NamedTuple):
 
     `cell` is the configuration of one chain of a sweep, which the module's `cell` builds, where the study itself is
     more than chains of one kind; None means that a sweep is around a preset. `own` is the file of one's own study.
+    `weight` is about its share of the time of `reproduce`: for the time left of studies that have not begun.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Study(NamedTuple):
     module_name: str
     cell: Any = None
     own: OwnFile | None = None
+    weight: float = 1.0
 
     @property
     def default(self) -> str:
@@ -69,6 +72,13 @@ class Study(NamedTuple):
     def cell_from(self, fields: dict[str, Any]) -> Any:
         """Return the configuration that a sweep is around, from the fields that it stored as JSON."""
         return self.config_from(fields) if self.cell is None else _filled((self.cell,), fields)
+
+
+def check_counts(config: Any) -> None:
+    """Refuse what no run can be planned with, whether it was typed or lies in a directory."""
+    for name in ("generations", "seeds", "lanes"):
+        check_count(name, getattr(config, name, 1))
+    check_seed("seed", config.seed)
 
 
 def _filled(examples: tuple, fields: dict[str, Any]) -> Any:
@@ -131,7 +141,9 @@ STUDIES = {
         Study(
             "vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"
         ),
-        Study("opt", "OPT fine-tuned on what OPT wrote", OPT_PRESETS, "collapse_jax.studies.opt.study"),
+        Study(
+            "opt", "OPT fine-tuned on what OPT wrote", OPT_PRESETS, "collapse_jax.studies.opt.study", weight=3.0
+        ),
     )
 }
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from collapse_jax.answers import general_answer
 from collapse_jax.axes import sweepable
 from collapse_jax.chain import Chain
 from collapse_jax.claims import Evidence
@@ -105,6 +106,10 @@ class Swept:
     def evidence(self, config: Any, dataset: xr.Dataset) -> list[Evidence]:
         """Return nothing: published claims are about a study's own settings."""
         return []
+
+    def answer(self, config: Any, dataset: xr.Dataset) -> str:
+        """Return how the first metrics have changed, over all cells and seeds."""
+        return general_answer(dataset)
 
     def figures(self, config: Any, dataset: xr.Dataset) -> list[Illustration]:
         """Return a phase diagram for every metric of one number, or lines where a single axis has numbers."""

@@ -50,6 +50,15 @@ def _walk_evidence(config: GaussianConfig, arm: xr.Dataset, size: int) -> list[E
     above = lambda g: _at(log_variance, g) > 2 * math.log(0.1)  # noqa: E731
     seen = lambda condition, g: happened(_at(log_variance, g), condition)  # noqa: E731
     bound = float(exact.small_std_bound(0.1, config.generations, size))
+    small = measured(
+        Claim(
+            f"bound-M{size}",
+            f"M={size}: P(sigma > 0.1) after {config.generations} iterations is below the bound {bound:.3g}.",
+            f"{_SURESH}, Theorem 3", (-math.inf, bound), "share", _MIN_SEEDS, null=1.0,
+        ),
+        config.generations - 1, last, lambda g: seen(above(g), g), LAW,
+        unbiased or _bound_unmet(bound, arm.sizes["seed"]),
+    )  # fmt: skip
     return [
         _drift(config, log_variance, size, last),
         _three_halves(distance, size, last, unbiased),
@@ -61,15 +70,7 @@ def _walk_evidence(config: GaussianConfig, arm: xr.Dataset, size: int) -> list[E
             ),
             size, last, lambda g: seen(~above(g), g), LAW,
         ),
-        measured(
-            Claim(
-                f"bound-M{size}",
-                f"M={size}: P(sigma > 0.1) after {config.generations} iterations is below the bound {bound:.3g}.",
-                f"{_SURESH}, Theorem 3", (-math.inf, bound), "share", _MIN_SEEDS, null=1.0,
-            ),
-            config.generations - 1, last, lambda g: seen(above(g), g), LAW,
-            unbiased or _bound_unmet(bound, arm.sizes["seed"]),
-        ),
+        _too_early(small, config) if bound >= 1 and not unbiased else small,
         _divergence(distance, size, last, unbiased),
     ]  # fmt: skip
 
@@ -89,7 +90,8 @@ def _drift(config: GaussianConfig, log_variance: xr.DataArray, size: int, last: 
     unmet = ""
     if abs(expected) / 2 < _STANDARD_ERRORS * error:
         unmet = f"{fits} fits move it by {expected:.2g}, which these seeds know to {error:.2g}: needs more of either"
-    return measured(claim, fits - 1, last, lambda g: _at(log_variance, g) - expected, LAW, unmet)
+    item = measured(claim, fits - 1, last, lambda g: _at(log_variance, g) - expected, LAW, unmet)
+    return _too_early(item, config) if unmet else item
 
 
 def _three_halves(distance: xr.DataArray, size: int, last: int, unmet: str) -> Evidence:
@@ -131,6 +133,11 @@ def _bound_unmet(bound: float, num_seeds: int) -> str:
     return ""
 
 
+def _too_early(item: Evidence, config: GaussianConfig) -> Evidence:
+    """Return evidence of which a longer run would have more."""
+    return item._replace(lacks={"generations": config.generations + 1})
+
+
 def _regime_evidence(config: GaussianConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Every regime's law, and two statements on where the variance comes to rest."""
     size, last = config.regime_samples, config.regime_generations
@@ -154,10 +161,11 @@ def _regime_evidence(config: GaussianConfig, dataset: xr.Dataset) -> list[Eviden
         "Alemohammad et al. 2023 find this for deep networks", (-math.inf, 0.5), "mean", _MIN_SEEDS, null=1.0,
     )  # fmt: skip
     early = f"so early replace() leaves {alone:.2f}, too" if alone > 0.5 else ""
+    slow = measured(delayed, last, reached, lambda g: variance("original added", g), LAW, early)
     return [
         *gathered,
         measured(pooled, last, reached, lambda g: variance("accumulate", g), LAW),
-        measured(delayed, last, reached, lambda g: variance("original added", g), LAW, early),
+        _too_early(slow, config) if early else slow,
     ]
 
 

@@ -10,6 +10,7 @@ from collapse_jax.abreast import along, side_by_side
 from collapse_jax.chain import Chain, Metric, build_chain
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.regimes import replace
+from collapse_jax.studies.gaussian.answer import answer
 from collapse_jax.studies.gaussian.claims import evidence
 from collapse_jax.studies.gaussian.comparison import compared_regimes
 from collapse_jax.studies.gaussian.config import GaussianCell, GaussianConfig
@@ -18,7 +19,7 @@ from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import ArrayLike
 
-__all__ = ["build", "cell", "evidence", "figures"]
+__all__ = ["answer", "build", "cell", "evidence", "figures"]
 
 
 def build(config: GaussianConfig) -> Plan:

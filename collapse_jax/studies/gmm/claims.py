@@ -118,7 +118,8 @@ def _law_evidence(config: GMMConfig, log_ratio: xr.DataArray, num_samples: int, 
 
     fits, needed = log_ratio.sizes["seed"] * (last + 1), _FITS * num_samples
     unmet = f"needs {needed:,} fits over all seeds, the run has {fits:,}" if fits < needed else ""
-    return measured(claim, last, last, loss, LAW, identity_unmet(config, num_samples) or unmet)
+    item = measured(claim, last, last, loss, LAW, identity_unmet(config, num_samples) or unmet)
+    return item._replace(lacks={"fits": needed}) if unmet and item.unmet == unmet else item
 
 
 def _survival_evidence(config: GMMConfig, arm: xr.Dataset, num_samples: int) -> Evidence:

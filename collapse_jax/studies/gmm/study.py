@@ -8,6 +8,7 @@ import jax
 
 from collapse_jax.chain import Chain, build_chain
 from collapse_jax.models.mixture import mixture, mixture_metrics
+from collapse_jax.studies.gmm.answer import PUBLISHED, answer
 from collapse_jax.studies.gmm.claims import evidence
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.figures import figures
@@ -16,7 +17,7 @@ from collapse_jax.studies.gmm.protocol import truth_of
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Plan
 
-__all__ = ["build", "evidence", "figures"]
+__all__ = ["PUBLISHED", "answer", "build", "evidence", "figures"]
 
 _HELD_OUT_STREAM = 0x4E4C4C  # a stream of its own, away from the chains' seeds
 

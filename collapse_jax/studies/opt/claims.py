@@ -185,7 +185,8 @@ def _of(
     """Return what `measure` finds in the named arms, or which of them the run lacks, or what it presupposes."""
     missing = [name for name in names if name not in arms]
     if missing:
-        return measured(claim, generation, 0, measure, EXACT, f"needs the arm {', '.join(missing)}")
+        lacking = measured(claim, generation, 0, measure, EXACT, f"needs the arm {', '.join(missing)}")
+        return lacking._replace(lacks={"arms": names, "generations": generation})
     chosen = [arms[name] for name in names]
     last = min(_last(arm) for arm in chosen)
     unmet = presupposed(*chosen) if last >= generation else ""

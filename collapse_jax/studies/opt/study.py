@@ -28,6 +28,7 @@ from collapse_jax.nn.decode import Rules
 from collapse_jax.nn.scoring import block_log_loss
 from collapse_jax.regimes import accumulate, fresh, original, replace, replace_part
 from collapse_jax.sharding import fully_sharded, model_mesh, replicated
+from collapse_jax.studies.opt.answer import PUBLISHED, answer
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import OPTStudyConfig
@@ -38,7 +39,7 @@ from collapse_jax.studies.opt.texts import BLOCK, Texts, load_model, load_texts
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key
 
-__all__ = ["build", "evidence", "figures", "remarks"]
+__all__ = ["PUBLISHED", "answer", "build", "evidence", "figures", "remarks"]
 
 _PROMPT_BATCH = 64
 _NUM_SHOWN = 2

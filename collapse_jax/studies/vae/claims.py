@@ -24,6 +24,7 @@ PUBLISHED_SPREAD = ((0.674, 0.700), (0.594, 0.609), (0.523, 0.554), (0.468, 0.48
 _PUBLISHED_LOSS = (25250, 31514, 34555, 36804, 38883, 40544)
 _MIN_SEEDS = 5
 _SHUMAILOV, _CODE = "Shumailov et al. 2024", "published code, five runs"
+SOURCES = (_SHUMAILOV, _CODE)  # whose protocol is the published one
 _PUBLISHED_BATCH = 256
 _READABLE = 0.5  # an image set is unreadable below this share of unanimously classified images
 

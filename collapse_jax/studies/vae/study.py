@@ -16,12 +16,13 @@ from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
 from collapse_jax.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
+from collapse_jax.studies.vae.answer import PUBLISHED, answer
 from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
 from collapse_jax.studies.vae.config import VAEConfig
 from collapse_jax.studies.vae.digits import NUM_JUDGED_REAL, data_read, held_out_digits, real_digits
 from collapse_jax.studies.vae.protocol import judges_unfit, why_unfit
 
-__all__ = ["build", "evidence", "figures", "remarks"]
+__all__ = ["PUBLISHED", "answer", "build", "evidence", "figures", "remarks"]
 
 _STRANGERS = "The classifiers of digits do not know these images"
 SHOWN = (0, 1, 2, 5, 10, 20)
