@@ -18,6 +18,9 @@ _HOMES = {
     "run_host": "host",
     "segment_stops": "drivers",
     "simulate": "simulation",
+    "Interrupted": "simulation",
+    "load": "rundir",
+    "plot": "plots",
     "Summary": "summaries",
     "sweep": "sweeps",
     "read_records": "foreign",
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
     from collapse_jax.pieces import Pieces
+    from collapse_jax.plots import plot
     from collapse_jax.regimes import (
         accumulate,
         add,
@@ -96,15 +100,28 @@ if TYPE_CHECKING:
         weight_real,
         window,
     )
-    from collapse_jax.simulation import simulate
+    from collapse_jax.rundir import load
+    from collapse_jax.simulation import Interrupted, simulate
     from collapse_jax.studies.plan import Arm, Illustration, Plan
     from collapse_jax.summaries import Summary
     from collapse_jax.sweeps import sweep
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "__version__"})
+
+
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("collapse-jax")
     if name not in _HOMES:
-        raise AttributeError(f"module 'collapse_jax' has no attribute '{name}'")
+        from collapse_jax.errors import nearest
+
+        # not for what Python itself asks of a module
+        remedy = "" if name.startswith("__") else f"; {nearest(name, _HOMES)}"
+        raise AttributeError(f"module 'collapse_jax' has no attribute '{name}'{remedy}")
     value = getattr(importlib.import_module(f"collapse_jax.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -51,6 +51,10 @@ class Model(NamedTuple):
     frame: Callable[[Params], Frame] | None = None
     on_host: bool = False
 
+    def __repr__(self) -> str:
+        """Return what the model is, by the function that made it."""
+        return f"<model {_maker(self.fit)}{' in Python' if self.on_host else ''}>"
+
 
 class Regime(NamedTuple):
     """What the next generation trains on.
@@ -66,6 +70,11 @@ class Regime(NamedTuple):
     init: Callable[[Any, Any], PyTree]
     update: Callable[[Key, Any, PyTree], tuple[Any, PyTree]]
     max_generations: int | None = None
+
+    def __repr__(self) -> str:
+        """Return what the regime is, by the function that made it."""
+        room = "" if self.max_generations is None else f", room for {self.max_generations} generations"
+        return f"<regime {_maker(self.update)}{room}>"
 
 
 class Snapshot(NamedTuple):
@@ -126,6 +135,7 @@ class Chain(NamedTuple):
         metrics: what the record holds beside the fit's info and `is_finite`.
         max_generations: how many generations the regime has room for; None means any number.
         on_host: only the host driver can run it; see `Model`.
+        told: what it is, in words.
     """
 
     init: Callable[[Key], tuple[State, Record]]
@@ -134,6 +144,13 @@ class Chain(NamedTuple):
     metrics: tuple[Metric, ...]
     max_generations: int | None
     on_host: bool = False
+    told: str = ""
+
+    def __repr__(self) -> str:
+        """Return what the chain is."""
+        names = ", ".join(metric.name for metric in self.metrics) or "nothing"
+        room = "" if self.max_generations is None else f"; at most {self.max_generations} generations"
+        return f"<chain {self.told or 'of its own making'}; records {names}{room}>"
 
 
 def build_chain(
@@ -258,7 +275,14 @@ def build_chain(
     if not model.on_host:
         _check_carry(init, step, metrics)
         _check_schedule(model, init, num_samples)
-    return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None), model.on_host)
+    told = f"of {model!r} under {regime!r}, M = {shown(num_samples)}"
+    return Chain(init, step, pieces, tuple(metrics), min(rooms, default=None), model.on_host, told)
+
+
+def _maker(function: Any) -> str:
+    """Return the name of the factory that a function was defined in, or its own."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return name.split(".<locals>")[0].lstrip("_") or "unnamed"
 
 
 def _strong(tree: PyTree) -> PyTree:

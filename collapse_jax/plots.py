@@ -3,7 +3,8 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart. Called by studies and experiments.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from collapse_jax.durable import write_atomically
+from collapse_jax.errors import check_kind, nearest
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLE: Any = {
@@ -58,6 +60,7 @@ __all__ = [
     "new_figure",
     "phase_diagram",
     "plain_ticks",
+    "plot",
     "save_figure",
     "save_film",
 ]
@@ -75,12 +78,22 @@ class Film(NamedTuple):
     labels: tuple[str, ...]
 
 
+class _Shown(Figure):
+    """A figure that notebooks show: no window system is asked for."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        with mpl.rc_context(_STYLE):
+            self.savefig(content, format="png", dpi=110)
+        return content.getvalue()
+
+
 def new_figure(
     rows: int = 1, columns: int = 1, width: float = 7.2, height: float = 3.2
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure in the house style and its axes [rows, columns]; sizes in inches."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        figure = _Shown(figsize=(width, height), layout="constrained", facecolor="white")
         axes = figure.subplots(rows, columns, squeeze=False)
     return figure, axes
 
@@ -170,6 +183,76 @@ def at_a_glance(
     panel.set(title=title, xlabel="generation", yscale="log" if logarithmic else "linear")
     legend(panel, fontsize=8.5, ncols=1 + (len(lines) > _FEW))
     return figure
+
+
+def plot(result: xr.Dataset, *names: str) -> Figure:
+    """Return a figure of a result: a panel for each metric, the median over seeds and the central 90 %.
+
+    A notebook shows it; `figure.savefig("mine.png")` writes it. A metric with axes has a line for each place on them.
+
+    Args:
+        result: from `simulate`, `load` or `read_records`: dims seed and generation.
+        names: of metrics; default all that are numbers with at most eight lines.
+
+    Raises:
+        TypeError: something else.
+        ValueError: an unknown name, or nothing that can be drawn.
+
+    >>> values = np.exp(-np.arange(5.0)) * np.ones((3, 1))
+    >>> figure = plot(xr.Dataset({"variance": (("seed", "generation"), values)}))
+    >>> figure.axes[0].get_title()
+    'variance'
+    """
+    check_kind("result", result, xr.Dataset, "give what simulate(...) or load(folder) returns")
+    if "generation" not in result.dims:
+        raise ValueError("`result` has no dim `generation`; give what simulate(...) or load(folder) returns.")
+    for name in names:
+        if name not in result.data_vars:
+            raise ValueError(f"`result` has no '{name}'; {nearest(str(name), map(str, result.data_vars))}")
+    wanted = [str(name) for name in names or result.data_vars if names or _drawable(result[name])]
+    wanted = [name for name in wanted if names or name != "is_finite"] or wanted
+    if not wanted:
+        raise ValueError("`result` holds nothing to draw: no number for each generation; record a metric.")
+    columns = min(3, len(wanted))
+    rows = -(-len(wanted) // columns)
+    figure, axes = new_figure(rows, columns, width=max(3.6 * columns, 4.4), height=2.6 * rows)
+    for panel in axes.flat[len(wanted) :]:
+        panel.set_axis_off()
+    for panel, name in zip(axes.flat, wanted):
+        lines = list(_lines(result[name]))
+        for index, (label, line) in enumerate(lines):
+            if np.isfinite(line.values).any():
+                band(panel, line, label or name, COLOURS[index % len(COLOURS)])
+        unit = result[name].attrs.get("units", "1")
+        panel.set(title=name.replace("$", r"\$"), xlabel="generation", ylabel="" if unit == "1" else unit)
+        if len(lines) > 1:
+            legend(panel, fontsize=7)
+        values = np.concatenate([line.values[np.isfinite(line.values)] for _, line in lines])
+        if not values.size:
+            panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center")
+        elif values.min() > 0 and values.max() > 100 * values.min():
+            panel.set_yscale("log")
+    return figure
+
+
+_MOST_LINES = 8  # of one metric, that a panel tells apart
+
+
+def _drawable(array: xr.DataArray) -> bool:
+    others = [size for dim, size in array.sizes.items() if dim not in ("seed", "generation")]
+    return "generation" in array.dims and array.dtype.kind in "fiub" and int(np.prod(others)) <= _MOST_LINES
+
+
+def _lines(array: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
+    """Yield a label and an array [seed, generation] for each place on the other dims."""
+    array = array.astype(float) if "seed" in array.dims else array.astype(float).expand_dims("seed")
+    others = [dim for dim in array.dims if dim not in ("seed", "generation")]
+    if not others:
+        yield "", array.transpose("seed", "generation")
+        return
+    for place in np.ndindex(*(array.sizes[dim] for dim in others)):
+        label = ", ".join(f"{dim} {index}" for dim, index in zip(others, place))
+        yield label, array.isel(dict(zip(others, place))).transpose("seed", "generation")
 
 
 def metric_bands(dataset: xr.Dataset) -> Figure:

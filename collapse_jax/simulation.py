@@ -1,16 +1,32 @@
 """The top of the API: a chain, many seeds, one labelled result."""
 
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import DEFAULT_LANES, Segment, run_compiled, segment_stops
-from collapse_jax.errors import check_count, check_function, check_kind, check_list
+from collapse_jax.errors import check_count, check_function, check_key, check_kind, check_list
 from collapse_jax.host import run_host
-from collapse_jax.results import join_records, kept_params, to_dataset
+from collapse_jax.results import Records, join_records, kept_params, to_dataset
 from collapse_jax.types import Key
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in `simulate`: `result` holds what was finished before, or None.
+
+    In an interactive session `simulate` returns that with a warning instead.
+    """
+
+    def __init__(self, result: xr.Dataset | None) -> None:
+        super().__init__("interrupted; what was finished is in `result`")
+        self.result = result
 
 
 def simulate(
@@ -41,10 +57,12 @@ def simulate(
         on_segment: called after each segment, for progress.
 
     Returns:
-        A Dataset with dims seed and generation; units are attributes.
+        A Dataset with dims seed and generation; units are attributes. Its own attributes say what ran: chain, key,
+        lanes, precision and versions. Ctrl-C in an interactive session gives the generations that were finished.
 
     Raises:
         ValueError: a number below 1, or more generations than the regime has room for.
+        Interrupted: by Ctrl-C elsewhere.
 
     >>> from collapse_jax import build_chain, mixture, mixture_metrics, replace, two_gaussians
     >>> truth = two_gaussians()
@@ -54,6 +72,7 @@ def simulate(
     {'seed': 4, 'generation': 11}
     """
     check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
+    check_key(key)
     check_count("num_generations", num_generations)
     check_count("segment_length", segment_length)
     if on_segment is not None:
@@ -71,22 +90,51 @@ def simulate(
         segments = run_host(chain, key, num_seeds, stops)
     else:
         segments = run_compiled(chain, key, num_seeds, stops, lanes=lanes, devices=devices)
-    return collect(chain, segments, keep, on_segment)
+    attributes = {**_told(chain, key), **({} if chain.on_host else {"lanes": lanes})}
+    return _collect(chain, segments, keep, on_segment, attributes)
 
 
-def collect(
+def _collect(
     chain: Chain,
     segments: Iterator[Segment],
-    keep: Sequence[int] = (),
-    on_segment: Callable[[Segment], None] | None = None,
+    keep: Sequence[int],
+    on_segment: Callable[[Segment], None] | None,
+    attributes: dict[str, Any],
 ) -> xr.Dataset:
     """Return the records of a driver's segments as one Dataset; see `simulate`."""
-    parts, kept = [], {}
-    for segment in segments:
-        parts.append(segment.records)
-        if segment.stop in keep:
-            kept[segment.stop] = segment.state()
-        if on_segment is not None:
-            on_segment(segment)
-    dataset = to_dataset(join_records(parts), chain.metrics)
-    return dataset.merge(kept_params(kept)) if kept else dataset
+    parts: list[Records] = []
+    kept: dict[int, Any] = {}
+
+    def joined() -> xr.Dataset:
+        dataset = to_dataset(join_records(parts), chain.metrics, attributes)
+        return dataset.merge(kept_params(kept)) if kept else dataset
+
+    try:
+        for segment in segments:
+            parts.append(segment.records)
+            if segment.stop in keep:
+                kept[segment.stop] = segment.state()
+            if on_segment is not None:
+                on_segment(segment)
+    except KeyboardInterrupt as error:
+        result = joined() if parts else None
+        if result is None or not _is_interactive():
+            raise Interrupted(result) from error
+        warnings.warn(f"interrupted: {result.sizes['generation']} generations were finished.", stacklevel=3)
+        return result
+    return joined()
+
+
+def _is_interactive() -> bool:
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+
+
+def _told(chain: Chain, key: Key) -> dict[str, Any]:
+    """Return what ran, as attributes that netCDF holds."""
+    data = " ".join(str(int(word)) for word in np.ravel(jax.random.key_data(key)))
+    return {
+        "chain": repr(chain),
+        "key": f"{jax.random.key_impl(key)} {data}",
+        "x64": int(jax.config.jax_enable_x64),
+        "versions": ", ".join(f"{name} {version(name)}" for name in ("collapse-jax", "jax", "numpy")),
+    }
