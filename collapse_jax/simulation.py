@@ -135,6 +135,6 @@ def _told(chain: Chain, key: Key) -> dict[str, Any]:
     return {
         "chain": repr(chain),
         "key": f"{jax.random.key_impl(key)} {data}",
-        "x64": int(jax.config.jax_enable_x64),
+        "x64": int(jax.config.read("jax_enable_x64")),
         "versions": ", ".join(f"{name} {version(name)}" for name in ("collapse-jax", "jax", "numpy")),
     }
