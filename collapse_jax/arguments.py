@@ -6,7 +6,7 @@ Called by `cli` and `completion`.
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
-from collapse_jax.studies.registry import STUDIES
+from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES
 
 HELP = """\
 collapse-jax: a laboratory for model collapse
@@ -23,6 +23,8 @@ commands:
       --preset P --out DIR --overwrite
       --num-samples M --generations G --seeds S and every other field;
       collapse-jax help run STUDY lists them
+  run gaussian|gmm|kde --data FILE.csv [--columns A B]
+                             numbers of your own, refitted to what the fit draws
   sweep STUDY                run a study, or FILE.py, over a grid of settings, each with many seeds
       --axis FIELD=LOW:HIGH:COUNT or FIELD=VALUE,VALUE,...   once for each axis
       --record-every K and every field, as for run
@@ -120,7 +122,7 @@ def _known_flags() -> set[str]:
 
 
 def _is_study(word: str) -> bool:
-    return word in STUDIES or word.endswith(".py")
+    return word in (*STUDIES, NUMBERS.name, *MODELS_OF_NUMBERS) or word.endswith(".py")
 
 
 def _is_number(word: str) -> bool:

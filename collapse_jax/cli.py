@@ -39,7 +39,7 @@ from collapse_jax.screen import (
     say,
     speed_table,
 )
-from collapse_jax.studies.registry import STUDIES, Study, check_counts, find_study
+from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Study, check_counts, find_study
 
 
 def _braced(names: Iterable[str]) -> str:
@@ -206,7 +206,8 @@ def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, An
     if not arguments or arguments[0].startswith("-"):
         print(f"usage: collapse-jax {command} STUDY [options]; studies: {', '.join(STUDIES)}, or FILE.py of your own")
         sys.exit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
-    if arguments[0] not in STUDIES and not {"-h", "--help"} & set(arguments):
+    arguments = _of_numbers(command, arguments)
+    if arguments[0] not in (*STUDIES, NUMBERS.name) and not {"-h", "--help"} & set(arguments):
         import_jax()  # before a file does, which would be blamed for what JAX says
     study = find_study(arguments[0])
     preset, rest = take_preset(arguments[1:], study.default)
@@ -229,6 +230,14 @@ def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, An
     chosen: Any = tyro.cli(options, args=rest, prog=program, config=(tyro.conf.OmitArgPrefixes,))
     check_counts(chosen.config)  # before JAX is loaded
     return study, preset, chosen
+
+
+def _of_numbers(command: str, arguments: list[str]) -> list[str]:
+    """Return `run numbers --model gmm --data FILE` for `run gmm --data FILE`."""
+    has_data = any(word == "--data" or word.startswith("--data=") for word in arguments)
+    if command == "run" and has_data and arguments[0] in MODELS_OF_NUMBERS:
+        return [NUMBERS.name, "--model", *arguments]
+    return arguments
 
 
 def _resume(arguments: list[str]) -> int:

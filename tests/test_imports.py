@@ -43,7 +43,7 @@ ALLOWED = {
     "kmeans": ["triangular", "draws", "data", "errors", "types"],
     "distances": ["em", "frame", "triangular", "errors", "types"],
     "nn": ["gate", "errors", "types"],
-    "datasets": ["gate", "draws", "data", "sufficient", "frame", "triangular", "errors", "types"],
+    "datasets": ["gate", "intake", "draws", "data", "sufficient", "frame", "triangular", "errors", "types"],
     "models": [
         "chain", "pieces", "draws", "data", "sufficient", "metrics", "em", "kmeans", "distances", "nn", "training",
         "frame", "sharding", "triangular", "errors", "types",

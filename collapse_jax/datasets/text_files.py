@@ -114,7 +114,19 @@ def read_text(path: Path) -> str:
         ValueError: it cannot be read, is empty, is encoded in another way, or is a table or an archive.
     """
     _check_kind(path)
-    content = read_bytes(path, DATA, "name a text file")
+    text = decoded(path)
+    if not text.strip():
+        raise ValueError(f"{path} is empty; give a file with text.")
+    return text
+
+
+def decoded(path: Path, remedy: str = "name a text file") -> str:
+    """Return the signs of a file, unpacked, without a byte order mark.
+
+    Raises:
+        ValueError: it cannot be read, or is encoded in another way.
+    """
+    content = read_bytes(path, DATA, remedy)
     if content[:2] == b"\x1f\x8b":
         content = _unpacked(path, content)
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
@@ -127,8 +139,6 @@ def read_text(path: Path) -> str:
         ) from error
     if "\0" in text:
         raise ValueError(f"{path} holds zero bytes, which no text does; save it as UTF-8, for example with iconv.")
-    if not text.strip():
-        raise ValueError(f"{path} is empty; give a file with text.")
     return text
 
 

@@ -19,6 +19,7 @@ from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
 from collapse_jax.studies.loading import OwnFile, blamed, load_file, presets_of
+from collapse_jax.studies.numbers.config import PRESETS as NUMBERS_PRESETS
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 
@@ -148,6 +149,14 @@ STUDIES = {
 }
 
 
+# of numbers of one's own: not among those that `reproduce` runs
+NUMBERS = Study(
+    "numbers", "Numbers of one's own, refitted to what the fit draws", NUMBERS_PRESETS,
+    "collapse_jax.studies.numbers.study",
+)  # fmt: skip
+MODELS_OF_NUMBERS = ("gaussian", "gmm", "kde")
+
+
 def find_study(name: str, digest: str = "") -> Study:
     """Return the study of that name, or that of a Python file.
 
@@ -165,6 +174,10 @@ def find_study(name: str, digest: str = "") -> Study:
     """
     if name in STUDIES:
         return STUDIES[name]
+    if name == NUMBERS.name:
+        return NUMBERS
+    if name in MODELS_OF_NUMBERS:
+        raise ValueError(f"'{name}' is a model of numbers of your own; name their table: --data FILE.csv.")
     if name.endswith(".py") or len(Path(name).parts) > 1:
         own = load_file(name, digest)
         return Study(own.path.stem, own.title, presets_of(own), "collapse_jax.studies.own", own=own)

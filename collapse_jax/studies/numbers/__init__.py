@@ -1,0 +1,1 @@
+"""Numbers of one's own, refitted to what the fit draws."""
