@@ -1,6 +1,7 @@
 """The top of the API: a chain, many seeds, one labelled result."""
 
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -16,6 +17,8 @@ from collapse_jax.errors import check_count, check_function, check_key, check_ki
 from collapse_jax.host import run_host
 from collapse_jax.results import Records, join_records, kept_params, to_dataset
 from collapse_jax.types import Key
+
+_QUIET, _LEAST = 3.0, 0.5  # seconds: before a line is shown, and between two
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,7 +57,7 @@ def simulate(
         lanes: how many chains run under one `vmap`; part of what fixes the bits. Not for a model in Python.
         segment_length: generations between two looks from the host.
         devices: default all. Not for a model in Python.
-        on_segment: called after each segment, for progress.
+        on_segment: called after each segment, for progress; in an interactive session without one a line is shown.
 
     Returns:
         A Dataset with dims seed and generation; units are attributes. Its own attributes say what ran: chain, key,
@@ -86,6 +89,8 @@ def simulate(
             f"`keep` must name generations from 0 to {num_generations}, got {beyond}; drop those."
         )
     stops = segment_stops(num_generations, segment_length, keep)
+    if on_segment is None and _is_interactive():
+        on_segment = _Line(num_generations).tell
     if chain.on_host:
         segments = run_host(chain, key, num_seeds, stops)
     else:
@@ -123,6 +128,27 @@ def _collect(
         warnings.warn(f"interrupted: {result.sizes['generation']} generations were finished.", stacklevel=3)
         return result
     return joined()
+
+
+class _Line:
+    """A line on stderr that says how far a simulation has come, once it has taken some seconds."""
+
+    def __init__(self, num_generations: int) -> None:
+        self.last, self.begun, self.told = num_generations, time.monotonic(), 0.0
+
+    def tell(self, segment: Segment) -> None:
+        """Write the line anew, at most twice a second; behind the last generation it ends."""
+        now = time.monotonic()
+        if segment.stop == 0:  # what follows is compiled, and its pace is another
+            self.begun = now
+        is_last, is_shown = segment.stop >= self.last, self.told > 0
+        if now - self.begun < _QUIET or (now - self.told < _LEAST and not is_last) or (is_last and not is_shown):
+            return
+        self.told = now
+        left = (now - self.begun) / segment.stop * (self.last - segment.stop)
+        line = f"generation {segment.stop:,} of {self.last:,}, {int(left) // 60}:{int(left) % 60:02d} left"
+        sys.stderr.write(f"\r{line:<60}" + ("\n" if is_last else ""))
+        sys.stderr.flush()
 
 
 def _is_interactive() -> bool:

@@ -101,6 +101,20 @@ def test_ctrl_c_keeps_what_was_finished(monkeypatch):
     assert again.identical(part)
 
 
+def test_an_interactive_session_sees_how_far_it_is(monkeypatch, capsys):
+    clock = iter(np.arange(0.0, 1000.0, 2.0))
+    monkeypatch.setattr("collapse_jax.simulation.time", type("time", (), {"monotonic": lambda: next(clock)}))
+    chain = build([log_total_variance()])
+    cj.simulate(chain, KEY, 2, 50, segment_length=10)
+    assert capsys.readouterr().err == ""  # a program's own output stays as it is
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    cj.simulate(chain, KEY, 2, 50, segment_length=10)
+    lines = [line.strip() for line in capsys.readouterr().err.split("\r") if line]
+    assert lines[-1] == "generation 50 of 50, 0:00 left"
+    assert "generation 20 of 50, 0:06 left" in lines
+    assert all(len(line) <= 60 for line in lines)
+
+
 MOMENTS = cj.gaussian(1, draws="statistics")
 MISTAKES = {
     "a regime's name": lambda: cj.build_chain(cj.gaussian(1), "replace", REAL, 20),
