@@ -110,7 +110,7 @@ def test_a_run_begins_with_numbers_of_ones_own(tmp_path, capsys):
     table, out = _write(tmp_path / "mine.csv"), tmp_path / "run"
     arguments = ["run", "gaussian", "--data", str(table), "--columns", "time", "age", "--seeds", "16"]
     assert cli.run_command([*arguments, "--generations", "10", "--out", str(out)]) == 0
-    assert "numbers: mine.csv, gaussian, M = 60" in capsys.readouterr().out
+    assert "numbers: a Gaussian fitted to mine.csv, M = 60" in capsys.readouterr().out
     told = json.loads((out / "config.json").read_text())
     assert told["config"]["model"] == "gaussian" and len(told["data"]["numbers"]) == 64
     assert "60 rows of time, age" in (out / "report.html").read_text()

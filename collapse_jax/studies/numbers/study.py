@@ -33,6 +33,7 @@ _SHARED = "the numbers that generation 0 is fitted to"
 _MIN_SEEDS = 16
 _ERRORS = 72.0  # twice the square of the 6 standard errors that a law's whole effect must be
 _MOST_RIDGE = 0.1  # of what a fit of a mixture loses, 1/M
+_WHAT = {"gaussian": "a Gaussian", "gmm": "a mixture", "kde": "a kernel density estimate"}
 _LOST = 0.01  # of the variance is left
 
 
@@ -132,13 +133,15 @@ def figures(config: NumbersConfig, dataset: xr.Dataset) -> list[Illustration]:
     if laws:
         caption += " The mean follows the dotted law, whatever the numbers' distribution."
     arm = dataset.isel(num_samples=0, drop=True)
-    plain = [name for name, array in arm.data_vars.items() if array.ndim == 2 and array.dtype.kind in "iuf"]
-    shown = [name for name in plain if name != "is_finite"]
-    bands = metric_bands(arm[shown])
+    bands = metric_bands(arm[[name for name, array in arm.data_vars.items() if array.ndim == 2 and _varies(array)]])
     return [
         Illustration("glance", caption, figure),
         Illustration("metrics", "All that is recorded as one number: median and 90 % of the chains.", bands),
     ]
+
+
+def _varies(array: xr.DataArray) -> bool:
+    return array.dtype.kind == "f"  # not a flag, nor a count of steps
 
 
 def answer(config: NumbersConfig, dataset: xr.Dataset) -> str:
@@ -147,15 +150,14 @@ def answer(config: NumbersConfig, dataset: xr.Dataset) -> str:
     last = last_reached(kept)
     size = int(dataset["num_samples"].values[0])
     if last < 1:
-        return f"{Path(config.data).name}, {config.model}, M = {size:,}: no generation has a finite variance"
+        return f"{_WHAT[config.model]} fitted to {Path(config.data).name}, M = {size:,}: no finite variance"
     reached = kept.sel(generation=last).values
     now = reached[np.isfinite(reached)]
     median = float(np.median(now))
-    moved = f"keeps {100 * median:.2g} %" if median < 1 else f"has {median:.3g} times the variance"
+    moved = f"keeps {100 * median:.2g} % of the variance" if median < 1 else f"has {median:.3g} times the variance"
     return (
-        f"{Path(config.data).name}, {config.model}, M = {size:,}, {config.regime}: by generation {last:,} the median "
-        f"seed {moved}{' of the variance' if median < 1 else ''}, 99 % is lost in {int((now < _LOST).sum())} of "
-        f"{len(now)} seeds"
+        f"{_WHAT[config.model]} fitted to {Path(config.data).name}, M = {size:,}, under {config.regime}: by generation "
+        f"{last:,} the median seed {moved}, 99 % is lost in {int((now < _LOST).sum())} of {len(now)} seeds"
     )
 
 
