@@ -50,7 +50,7 @@ def options_of(command: str, study: Study | None = None) -> Options:
     if command == "resume":
         found |= {"--despite-differences": (), "--study": (), "--trust": (), **cluster}
     if command == "report":
-        found |= {"--records": (), "--study": (), "--trust": ()}
+        found |= {"--records": (), "--metrics": (), "--study": (), "--trust": ()}
     if command == "sweep":
         found |= {"--axis": (), "--record-every": ()}
     if study is not None:

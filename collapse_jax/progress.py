@@ -93,7 +93,7 @@ class Watch:
 def span(seconds: float | None) -> str:
     """Return a time as a person reads it.
 
-    >>> span(7), span(754), span(7263), span(None)
+    >>> span(7.0), span(754.0), span(7263.0), span(None)
     ('0:07', '12:34', '2:01:03', '-:--')
     """
     if seconds is None:

@@ -153,7 +153,7 @@ def suffer(folder: Path, run: Path, whole: Path, use, count: int, seed: int) -> 
 @pytest.fixture
 def alone(monkeypatch):
     """Leave the registry, the pace and whom is trusted as they were."""
-    monkeypatch.setitem(STUDIES, "crashing", None)
+    monkeypatch.setitem(STUDIES, "crashing", STUDIES["gmm"])
     monkeypatch.setattr(advance, "_STATES_SHARE", advance._STATES_SHARE)
     monkeypatch.setenv("XDG_STATE_HOME", os.environ["XDG_STATE_HOME"])
 

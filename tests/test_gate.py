@@ -36,7 +36,7 @@ from collapse_jax.manifest import read_captions, read_claims, read_description
 from collapse_jax.nn import tokenizer as bpe
 from collapse_jax.nn.opt_weights import load_opt, save_opt
 from collapse_jax.nn.tokenizer import decode, encode, load_tokenizer, save_tokenizer, train_tokenizer
-from collapse_jax.report import _inlined
+from collapse_jax.pictures import Budget, pictured
 from collapse_jax.results import read_netcdf
 from collapse_jax.studies.loading import load_file
 
@@ -102,9 +102,17 @@ READERS = {
     "wiki.train.raw": load_wikitext2, "wiki.valid.tokens": wikitext2_sums,
     "jobs.json": read_jobs, "claims.json": read_claims, "figures/captions.json": read_captions,
 }  # fmt: skip
+
+
+def _picture(path):
+    if not (path.parent / "figures").exists():
+        (path.parent / "figures").symlink_to(path.parent)
+    return pictured({"name": "figure", "caption": "", "alt": "lines"}, path.parent, path.parent, Budget())
+
+
 OF_A_FILE = {
     "mine.csv": read_records, "trajectory.nc": read_netcdf, "records.npz": load_arrays, "state.npz": load_tree,
-    "judges.npz": load_judges, "figure.png": _inlined, "study.py": lambda path: load_file(str(path)),
+    "judges.npz": load_judges, "figure.png": _picture, "study.py": lambda path: load_file(str(path)),
     "description.json": read_description, "text.txt": load_text,
 }  # fmt: skip
 

@@ -43,7 +43,7 @@ def test_both_arms_lie_in_one_dataset(run):
     assert dataset["regime_log_variance"].sizes["regime"] == len(predicted_variance(CONFIG))
     assert bool(dataset["regime_log_variance"].sel(generation=slice(5, None)).isnull().all())
     assert {path.stem for path in (directory.path / "figures").glob("*.png")} == {
-        "walks", "survival", "time", "regimes"
+        "glance", "walks", "survival", "time", "regimes"
     }  # fmt: skip
 
 

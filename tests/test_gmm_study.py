@@ -177,11 +177,11 @@ def test_without_a_ridge_chains_stay_finite_and_keep_the_law():
 
 
 def test_figures_are_drawn_with_and_without_a_second_tolerance(paired, clusters):
-    names = ["snapshots", "variance", "distance", "survival", "em"]
+    names = ["glance", "snapshots", "variance", "distance", "survival", "em"]
     drawn = figures(_PUBLISHED, paired)
-    assert [picture.name for picture in drawn] == names and "No law" in drawn[3].caption
-    assert len(drawn[4].figure.axes[0].get_lines()) == 2
-    assert "Wright" in figures(*clusters)[3].caption
+    assert [picture.name for picture in drawn] == names and "No law" in drawn[4].caption
+    assert len(drawn[5].figure.axes[0].get_lines()) == 2
+    assert "Wright" in figures(*clusters)[4].caption
 
 
 @pytest.mark.parametrize("tight", [0.0, 1e-5, 1.0])

@@ -156,15 +156,14 @@ def test_narrow_columns_are_not_widened_by_wide_ones():
 # --- regimes, held-out data and metrics
 
 
-@pytest.mark.parametrize("regime", [replace(), add(original())])
-def test_a_chain_far_from_zero_is_the_chain_about_zero(regime):
+def test_a_chain_far_from_zero_is_the_chain_about_zero():
     """An offset that float32 holds exactly, and a scale that is a power of two, change nothing but the units."""
     scale, offset = 2.0**50, 2.0**70
     results = []
     for x in (PLAIN.astype(np.float32), PLAIN.astype(np.float32) * scale + offset):
         held_out = x[:50]
         metrics = [*mixture_metrics(held_out=held_out), sample_mean()]
-        chain = build_chain(mixture(2), regime, as_samples(x), NUM, metrics)
+        chain = build_chain(mixture(2), add(original()), as_samples(x), NUM, metrics)
         results.append(simulate(chain, jax.random.key(1), num_seeds=2, num_generations=3))
     near, far = results
     shift = np.log(scale)

@@ -102,7 +102,8 @@ DEFAULTS = {
     },
     "studies.opt.config.OPTStudyConfig": {
         "model": None, "text": None, "num_samples": 192, "generations": 5, "seeds": 2,
-        "arms": ("A5 beams", "B5 beams"), "kept": 0.1, "mixing": "example", "truth": "text", "num_beams": 5,
+        "arms": ("A5 beams", "B5 beams"), "kept": 0.1, "mixing": "example", "truth": "text",
+        "text_column": "text", "num_beams": 5,
         "prompts": "original", "start": "generation-0", "keep_best": True, "batch_size": 32, "learning_rate": 3e-4,
         "end_rate": 1e-6, "weight_decay": 0.01, "spread": "seeds", "num_evaluated": 128, "lanes": 2, "seed": 0,
     },

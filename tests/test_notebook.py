@@ -63,11 +63,12 @@ def test_a_result_is_drawn():
 
 def test_a_run_is_loaded(tmp_path):
     out = tmp_path / "run"
-    arguments = ["run", "gaussian", "--preset", "smoke", "--seeds", "8", "--generations", "20", "--out", str(out)]
-    assert cli.run_command(arguments) == 0
+    pd.DataFrame({"a": np.arange(20.0)}).to_csv(tmp_path / "mine.csv")
+    table = ["--data", str(tmp_path / "mine.csv"), "--seeds", "8", "--generations", "5"]
+    assert cli.run_command(["run", "gaussian", *table, "--out", str(out)]) == 0
     result = cj.load(out)
-    assert result.sizes["generation"] == 21
-    assert result.attrs["study"] == "gaussian" and '"seeds": 8' in result.attrs["config"]
+    assert result.sizes["generation"] == 6
+    assert result.attrs["study"] == "numbers" and '"seeds": 8' in result.attrs["config"]
     with pytest.raises(ValueError, match="holds no run"):
         cj.load(tmp_path / "nowhere")
     (out / "trajectory.nc").unlink()

@@ -225,4 +225,6 @@ def test_the_path_of_the_paper_s_preset_with_random_weights(shape, large, tmp_pa
         find_study("opt"), study, tmp_path / "run", preset="paper", command="test", overwrite=False,
         on_progress=seen.append,
     )  # fmt: skip
-    assert finished and (tmp_path / "run" / "figures" / "texts.png").is_file() and seen[-1].generation == 1
+    shown = json.loads((tmp_path / "run" / "figures" / "captions.json").read_text())
+    assert finished and seen[-1].generation == 1
+    assert any(one.get("texts") for one in shown)

@@ -104,7 +104,9 @@ def kde_metrics() -> tuple[Metric, ...]:
         _, scatter, total = _moments(params.points, params.weight)
         scale = 1.0 if params.frame is None else jnp.exp(params.frame.log_scale)[:, None]
         kernel = jnp.sum((scale * params.kernel) ** 2)
-        return params.shrink**2 * (jnp.sum((scale * scatter) ** 2) / total + kernel)
+        if params.frame is None:
+            return params.shrink**2 * (jnp.sum(scatter**2) / total + kernel)
+        return params.shrink**2 * (jnp.sum((scale * (scatter / jnp.sqrt(total))) ** 2) + kernel)  # may be near 1e38
 
     return (
         Metric("mean", ("axis",), "data units", lambda key, s: mean(s.params)),

@@ -312,7 +312,7 @@ def _whiten(components: Components, frame: Frame) -> MixtureParams:
     ratio = cholesky(covariance)
     # points on a line, or in two places, leave a direction without spread but for rounding, of either sign
     jitter = 4 * len(ratio) * jnp.finfo(ratio.dtype).eps * jnp.diag(jnp.diagonal(covariance))
-    ratio = jnp.where(jnp.all(jnp.isfinite(ratio)), ratio, cholesky(covariance + jitter))
+    ratio = jnp.where(jnp.all(jnp.diagonal(ratio) > 0), ratio, cholesky(covariance + jitter))
     back = inverse(ratio)
     alive = components.weights > 0
     means = jnp.matmul(components.means - shift[None, :], back.T, precision=_HIGHEST)
