@@ -1,5 +1,6 @@
 """The language-model study: its arms, what it reads, what it says of published claims, and the shipped model."""
 
+import json
 from dataclasses import replace
 from functools import partial
 

@@ -159,7 +159,7 @@ def test_a_run_s_own_answer_and_a_verdict_s_own_preset_come_first(tmp_path):
     claims = [_claim("not testable", needs="paper"), _claim("not testable", reason=few, needs="")]
     run = _run(tmp_path / "run", "gaussian", claims, answer="it shrinks")
     text = write_report([run], tmp_path / "run" / "report.html").read_text()
-    assert '<span class="answer">it shrinks.</span>' in text and "1 claim needs preset <b>paper</b>" in text
+    assert '<span class="answer">It shrinks.</span>' in text and "1 claim needs preset <b>paper</b>" in text
     assert "1 cannot be tested here" in text and "laptop" not in text
 
 
