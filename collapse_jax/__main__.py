@@ -2,7 +2,7 @@
 
 import sys
 
-from collapse_jax.ending import stop_at_once
+from collapse_jax.stopping import stop_at_once
 
 
 def main() -> None:

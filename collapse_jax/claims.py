@@ -85,7 +85,6 @@ class Verdict(NamedTuple):
         departure: in what an analogue departs from what its source did.
         shared: what all seeds have in common: the interval says nothing of how that might have been otherwise.
         null: the estimand if what is claimed did not happen; NaN when it is not known.
-        min_seeds: fewer cannot decide it.
         needs: the preset that can decide what this run could not test; "" where none is known to.
     """
 
@@ -104,7 +103,6 @@ class Verdict(NamedTuple):
     departure: str = ""
     shared: str = ""
     null: float = math.nan
-    min_seeds: int = 0
     needs: str = ""
 
 
@@ -182,7 +180,6 @@ def _decide(item: Evidence, significance: float) -> Verdict:
         item.departure,
         item.shared,
         claim.null,
-        claim.min_seeds,
     )  # fmt: skip
 
 
@@ -234,7 +231,6 @@ def _not_testable(item: Evidence, reason: str) -> Verdict:
     return Verdict(
         claim.name, claim.statement, claim.source, "not testable", item.label, math.nan, nothing,
         claim.region, math.nan, len(values), excluded, reason, item.departure, item.shared, claim.null,
-        claim.min_seeds,
     )  # fmt: skip
 
 

@@ -21,7 +21,6 @@ from rich.table import Table
 
 from collapse_jax.arguments import HELP, command_first, take_preset
 from collapse_jax.axes import parse_axis
-from collapse_jax.ending import stop_at_once
 from collapse_jax.errors import RunFailed, check_seed, nearest, out_of_memory, remedy_of
 from collapse_jax.gate import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
@@ -39,6 +38,7 @@ from collapse_jax.screen import (
     say,
     speed_table,
 )
+from collapse_jax.stopping import stop_at_once
 from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Study, check_counts, find_study
 
 

@@ -196,9 +196,7 @@ def as_samples(x: PyTree, weight: ArrayLike | None = None) -> Samples:
         live, counts = known > 0, jnp.asarray(known, jnp.result_type(float))
     movable = jax.tree_util.treedef_is_leaf(tree)
     held = [_held(leaf, live, movable) for leaf in leaves]
-    samples = Samples(jax.tree.unflatten(tree, [array for array, _ in held]), counts, held[0][1])
-    check_samples(samples)
-    return samples
+    return Samples(jax.tree.unflatten(tree, [array for array, _ in held]), counts, held[0][1])
 
 
 def _is_table(node: Any) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.ending import STOPPED
 from collapse_jax.errors import is_plain_name
 from collapse_jax.gate import is_there
 from collapse_jax.machine import import_jax, keep_programs, start_jax, use_every_core
 from collapse_jax.manifest import read_sealed, sealed
 from collapse_jax.progress import watching
 from collapse_jax.screen import AS_USUAL, Shown, console, note
+from collapse_jax.stopping import STOPPED
 from collapse_jax.studies.registry import Study
 
 

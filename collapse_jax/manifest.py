@@ -32,7 +32,7 @@ _CLAIM: dict[str, Any] = {
 }  # fmt: skip
 _CLAIM_MAYBE: dict[str, Any] = {
     "shared": _MAYBE_STR, "departure": _MAYBE_STR, "estimate": _MAYBE_NUMBER, "level": _MAYBE_NUMBER,
-    "null": _MAYBE_NUMBER, "min_seeds": int, "needs": str,
+    "null": _MAYBE_NUMBER, "needs": str,
 }  # fmt: skip
 
 

@@ -54,7 +54,6 @@ __all__ = [
     "digit_rows",
     "hex_of",
     "legend",
-    "metric_bands",
     "mixture_snapshots",
     "name_lines",
     "new_figure",
@@ -253,29 +252,6 @@ def _lines(array: xr.DataArray) -> Iterator[tuple[str, xr.DataArray]]:
     for place in np.ndindex(*(array.sizes[dim] for dim in others)):
         label = ", ".join(f"{dim} {index}" for dim, index in zip(others, place))
         yield label, array.isel(dict(zip(others, place))).transpose("seed", "generation")
-
-
-def metric_bands(dataset: xr.Dataset) -> Figure:
-    """Return one panel for each variable, dims (seed, generation): the median over seeds, and the central 90 %."""
-    num_metrics = len(dataset.data_vars)
-    columns = min(3, num_metrics)
-    rows = -(-num_metrics // columns)
-    figure, axes = new_figure(rows, columns, width=max(3.6 * columns, 4.4), height=2.6 * rows)
-    for panel in axes.flat[num_metrics:]:
-        panel.set_axis_off()
-    for panel, (name, array) in zip(axes.flat, dataset.data_vars.items()):
-        finite = array.values[np.isfinite(array.values)]
-        unit = array.attrs.get("units", "1")
-        panel.set(
-            title=str(name).replace("$", r"\$"), xlabel="generation", ylabel="" if unit == "1" else unit
-        )
-        if not finite.size:
-            panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center")
-            continue
-        band(panel, array, str(name), COLOURS[0])
-        if finite.min() > 0 and finite.max() > 100 * finite.min():
-            panel.set_yscale("log")
-    return figure
 
 
 def phase_diagram(

@@ -15,14 +15,13 @@ from typing import Any
 import jinja2
 import xarray as xr
 
+from collapse_jax.answers import general_answer
 from collapse_jax.durable import write_page
 from collapse_jax.manifest import read_captions
-from collapse_jax.page_answers import answers
 from collapse_jax.pictures import Budget, pictured
 from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import study_of
-from collapse_jax.studies.wanting import preset_for
 
 _MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not testable": "–"}
 _WORDS = {
@@ -47,11 +46,11 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
     )  # fmt: skip
     environment.filters["number"] = _number
     template, budget = environment.get_template("report.html.j2"), Budget()
-    found = [(run.description, read_netcdf(run.path / "trajectory.nc")) for run in runs]
     views: list[dict[str, Any]] = []
-    for run, (description, dataset), (_, answer) in zip(runs, found, answers(found)):
-        view = _view(run, description, dataset, path.parent, budget)
-        view |= {"answer": answer, "anchor": _anchor(view["study"], [other["anchor"] for other in views])}
+    for run in runs:
+        dataset = read_netcdf(run.path / "trajectory.nc")
+        view = _view(run, run.description, dataset, path.parent, budget)
+        view["anchor"] = _anchor(view["study"], [other["anchor"] for other in views])
         views.append(view)
     try:
         page = template.render(runs=views, marks=_MARKS, moving=any(map(_moves, views)), **_top(views))
@@ -70,12 +69,12 @@ def _view(
     """Return what the template shows of a run; links are relative to the folder `beside`."""
     claims = [_with_keys(claim) for claim in run.verdicts]
     figures = [pictured(figure, run.path, beside, budget) for figure in read_captions(run.path)]
-    # a verdict may itself name the preset
-    wanted = [str(claim["needs"]) if "needs" in claim else preset_for(description, claim) for claim in claims]
+    wanted = [claim.get("needs", "") for claim in claims]  # the presets that can decide what this run could not
     judged = [claim for claim, preset in zip(claims, wanted) if not preset]
     counted = {verdict: sum(claim["verdict"] == verdict for claim in judged) for verdict in _MARKS}
     return {
         **description,
+        "answer": _answer(description, dataset),
         "data": description.get("data", {}),
         "departures": _noted(claims),
         "title": description.get("title") or study_of(description).title,
@@ -97,6 +96,13 @@ def _view(
         "own_command": _own_command(description, run.path),
         "seconds": description.get("seconds", math.nan),
     }
+
+
+def _answer(description: dict[str, Any], dataset: xr.Dataset) -> str:
+    """Return what the run found, as it was said when it was drawn, or what changed most plainly, as a sentence."""
+    told = str(description.get("answer") or general_answer(dataset) or "no metric of one number was recorded")
+    begins = told[:1].upper() if told.split(" ")[0].isalpha() else told[:1]  # not the name of a metric
+    return f"{begins}{told[1:]}" + ("" if told.endswith((".", "!", "?")) else ".")
 
 
 def _top(views: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -28,6 +28,7 @@ ALLOWED = {
     "drivers": ["chain", "sharding", "errors", "types"],
     "host": ["chain", "pieces", "drivers", "sharding", "errors", "types"],
     "gate": [],
+    "signs": ["gate"],
     "durable": ["errors", "gate"],
     "arrays": ["gate", "durable"],
     "checkpoints": ["arrays", "types"],
@@ -43,7 +44,7 @@ ALLOWED = {
     "kmeans": ["triangular", "draws", "data", "errors", "types"],
     "distances": ["em", "frame", "triangular", "errors", "types"],
     "nn": ["gate", "errors", "types"],
-    "datasets": ["gate", "intake", "draws", "data", "sufficient", "frame", "triangular", "errors", "types"],
+    "datasets": ["gate", "signs", "intake", "draws", "data", "sufficient", "frame", "triangular", "errors", "types"],
     "models": [
         "chain", "pieces", "draws", "data", "sufficient", "metrics", "em", "kmeans", "distances", "nn", "training",
         "frame", "sharding", "triangular", "errors", "types",
@@ -64,7 +65,7 @@ ALLOWED = {
     "verify": ["laws", "claims", "chain", "drivers", "simulation", "results", "errors", "types"],
     "plots": ["results", "durable", "frame", "errors", "types"],
     "drawn": ["plots", "results", "durable", "frame", "errors", "types"],
-    "records": ["gate", "durable", "intervals", "results", "plots", "errors", "types"],
+    "records": ["gate", "signs", "durable", "intervals", "results", "plots", "errors", "types"],
     "foreign": ["records", "errors", "types"],
     "answers": ["claims"],
     "studies": [
@@ -88,9 +89,8 @@ ALLOWED = {
         "rundir", "studies", "claims", "results", "durable", "processes", "provenance", "errors", "types",
     ],
     "pictures": ["gate"],
-    "page_answers": ["drawn"],
     "report": [
-        "gate", "manifest", "rundir", "studies", "claims", "results", "plots", "pictures", "page_answers", "durable",
+        "gate", "manifest", "rundir", "studies", "claims", "results", "plots", "pictures", "answers", "durable",
         "errors", "types",
     ],
     "screen": [],
@@ -98,17 +98,17 @@ ALLOWED = {
     "endings": ["answers", "rundir", "screen"],
     "axes": ["errors"],
     "arguments": ["studies"],
-    "ending": [],
+    "stopping": [],
     "jobs": [
-        "ending", "machine", "gate", "manifest", "runs", "rundir", "report", "screen", "progress", "endings",
+        "stopping", "machine", "gate", "manifest", "runs", "rundir", "report", "screen", "progress", "endings",
         "durable", "processes", "provenance", "studies", "errors", "types",
     ],
     "completion": ["jobs", "screen", "studies", "errors"],
     "cli": [
-        "ending", "machine", "gate", "manifest", "jobs", "axes", "arguments", "completion", "endings", "runs",
+        "stopping", "machine", "gate", "manifest", "jobs", "axes", "arguments", "completion", "endings", "runs",
         "rundir", "verify", "speed", "provenance", "report", "screen", "studies", "foreign", "errors", "types",
     ],
-    "__main__": ["ending", "cli"],
+    "__main__": ["stopping", "cli"],
 }  # fmt: skip
 
 # Only these files may import these distributions.

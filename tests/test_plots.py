@@ -10,12 +10,12 @@ from collapse_jax.plots import (
     band,
     digit_film,
     digit_rows,
-    metric_bands,
     mixture_snapshots,
     name_lines,
     new_figure,
     phase_diagram,
     plain_ticks,
+    plot,
     save_film,
 )
 
@@ -78,7 +78,7 @@ def test_each_metric_has_a_panel_and_a_logarithm_where_it_spans_two_decades():
     dataset = xr.Dataset({
         "plain": values.assign_attrs(units="nats"), "wide": wide, "cost$": values * np.nan, "signed": wide - 2.0,
     })  # fmt: skip
-    figure = metric_bands(dataset)
+    figure = plot(dataset)
     panels = figure.axes
     assert [panel.get_title() for panel in panels[:4]] == ["plain", "wide", r"cost\$", "signed"]
     assert [panel.get_yscale() for panel in panels[:4]] == ["linear", "log", "linear", "linear"]

@@ -110,7 +110,7 @@ BAD = {
     "table": ("a.csv", "text\nx\n", r"a\.csv is a table; .*\.read_csv\('a\.csv'\)\.to_json\('a\.jsonl'.*--text-column"),
     "parquet": ("a.parquet", "PAR1", r"read_parquet\('a\.parquet'\)"),
     "archive": ("a.zip", "PK", r"a\.zip is packed; unpack it"),
-    "cut off": ("a.txt.gz", gzip.compress(PLAIN.encode())[:-9], r"cannot be unpacked .*take it again"),
+    "cut off": ("a.txt.gz", gzip.compress(PLAIN.encode())[:-9], r"cannot be read .*take it again"),
     "half a mark": ("a.txt", b"\xff\xfea", r"is not UTF-16, as its first bytes say"),
     "latin": ("a.txt", "é".encode("latin-1"), "is not UTF-8"),
     "no mark": ("a.txt", "ab".encode("utf-16-le"), "zero bytes"),
@@ -129,7 +129,7 @@ def test_what_is_no_text_is_told_with_file_and_line(tmp_path, name):
 
 
 def test_a_packed_text_that_would_fill_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("collapse_jax.datasets.text_files.DATA", 100)
+    monkeypatch.setattr("collapse_jax.signs.DATA", 100)
     (tmp_path / "a.txt").write_bytes(gzip.compress(b"a\n" * 51, mtime=0))
     with pytest.raises(ValueError, match="would become more than 100 bytes"):
         load_text(tmp_path / "a.txt")

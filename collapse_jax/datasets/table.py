@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from collapse_jax.datasets.text_files import decoded
 from collapse_jax.errors import nearest
 from collapse_jax.gate import DATA, Refused, read_bytes
 from collapse_jax.intake import read_rows
+from collapse_jax.signs import signs_of
 
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t", ".txt": ",;\t"}
 _REMEDY = "name a table"
@@ -65,9 +65,9 @@ def _frame(path: Path) -> pd.DataFrame:
                 raise ValueError(f"it has the shape {array.shape}, a table has rows and columns")
             return pd.DataFrame(array, columns=[str(index) for index in range(array.shape[1])])
         if kind == ".jsonl":
-            return pd.read_json(io.StringIO(decoded(path, _REMEDY)), lines=True)
+            return pd.read_json(io.StringIO(signs_of(path, _REMEDY)), lines=True)
         if kind in _SEPARATORS:
-            return _csv(decoded(path, _REMEDY), _SEPARATORS[kind])
+            return _csv(signs_of(path, _REMEDY), _SEPARATORS[kind])
     except Refused:
         raise
     except ImportError as error:

@@ -6,26 +6,18 @@ A line ends at a newline of Unix, Windows or old Macs alone: a page break, a lin
 other signs that `str.splitlines` takes for ends would move every block behind them. Called by `datasets.text`.
 """
 
-import codecs
-import gzip
-import io
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from collapse_jax.errors import shown
-from collapse_jax.gate import DATA, is_there, place_of, read_bytes, size_of
+from collapse_jax.gate import DATA, is_there, place_of, size_of
+from collapse_jax.signs import signs_of
 
 _NEWLINE = re.compile(r"\r\n|\n|\r")
-# UTF-32 first: its mark begins as that of UTF-16
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
 _LINES_OF_JSON = (".jsonl", ".ndjson", ".json")
 _IN_FOLDERS = (".txt", ".jsonl", ".ndjson")  # a .json there mostly describes the texts
 _TABLES = {
@@ -114,43 +106,10 @@ def read_text(path: Path) -> str:
         ValueError: it cannot be read, is empty, is encoded in another way, or is a table or an archive.
     """
     _check_kind(path)
-    text = decoded(path)
+    text = signs_of(path, "name a text file")
     if not text.strip():
         raise ValueError(f"{path} is empty; give a file with text.")
     return text
-
-
-def decoded(path: Path, remedy: str = "name a text file") -> str:
-    """Return the signs of a file, unpacked, without a byte order mark.
-
-    Raises:
-        ValueError: it cannot be read, or is encoded in another way.
-    """
-    content = read_bytes(path, DATA, remedy)
-    if content[:2] == b"\x1f\x8b":
-        content = _unpacked(path, content)
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        what = "UTF-8" if encoding.startswith("utf-8") else f"{encoding.upper()}, as its first bytes say"
-        raise ValueError(
-            f"{path} is not {what} (byte {error.start}); save it as UTF-8, for example with iconv."
-        ) from error
-    if "\0" in text:
-        raise ValueError(f"{path} holds zero bytes, which no text does; save it as UTF-8, for example with iconv.")
-    return text
-
-
-def _unpacked(path: Path, content: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            unpacked = file.read(DATA + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error}); take it again from where it came from.") from error
-    if len(unpacked) > DATA:
-        raise ValueError(f"{path} would become more than {DATA:,} bytes; give a shorter text.")
-    return unpacked
 
 
 def _told(path: Path, text: str, column: str) -> Iterator[tuple[str, list[str]]]:

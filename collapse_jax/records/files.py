@@ -6,10 +6,8 @@ What a column means is none of this file's business. Called by `foreign`.
 """
 
 import csv
-import gzip
 import io
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +17,11 @@ import xarray as xr
 
 from collapse_jax.gate import DATA, Refused, memory, open_file, read_bytes
 from collapse_jax.records.cells import LABELS, Builder, Table
+from collapse_jax.signs import signs_of
 
 _REMEDY = "name a file of records"
 _TABLES = {".csv": ",;\t", ".tsv": "\t", ".jsonl": "", ".ndjson": "", ".json": ""}
 _BEYOND = {".nc": "netCDF", ".parquet": "Parquet"}
-_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _MOST_PARQUET = 2**27  # cells, however tightly packed
 
@@ -55,29 +53,10 @@ def read_file(path: Path) -> Table | xr.Dataset:
         raise ValueError(
             f"{path} must be a .csv or a .jsonl file (.gz or not), .parquet or .nc; other formats are not read."
         )
-    text = _text(path)
+    text = signs_of(path, _REMEDY)
     if not text.strip("\ufeff \t\r\n"):
         raise ValueError(f"{path} is empty; it needs a row for each generation.")
     return _csv(path, text, _TABLES[suffix]) if _TABLES[suffix] else _json(path, text)
-
-
-def _text(path: Path) -> str:
-    content = read_bytes(path, DATA, _REMEDY)
-    if content[:2] == b"\x1f\x8b":
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-                content = packed.read(DATA + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise Refused(f"{path} cannot be read ({error}); pack it again.") from error
-        if len(content) > DATA:
-            raise Refused(f"{path} cannot be read (it would become more than {DATA:,} bytes); give fewer rows.")
-    name = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
-    try:
-        return content.decode(name)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not {name.upper()[:6].rstrip('-')} (byte {error.start}); save it as UTF-8."
-        ) from error
 
 
 class _Lines:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.durable import write_page
-from collapse_jax.plots import metric_bands, save_figure
+from collapse_jax.plots import plot, save_figure
 from collapse_jax.records import words
 from collapse_jax.records.verdicts import LEVEL, MOST_COMPONENTS, Movement, columns, movements, same_runs
 
@@ -44,7 +44,7 @@ def write_report(
     remarks = _remarks(dataset, found)
     shown = _panels(found)
     drawn = xr.Dataset({name: array.drop_vars(_others(array)) for name, array in columns(dataset) if name in shown})
-    picture = save_figure(metric_bands(drawn), folder / "figures", "records")
+    picture = save_figure(plot(drawn, *map(str, drawn.data_vars)), folder / "figures", "records")
     write_page(folder / "report.html", _page(dataset, found, answers, remarks, picture, command))
     for told in [*answers, *remarks] if tell else []:
         tell(told)  # type: ignore[misc]

@@ -8,7 +8,7 @@ from collapse_jax.answers import general_answer
 from collapse_jax.chain import Chain
 from collapse_jax.claims import Evidence
 from collapse_jax.drivers import DEFAULT_LANES
-from collapse_jax.plots import metric_bands
+from collapse_jax.plots import plot
 from collapse_jax.results import to_dataset
 from collapse_jax.studies.loading import OwnFile, blamed
 from collapse_jax.studies.plan import Arm, Illustration, Plan
@@ -44,12 +44,12 @@ class Own:
         """Return the file's figures, or one of all metrics that are a number."""
         if hasattr(self.module, "figures"):
             return _all_of(Illustration, "figures", self.module.figures(config, dataset))
-        plain = [name for name, array in dataset.data_vars.items() if set(array.dims) == {"seed", "generation"}]
+        plain = [str(name) for name, array in dataset.data_vars.items() if set(array.dims) == {"seed", "generation"}]
         shown = [name for name in plain if dataset[name].dtype.kind in "iuf" and name != "is_finite"]
         if not shown:
             return []
         caption = f"Median over {dataset.sizes['seed']} seeds, and the central 90 % of them."
-        return [Illustration("metrics", caption, metric_bands(dataset[shown]))]
+        return [Illustration("metrics", caption, plot(dataset, *shown))]
 
     def evidence(self, config: Any, dataset: xr.Dataset) -> list[Evidence]:
         """Return what the file says of its claims; without `evidence` it has none."""

@@ -21,7 +21,7 @@ from collapse_jax.estimands import last_reached
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.models.mixture import mixture, mixture_metrics
-from collapse_jax.plots import at_a_glance, metric_bands
+from collapse_jax.plots import at_a_glance, plot
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.numbers.config import NumbersConfig
 from collapse_jax.studies.plan import Arm, Illustration, Plan
@@ -46,7 +46,7 @@ def build(config: NumbersConfig) -> Plan:
     """
     values, _ = _table(config)
     size = _size(config, len(values))
-    model, metrics = _model(config, values.shape[1])
+    model, metrics = _model(config, values.shape, size)
     regime = named_regime(
         config.regime, real_fraction=config.real_fraction, window_size=config.window_size,
         num_samples=size, generations=config.generations,
@@ -70,20 +70,15 @@ def _sums(config: NumbersConfig) -> dict[str, str]:
     return {"numbers": hashlib.sha256(Path(config.data).read_bytes()).hexdigest()}
 
 
-def _model(config: NumbersConfig, dim: int) -> tuple[Model, tuple[Metric, ...]]:
+def _model(config: NumbersConfig, shape: tuple[int, ...], size: int) -> tuple[Model, tuple[Metric, ...]]:
+    num_rows, dim = shape
     if config.model == "gmm":
         return mixture(config.num_components), mixture_metrics()
     if config.model == "kde":
-        return kde(config.bandwidth, capacity=_room(config)), kde_metrics()
+        batches = {"accumulate": config.generations, "window": config.window_size, "add": 1, "weight-real": 1}
+        added = size * batches.get(config.regime, 0)  # a regime's, which the params must have room for, too
+        return kde(config.bandwidth, capacity=num_rows + added if added else max(num_rows, size)), kde_metrics()
     return gaussian(dim), gaussian_metrics()
-
-
-def _room(config: NumbersConfig) -> int:
-    """Return the rows that the params of a kernel density estimate must hold: real ones, and those that are added."""
-    num_rows = len(_table(config)[0])
-    size = _size(config, num_rows)
-    batches = {"accumulate": config.generations, "window": config.window_size, "add": 1, "weight-real": 1}
-    return num_rows + size * batches[config.regime] if config.regime in batches else max(num_rows, size)
 
 
 def remarks(config: NumbersConfig) -> tuple[str, ...]:
@@ -133,7 +128,7 @@ def figures(config: NumbersConfig, dataset: xr.Dataset) -> list[Illustration]:
     if laws:
         caption += " The mean follows the dotted law, whatever the numbers' distribution."
     arm = dataset.isel(num_samples=0, drop=True)
-    bands = metric_bands(arm[[name for name, array in arm.data_vars.items() if array.ndim == 2 and _varies(array)]])
+    bands = plot(arm, *(str(name) for name, array in arm.data_vars.items() if array.ndim == 2 and _varies(array)))
     return [
         Illustration("glance", caption, figure),
         Illustration("metrics", "All that is recorded as one number: median and 90 % of the chains.", bands),
