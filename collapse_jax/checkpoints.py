@@ -5,9 +5,7 @@ tuples and NamedTuples alone, how they nest; other trees are read back into a te
 read alone have another format (`orbax_checkpoints`). Called by `rundir` and `advance`.
 """
 
-import importlib
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.arrays import Damaged, load_arrays, save_arrays
+from collapse_jax.tuple_names import kind_of, name_of
 from collapse_jax.types import PyTree
 
-_HOMES = ("collapse_jax", "optax")  # packages that may be imported to find a NamedTuple
 _NAME = re.compile(r"(?P<chain>.+)-gen(?P<generation>\d{8})\.\w+")
 
 
@@ -234,7 +232,7 @@ def _skeleton(node: Any) -> Any:
         kind: dict[str, Any] = {"kind": "dict", "keys": sorted(node)}
         children = [node[key] for key in kind["keys"]]
     elif isinstance(node, tuple) and hasattr(node, "_fields"):
-        kind, children = {"kind": f"{type(node).__module__}:{type(node).__qualname__}"}, list(node)
+        kind, children = {"kind": name_of(type(node))}, list(node)
     elif isinstance(node, list | tuple):
         kind, children = {"kind": type(node).__name__}, list(node)
     else:
@@ -254,19 +252,5 @@ def _built(skeleton: Any, leaves: Any) -> Any:
         return dict(zip(skeleton["keys"], children))
     if kind in ("list", "tuple"):
         return children if kind == "list" else tuple(children)
-    return _named_tuple(kind)(*children)
+    return kind_of(kind)(*children)
 
-
-def _named_tuple(name: str) -> Any:
-    """Return the NamedTuple of that name: its module is one of ours, or has been imported by whoever resumes."""
-    module_name, _, path = name.partition(":")
-    if module_name.split(".")[0] in _HOMES:
-        importlib.import_module(module_name)
-    found: Any = sys.modules.get(module_name)
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    if not (isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields")):
-        raise ValueError(
-            f"the checkpoint needs the NamedTuple {name}, which is not there; resume from the program that made it."
-        )
-    return found

@@ -11,12 +11,33 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny_opt import SMALL, random_params
 
-from collapse_jax import Samples
+from collapse_jax import (
+    FineTuning,
+    Samples,
+    as_samples,
+    build_chain,
+    by_sampling,
+    conv_vae,
+    gaussian,
+    gaussian_truth,
+    language,
+    mixture,
+    replace,
+    tuple_names,
+    vae,
+)
 from collapse_jax.checkpoints import Checkpoints, Damaged, load_tree, save_tree
 from collapse_jax.data import Stream
 from collapse_jax.durable import Lock, remove_parts, write_atomically
+from collapse_jax.models.categorical import categorical, count_sums
+from collapse_jax.models.families import Largest, uniform
+from collapse_jax.models.kde import kde
+from collapse_jax.models.regression import regression, regression_truth
+from collapse_jax.nn.decode import Rules
 from collapse_jax.pieces import Piece
+from collapse_jax.tuple_names import kind_of, name_of
 
 
 class Mine(NamedTuple):
@@ -78,6 +99,43 @@ def test_a_class_nobody_imported_is_not_looked_for(tmp_path):
     with pytest.raises(ValueError, match="needs the NamedTuple odd:Odd, which is not there"):
         load_tree(tmp_path / "a.npz")
     assert "odd" not in sys.modules
+
+
+def _named(node):
+    """The classes of all NamedTuples in a tree."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
+    own = {type(node)} if hasattr(node, "_fields") else set()
+    return own.union(*(_named(part) for part in inner))
+
+
+def _states():
+    """The first states of every kind of model, as shapes."""
+    key, points, counts = jax.random.key(0), as_samples(np.arange(20.0)[:, None]), count_sums(jnp.ones(3))
+    blocks, rules = jnp.zeros((20, 4), jnp.int32), Rules(4)
+    written = language(SMALL, random_params(SMALL), blocks, blocks, by_sampling(rules), FineTuning(1, 10))
+    cases = [
+        (gaussian(1), points), (mixture(2), points), (kde(), points), (vae(num_pixels=4), as_samples(np.full((20, 4), 0.5))),
+        (conv_vae(), as_samples(np.full((8, 784), 0.5))), (categorical(3), counts), (written, as_samples(blocks)),
+        (gaussian(1, draws="statistics"), gaussian_truth(1).moments_sampler(20)(key)),
+        (regression(2), regression_truth(np.ones(2))(key, 20)), (uniform(), Largest(jnp.ones(()), jnp.asarray(20.0))),
+    ]  # fmt: skip
+    for model, real in cases:
+        yield jax.eval_shape(build_chain(model, replace(), lambda key, real=real: real, 20).init, key)
+
+
+def test_our_own_are_named_by_a_table_not_by_where_they_live():
+    found = set().union(*(_named(state) for state in _states()))
+    assert len(found) > 12
+    for kind in found:
+        assert ":" not in name_of(kind) and kind_of(name_of(kind)) is kind
+    for name in tuple_names._OURS:
+        assert name_of(kind_of(name)) == name
+
+
+@pytest.mark.parametrize("name", ["Odd", "optax.adam", "optax.Nothing", "os:path", "json:JSONDecoder", 3, ["State"], ""])
+def test_a_name_that_stands_for_no_tuple_meets_a_sentence(name):
+    with pytest.raises(ValueError, match="needs the NamedTuple"):
+        kind_of(name)
 
 
 def _saved(folder):
