@@ -18,8 +18,8 @@ jax.config.update("jax_num_cpu_devices", max(__import__("os").cpu_count() or 1, 
 from harness import Row, machine, table  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from collapse_jax.errors import nearest  # noqa: E402
 from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
+from collapse_jax.validation import nearest  # noqa: E402
 
 HERE = Path(__file__).parent
 _UNIT = "us / chain-generation"  # of curves, where a part has no UNIT of its own

@@ -117,7 +117,7 @@ def __getattr__(name: str) -> object:
 
         return version("collapse-jax")
     if name not in _HOMES:
-        from collapse_jax.errors import nearest
+        from collapse_jax.validation import nearest
 
         # not for what Python itself asks of a module
         remedy = "" if name.startswith("__") else f"; {nearest(name, _HOMES)}"

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.chain import Chain, Metric, Record, State
-from collapse_jax.errors import check_function, check_key, check_kind, check_list, check_numbers
 from collapse_jax.pieces import Piece
 from collapse_jax.types import ArrayLike, Key
+from collapse_jax.validation import check_function, check_key, check_kind, check_list, check_numbers
 
 
 def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, get_args, get_type_hints
 
-from collapse_jax.errors import check_choice, nearest
+from collapse_jax.validation import check_choice, nearest
 
 _COMMON = ("generations", "seeds", "lanes", "seed")  # one value for a whole sweep
 _MOST_VALUES = 10_000  # each is checked by building its chain

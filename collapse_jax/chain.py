@@ -18,7 +18,11 @@ import numpy as np
 from jaxtyping import Int
 
 from collapse_jax.data import Samples, check_samples, follow_frame, need_data_units
-from collapse_jax.errors import (
+from collapse_jax.frame import Frame
+from collapse_jax.labels import check_labels, check_record
+from collapse_jax.pieces import Piece, exhaust, in_pieces, whole
+from collapse_jax.types import Array, Key, Params, PyTree
+from collapse_jax.validation import (
     LARGEST_COUNT,
     check_count,
     check_function,
@@ -27,10 +31,6 @@ from collapse_jax.errors import (
     check_list,
     shown,
 )
-from collapse_jax.frame import Frame
-from collapse_jax.labels import check_labels, check_record
-from collapse_jax.pieces import Piece, exhaust, in_pieces, whole
-from collapse_jax.types import Array, Key, Params, PyTree
 
 
 class Model(NamedTuple):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.arrays import Damaged, load_arrays, save_arrays
+from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.tuple_names import kind_of, name_of
 from collapse_jax.types import PyTree
 

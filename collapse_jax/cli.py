@@ -21,8 +21,7 @@ from rich.table import Table
 
 from collapse_jax.arguments import HELP, command_first, take_preset
 from collapse_jax.axes import parse_axis
-from collapse_jax.errors import RunFailed, check_seed, nearest, out_of_memory, remedy_of
-from collapse_jax.gate import is_there
+from collapse_jax.files.reading import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
 from collapse_jax.machine import import_jax, use_every_core
 from collapse_jax.manifest import run_folders
@@ -40,6 +39,7 @@ from collapse_jax.screen import (
 )
 from collapse_jax.stopping import stop_at_once
 from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Study, check_counts, find_study
+from collapse_jax.validation import RunFailed, check_seed, nearest, out_of_memory, remedy_of
 
 
 def _braced(names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from collapse_jax.durable import PART, write_atomically
+from collapse_jax.files.writing import PART, write_atomically
 from collapse_jax.processes import Place
 
 _BEAT = 1.0  # seconds between two signs of life

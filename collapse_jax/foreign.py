@@ -12,10 +12,10 @@ from typing import TypeAlias
 import pandas as pd
 import xarray as xr
 
-from collapse_jax.errors import check_kind
 from collapse_jax.records.files import read_file, stem
 from collapse_jax.records.page import write_report
 from collapse_jax.records.tables import dataset_of_dataset, dataset_of_table, table_of_frame
+from collapse_jax.validation import check_kind
 
 _MOST_METRICS = 2000  # a row of the page for each
 _MOST_CELLS = 2**27  # numbers: 1 GiB

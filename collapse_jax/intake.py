@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.errors import is_concrete, shown
 from collapse_jax.frame import Frame
+from collapse_jax.validation import is_concrete, shown
 
 _FINE = 1e-3  # of a column's spread: what the rounding of its values may be before its offset is taken out
 _USUAL = 1e12  # largest scale, and inverse of the smallest, whose squares add up without overflow

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.errors import is_plain_name
-from collapse_jax.gate import is_there
+from collapse_jax.files.reading import is_there
 from collapse_jax.machine import import_jax, keep_programs, start_jax, use_every_core
 from collapse_jax.manifest import read_sealed, sealed
 from collapse_jax.progress import watching
 from collapse_jax.screen import AS_USUAL, Shown, console, note
 from collapse_jax.stopping import STOPPED
 from collapse_jax.studies.registry import Study
+from collapse_jax.validation import is_plain_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _do_jobs(
 
 def _write_jobs(out: Path, jobs: list[tuple[str, str, str, str]]) -> None:
     """Note what `reproduce` is to do, for `resume`."""
-    from collapse_jax.durable import write_atomically
+    from collapse_jax.files.writing import write_atomically
 
     text = json.dumps(sealed({"jobs": [list(job) for job in jobs]}))
     write_atomically(out / "jobs.json", lambda part: part.write_text(text, encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse_jax.errors import check_kind, check_list, shown
+from collapse_jax.validation import check_kind, check_list, shown
 
 _RESERVED = ("seed", "generation", "kept_generation", "is_finite")  # the results' own
 _KINDS = "biuf"  # NumPy's kinds of numbers and flags

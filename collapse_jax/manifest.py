@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.errors import is_plain_name
-from collapse_jax.gate import read_json
+from collapse_jax.files.reading import read_json
+from collapse_jax.validation import is_plain_name
 
 REPLACED = "being replaced"  # the status of a run in whose place another is being put
 _SEAL = "seal"

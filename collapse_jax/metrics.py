@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.data import Samples
-from collapse_jax.errors import check_count, check_numbers
 from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import check_count, check_numbers
 
 
 def _drawn(key: Key, snapshot: Snapshot, num_rows: int) -> Array:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from collapse_jax.gate import TOLD, read_bytes
+from collapse_jax.files.reading import TOLD, read_bytes
 
 _MOST_INLINED = 24 * 2**20  # bytes of all pictures and tables of a page together
 _MOST_TABLE = 24 * 2**10  # bytes of one table

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from collapse_jax.errors import check_count, check_function
 from collapse_jax.types import PyTree
+from collapse_jax.validation import check_count, check_function
 
 
 class Piece(NamedTuple):

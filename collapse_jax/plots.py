@@ -21,8 +21,8 @@ from matplotlib.image import imsave
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from collapse_jax.durable import write_atomically
-from collapse_jax.errors import check_kind, nearest
+from collapse_jax.files.writing import write_atomically
+from collapse_jax.validation import check_kind, nearest
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLE: Any = {

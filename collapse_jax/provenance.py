@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.errors import shown
+from collapse_jax.validation import shown
 
 _RECORDED_VERSIONS = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "flax", "xarray")
 # of JAX: random numbers, precision, types, and what the compiler may do

@@ -15,9 +15,9 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import Metric
-from collapse_jax.errors import check_alike
-from collapse_jax.gate import check_unpacked, chunks, size_of
+from collapse_jax.files.reading import check_unpacked, chunks, size_of
 from collapse_jax.types import PyTree
+from collapse_jax.validation import check_alike
 
 Records = dict[str, np.ndarray]
 

@@ -20,8 +20,7 @@ from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.claims import Evidence, Verdict, judge
 from collapse_jax.company import Company
 from collapse_jax.course import Course, Progress
-from collapse_jax.durable import Lock, remove_parts
-from collapse_jax.errors import RunFailed
+from collapse_jax.files.writing import Lock, remove_parts
 from collapse_jax.manifest import REPLACED
 from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
@@ -33,6 +32,7 @@ from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, check_counts, study_of
 from collapse_jax.studies.swept import Grid, Swept
 from collapse_jax.study_file import check_file, confirm, copy_file, file_of, is_gone
+from collapse_jax.validation import RunFailed
 
 __all__ = ["Progress", "Stopped", "assemble_if_needed", "draw_again", "execute", "illustrate", "resume"]
 

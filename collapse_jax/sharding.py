@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from collapse_jax.errors import check_kind, check_list
 from collapse_jax.types import PyTree
+from collapse_jax.validation import check_kind, check_list
 
 LANES = "lanes"
 ROWS = "rows"

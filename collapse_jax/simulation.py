@@ -13,10 +13,10 @@ import xarray as xr
 
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import DEFAULT_LANES, Segment, run_compiled, segment_stops
-from collapse_jax.errors import check_count, check_function, check_key, check_kind, check_list
 from collapse_jax.host import run_host
 from collapse_jax.results import Records, join_records, kept_params, to_dataset
 from collapse_jax.types import Key
+from collapse_jax.validation import check_count, check_function, check_key, check_kind, check_list
 
 _QUIET, _LEAST = 3.0, 0.5  # seconds: before a line is shown, and between two
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.durable import write_atomically
-from collapse_jax.gate import TOLD, absolute, read_bytes
+from collapse_jax.files.reading import TOLD, absolute, read_bytes
+from collapse_jax.files.writing import write_atomically
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.loading import digest_of
 from collapse_jax.studies.registry import Study

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 
 from collapse_jax.chain import Metric, Record
 from collapse_jax.drivers import Reduce
-from collapse_jax.errors import check_count, check_fraction, check_kind, check_list, check_numbers
 from collapse_jax.types import Array, ArrayLike
+from collapse_jax.validation import check_count, check_fraction, check_kind, check_list, check_numbers
 
 _MOST_QUANTILES = 50
 

@@ -20,7 +20,11 @@ from jaxtyping import UInt
 
 from collapse_jax.chain import Chain
 from collapse_jax.drivers import ChainOf, Segment, program_bytes, run_compiled, segment_stops
-from collapse_jax.errors import (
+from collapse_jax.labels import check_name
+from collapse_jax.results import Records, join_records, to_dataset
+from collapse_jax.summaries import Summary, check_summary, merge_parts, reducer, summary_dataset
+from collapse_jax.types import Array, Key
+from collapse_jax.validation import (
     LARGEST_COUNT,
     LARGEST_SIZE,
     check_count,
@@ -29,10 +33,6 @@ from collapse_jax.errors import (
     check_kind,
     check_list,
 )
-from collapse_jax.labels import check_name
-from collapse_jax.results import Records, join_records, to_dataset
-from collapse_jax.summaries import Summary, check_summary, merge_parts, reducer, summary_dataset
-from collapse_jax.types import Array, Key
 
 MEMORY = 2**30  # bytes that a block of lanes may take
 _LANES = (16, 1024)  # narrower blocks waste vectors, wider ones leave a CPU's caches

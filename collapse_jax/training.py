@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Float, Int
 
-from collapse_jax.errors import check_count
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
+from collapse_jax.validation import check_count
 
 Losses = dict[str, Array]
 

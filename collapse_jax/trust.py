@@ -9,7 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from collapse_jax.gate import TOLD, absolute, read_bytes, without_waiting
+from collapse_jax.files.reading import TOLD, absolute, read_bytes, without_waiting
 
 
 def trust(path: Path, source: bytes) -> None:

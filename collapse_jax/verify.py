@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 
-from collapse_jax.errors import check_seed
 from collapse_jax.laws import (
     curation,
     dimensions,
@@ -24,6 +23,7 @@ from collapse_jax.laws import (
 )
 from collapse_jax.laws.checks import Check
 from collapse_jax.laws.running import LANES, Part, run_parts
+from collapse_jax.validation import check_seed
 
 MAX_DETECTS = 0.1  # a law that a deviation of a tenth does not fail could hardly fail
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapse_jax.arrays import Damaged, check_sum, load_arrays, save_arrays
+from collapse_jax.files.arrays import Damaged, check_sum, load_arrays, save_arrays
 
 ARRAYS = {
     "a name with spaces / and [signs]": np.arange(12.0).reshape(3, 4),

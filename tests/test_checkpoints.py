@@ -30,7 +30,7 @@ from collapse_jax import (
 )
 from collapse_jax.checkpoints import Checkpoints, Damaged, load_tree, save_tree
 from collapse_jax.data import Stream
-from collapse_jax.durable import Lock, remove_parts, write_atomically
+from collapse_jax.files.writing import Lock, remove_parts, write_atomically
 from collapse_jax.models.categorical import categorical, count_sums
 from collapse_jax.models.families import Largest, uniform
 from collapse_jax.models.kde import kde
@@ -198,7 +198,7 @@ def test_a_full_disk_destroys_nothing(tmp_path):
 
 def test_a_writer_that_was_killed_leaves_the_old_file(tmp_path):
     program = (
-        "import os, signal; from pathlib import Path; from collapse_jax.durable import write_atomically\n"
+        "import os, signal; from pathlib import Path; from collapse_jax.files.writing import write_atomically\n"
         "def write(part):\n    part.write_text('half of'); os.kill(os.getpid(), signal.SIGKILL)\n"
         f"write_atomically(Path({str(tmp_path / 'kept.txt')!r}), write)"
     )
@@ -211,7 +211,7 @@ def test_a_writer_that_was_killed_leaves_the_old_file(tmp_path):
 
 def test_a_directory_has_one_writer(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from collapse_jax.durable import Lock\n"
+        "import sys; from pathlib import Path; from collapse_jax.files.writing import Lock\n"
         f"lock = Lock(Path({str(tmp_path)!r})); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -10,7 +10,7 @@ import crash_studies
 import pytest
 
 from collapse_jax import jobs, rundir, runs
-from collapse_jax.durable import Lock
+from collapse_jax.files.writing import Lock
 from collapse_jax.manifest import sealed
 from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf

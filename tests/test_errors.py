@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.errors import check_choice, check_count, check_fraction, check_positive, is_concrete
+from collapse_jax.validation import check_choice, check_count, check_fraction, check_positive, is_concrete
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(7), np.uint8(1)])

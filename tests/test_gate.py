@@ -23,12 +23,13 @@ import safetensors.numpy
 from tiny_opt import SMALL, random_params
 from tokenizers import Tokenizer, models, processors
 
-from collapse_jax import cli, gate
-from collapse_jax.arrays import Damaged, load_arrays, save_arrays
+from collapse_jax import cli
 from collapse_jax.checkpoints import load_tree
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums, read_idx
 from collapse_jax.datasets.text import load_text, load_wikitext2, text_sum, wikitext2_sums
-from collapse_jax.durable import Lock
+from collapse_jax.files import reading as gate
+from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
+from collapse_jax.files.writing import Lock
 from collapse_jax.foreign import read_records
 from collapse_jax.jobs import read_jobs
 from collapse_jax.judges import load_judges

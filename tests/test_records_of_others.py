@@ -170,7 +170,7 @@ def test_what_is_wrong_is_said_with_its_line_and_quickly(tmp_path, text, sentenc
 def test_packed_files_that_are_broken_or_far_too_large(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"cannot be read .*; pack it again"):
         read_records(_file(tmp_path, gzip.compress(HEAD.encode())[:-9], "mine.csv.gz"))
-    monkeypatch.setattr("collapse_jax.signs.DATA", 10**5)
+    monkeypatch.setattr("collapse_jax.files.decoding.DATA", 10**5)
     with pytest.raises(ValueError, match="would become more than 100,000 bytes"):
         read_records(_file(tmp_path, gzip.compress(b"0" * 10**7), "mine.csv.gz"))
     with pytest.raises(ValueError, match="cannot be read as netCDF"):

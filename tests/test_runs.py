@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax.durable import Lock
+from collapse_jax.files.writing import Lock
 from collapse_jax.manifest import sealed
 from collapse_jax.report import write_report
 from collapse_jax.results import read_netcdf

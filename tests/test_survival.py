@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax.arrays import load_arrays
+from collapse_jax.files.arrays import load_arrays
 from collapse_jax.results import read_netcdf
 
 pytestmark = pytest.mark.slow

@@ -129,7 +129,7 @@ def test_what_is_no_text_is_told_with_file_and_line(tmp_path, name):
 
 
 def test_a_packed_text_that_would_fill_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("collapse_jax.signs.DATA", 100)
+    monkeypatch.setattr("collapse_jax.files.decoding.DATA", 100)
     (tmp_path / "a.txt").write_bytes(gzip.compress(b"a\n" * 51, mtime=0))
     with pytest.raises(ValueError, match="would become more than 100 bytes"):
         load_text(tmp_path / "a.txt")

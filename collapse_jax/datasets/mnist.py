@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapse_jax.gate import DATA, is_there, place_of, read_bytes
+from collapse_jax.files.reading import DATA, is_there, place_of, read_bytes
 
 _EMBEDDED = Path(__file__).parent / "files"
 _UNSIGNED_BYTE = 8  # the IDX type code of MNIST

@@ -12,8 +12,8 @@ import numpy as np
 
 from collapse_jax.data import Samples
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import check_count, check_key, check_positive
 from collapse_jax.types import Key
+from collapse_jax.validation import check_count, check_key, check_positive
 
 
 class GaussianMixture(NamedTuple):

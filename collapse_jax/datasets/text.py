@@ -21,8 +21,8 @@ from collapse_jax.datasets.text_files import (
     read_text,
     text_files,
 )
-from collapse_jax.errors import check_count, shown
-from collapse_jax.gate import DATA, check_unpacked, is_there, place_of, sha256
+from collapse_jax.files.reading import DATA, check_unpacked, is_there, place_of, sha256
+from collapse_jax.validation import check_count, shown
 
 _EMBEDDED = Path(__file__).parent / "files"
 _WIKIPEDIA = "wikipedia_sample.txt.xz"

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.errors import shown
-from collapse_jax.gate import DATA, is_there, place_of, size_of
-from collapse_jax.signs import signs_of
+from collapse_jax.files.decoding import signs_of
+from collapse_jax.files.reading import DATA, is_there, place_of, size_of
+from collapse_jax.validation import shown
 
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 _LINES_OF_JSON = (".jsonl", ".ndjson", ".json")

@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import check_choice, check_count, check_float32_count, check_numbers
 from collapse_jax.sufficient import Sums, need_sums
 from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import check_choice, check_count, check_float32_count, check_numbers
 
 
 def bigram(vocabulary: int, *, draws: str = "path") -> Model:

@@ -15,7 +15,9 @@ from jaxtyping import Float
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples, need_array
 from collapse_jax.draws import weighted_indices
-from collapse_jax.errors import (
+from collapse_jax.sufficient import Sums, need_sums
+from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import (
     LARGEST_COUNT,
     check_choice,
     check_count,
@@ -29,8 +31,6 @@ from collapse_jax.errors import (
     shown,
     static_size,
 )
-from collapse_jax.sufficient import Sums, need_sums
-from collapse_jax.types import Array, ArrayLike, Key
 
 Transform = Callable[[Float[Array, " K"]], Float[Array, " K"]]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from collapse_jax.chain import Model
 from collapse_jax.data import Samples, need_data_units, need_rows
-from collapse_jax.errors import check_function, check_numbers, check_seed, is_concrete
 from collapse_jax.types import Array, Key
+from collapse_jax.validation import check_function, check_numbers, check_seed, is_concrete
 
 HostParams = dict[str, np.ndarray]
 Fit = Callable[[int, HostParams | None, np.ndarray, np.ndarray], Any]

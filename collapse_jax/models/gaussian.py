@@ -19,7 +19,10 @@ from jaxtyping import Float
 from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples, kind_of, start_frame
-from collapse_jax.errors import (
+from collapse_jax.frame import Frame
+from collapse_jax.sufficient import Moments, moments_of
+from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import (
     LARGEST_COUNT,
     check_choice,
     check_count,
@@ -29,9 +32,6 @@ from collapse_jax.errors import (
     is_concrete,
     static_size,
 )
-from collapse_jax.frame import Frame
-from collapse_jax.sufficient import Moments, moments_of
-from collapse_jax.types import Array, ArrayLike, Key
 
 
 class GaussianParams(NamedTuple):

@@ -20,7 +20,15 @@ from jaxtyping import Float, Int
 
 from collapse_jax.chain import Model
 from collapse_jax.data import Samples, need_rows
-from collapse_jax.errors import (
+from collapse_jax.nn.beams import beam_search
+from collapse_jax.nn.decode import Rules, sample
+from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.nn.scoring import Texts, block_log_loss, language_loss
+from collapse_jax.pieces import Pieces
+from collapse_jax.sharding import Layout, replicated
+from collapse_jax.training import adamw, cosine_by_epoch, epoch_order, spread_rows
+from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
+from collapse_jax.validation import (
     check_choice,
     check_count,
     check_fraction,
@@ -30,14 +38,6 @@ from collapse_jax.errors import (
     check_positive,
     is_concrete,
 )
-from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, sample
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.scoring import Texts, block_log_loss, language_loss
-from collapse_jax.pieces import Pieces
-from collapse_jax.sharding import Layout, replicated
-from collapse_jax.training import adamw, cosine_by_epoch, epoch_order, spread_rows
-from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 
 Decode = Callable[[Key, OPTConfig, Params, Array], Array]  # key, model, prompts -> new tokens
 

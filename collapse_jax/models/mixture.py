@@ -29,7 +29,11 @@ from collapse_jax.em import (
     relative_ridge,
     share_out,
 )
-from collapse_jax.errors import (
+from collapse_jax.frame import Frame
+from collapse_jax.kmeans import kmeans
+from collapse_jax.triangular import cholesky, inverse
+from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import (
     check_choice,
     check_count,
     check_kind,
@@ -37,10 +41,6 @@ from collapse_jax.errors import (
     is_concrete,
     static_size,
 )
-from collapse_jax.frame import Frame
-from collapse_jax.kmeans import kmeans
-from collapse_jax.triangular import cholesky, inverse
-from collapse_jax.types import Array, ArrayLike, Key
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 

@@ -16,7 +16,9 @@ from jaxtyping import Float
 
 from collapse_jax import triangular
 from collapse_jax.chain import Metric, Model
-from collapse_jax.errors import (
+from collapse_jax.sufficient import Sums, need_sums
+from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import (
     LARGEST_COUNT,
     check_choice,
     check_count,
@@ -26,8 +28,6 @@ from collapse_jax.errors import (
     is_concrete,
     shown,
 )
-from collapse_jax.sufficient import Sums, need_sums
-from collapse_jax.types import Array, ArrayLike, Key
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 

@@ -16,7 +16,11 @@ from jaxtyping import Float
 
 from collapse_jax.chain import Metric, Model, Snapshot
 from collapse_jax.data import Samples, Stream, kind_of, need_array
-from collapse_jax.errors import (
+from collapse_jax.metrics import images, pixel_variance, sharpness
+from collapse_jax.nn.vae_nets import MLP, ConvNet, init_conv, init_mlp
+from collapse_jax.training import Losses, adam, train
+from collapse_jax.types import Array, ArrayLike, Key
+from collapse_jax.validation import (
     check_choice,
     check_count,
     check_numbers,
@@ -24,10 +28,6 @@ from collapse_jax.errors import (
     is_concrete,
     static_size,
 )
-from collapse_jax.metrics import images, pixel_variance, sharpness
-from collapse_jax.nn.vae_nets import MLP, ConvNet, init_conv, init_mlp
-from collapse_jax.training import Losses, adam, train
-from collapse_jax.types import Array, ArrayLike, Key
 
 Net = MLP | ConvNet
 # What the convolutions make of a minibatch of 256 is larger than a CPU's cache, and of eight chains eight times that:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.errors import check_count
 from collapse_jax.nn.decode import (
     DEFAULT_RULES,
     Generated,
@@ -26,6 +25,7 @@ from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.processors import top_k
 from collapse_jax.types import Array, ArrayLike, Params
+from collapse_jax.validation import check_count
 
 _NEVER = -1e9  # the reference's score of what must not be chosen
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse_jax.gate import is_there
+from collapse_jax.files.reading import is_there
 from collapse_jax.nn.files import read_json
 from collapse_jax.nn.opt_config import OPTConfig
 

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.errors import check_count, check_fraction, check_positive
 from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.nn.processors import (
@@ -24,6 +23,7 @@ from collapse_jax.nn.processors import (
     warp,
 )
 from collapse_jax.types import Array, ArrayLike, Key, Params
+from collapse_jax.validation import check_count, check_fraction, check_positive
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.gate import TOLD, Refused, is_there, read_bytes
+from collapse_jax.files.reading import TOLD, Refused, is_there, read_bytes
 
 
 def find_folder(source: str | os.PathLike[str], choices: Sequence[Sequence[str]]) -> Path:

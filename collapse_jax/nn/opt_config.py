@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from collapse_jax.errors import check_count, check_fraction, nearest
+from collapse_jax.validation import check_count, check_fraction, nearest
 
 POSITION_OFFSET = 2  # the published checkpoints' first two rows of positions belong to padding
 

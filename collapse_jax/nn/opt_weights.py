@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from collapse_jax.gate import TOLD, memory, size_of
+from collapse_jax.files.reading import TOLD, memory, size_of
 from collapse_jax.nn.config_json import config_content, generation_content, read_config
 from collapse_jax.nn.files import damaged, find_folder, write_json, write_together
 from collapse_jax.nn.opt import abstract_params

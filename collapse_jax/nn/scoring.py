@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.errors import check_count
 from collapse_jax.nn.opt import hidden_states, logits, with_mask
 from collapse_jax.nn.opt_config import OPTConfig
 from collapse_jax.types import Array, ArrayLike, Key, Params
+from collapse_jax.validation import check_count
 
 CHUNK = 512  # rows of logits at a time: of a vocabulary of 2,048 they fit a core's cache
 

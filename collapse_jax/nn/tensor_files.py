@@ -15,9 +15,9 @@ import numpy as np
 import safetensors
 from flax import serialization
 
-from collapse_jax.errors import is_plain_name
-from collapse_jax.gate import is_there, read_bytes, size_of
+from collapse_jax.files.reading import is_there, read_bytes, size_of
 from collapse_jax.nn.files import damage_named, read_json
+from collapse_jax.validation import is_plain_name
 
 Layout = Literal["torch", "flax"]
 

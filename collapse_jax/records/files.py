@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from collapse_jax.gate import DATA, Refused, memory, open_file, read_bytes
+from collapse_jax.files.decoding import signs_of
+from collapse_jax.files.reading import DATA, Refused, memory, open_file, read_bytes
 from collapse_jax.records.cells import LABELS, Builder, Table
-from collapse_jax.signs import signs_of
 
 _REMEDY = "name a file of records"
 _TABLES = {".csv": ",;\t", ".tsv": "\t", ".jsonl": "", ".ndjson": "", ".json": ""}

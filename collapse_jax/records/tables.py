@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from collapse_jax.errors import nearest
 from collapse_jax.records.cells import LABELS, Table, to_labels, to_numbers
 from collapse_jax.records.dims import find_dims, shaped
+from collapse_jax.validation import nearest
 
 _INDEX = re.compile(r"(Unnamed: \d+|index|level_\d+)")  # what pandas calls an index that had no name
 

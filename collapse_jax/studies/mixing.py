@@ -1,7 +1,6 @@
 """The regimes that a study's configuration can name. Called by the studies' build modules."""
 
 from collapse_jax.chain import Regime
-from collapse_jax.errors import check_choice, is_concrete
 from collapse_jax.regimes import (
     accumulate,
     add,
@@ -14,6 +13,7 @@ from collapse_jax.regimes import (
     window,
 )
 from collapse_jax.types import ArrayLike
+from collapse_jax.validation import check_choice, is_concrete
 
 
 def named_regime(

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from collapse_jax.errors import check_count, check_seed, nearest, shown
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
@@ -22,6 +21,7 @@ from collapse_jax.studies.loading import OwnFile, blamed, load_file, presets_of
 from collapse_jax.studies.numbers.config import PRESETS as NUMBERS_PRESETS
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
+from collapse_jax.validation import check_count, check_seed, nearest, shown
 
 
 class Study(NamedTuple):

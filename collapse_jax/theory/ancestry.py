@@ -11,7 +11,6 @@ from jaxtyping import Float, Real
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from collapse_jax.errors import is_concrete
 from collapse_jax.theory import matrices, stable
 from collapse_jax.theory.law import (
     COUNT,
@@ -28,6 +27,7 @@ from collapse_jax.theory.law import (
     require,
 )
 from collapse_jax.types import Array, ArrayLike
+from collapse_jax.validation import is_concrete
 
 _TWO_CLASSES = "`probabilities` must be of two classes at least: the only one is never lost."
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.errors import is_concrete, shown
 from collapse_jax.types import Array, ArrayLike
+from collapse_jax.validation import is_concrete, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -16,7 +16,6 @@ from collapse_jax.chain import Metric, Model, build_chain
 from collapse_jax.claims import LAW, Claim, Evidence, measured
 from collapse_jax.data import as_samples
 from collapse_jax.datasets.table import load_table
-from collapse_jax.errors import check_count
 from collapse_jax.estimands import last_reached
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics
@@ -26,6 +25,7 @@ from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.numbers.config import NumbersConfig
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.theory.gaussian import log_variance_drift, variance_mean
+from collapse_jax.validation import check_count
 
 __all__ = ["answer", "build", "evidence", "figures", "remarks"]
 

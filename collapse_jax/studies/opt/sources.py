@@ -13,7 +13,7 @@ import hashlib
 from pathlib import Path
 
 from collapse_jax.datasets.text import text_sum, wikitext2_sums
-from collapse_jax.gate import TOLD, is_there, read_bytes, sha256, size_of
+from collapse_jax.files.reading import TOLD, is_there, read_bytes, sha256, size_of
 from collapse_jax.nn.opt_config import OPT_CONFIGS, OPTConfig
 from collapse_jax.nn.tensor_files import weight_files
 from collapse_jax.studies.opt.config import OPTStudyConfig

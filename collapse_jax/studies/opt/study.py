@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from collapse_jax.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.data import Samples, as_samples
-from collapse_jax.errors import check_choice, check_count, check_fraction
 from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
     DIRECTIONS,
@@ -38,6 +37,7 @@ from collapse_jax.studies.opt.teacher import teach
 from collapse_jax.studies.opt.texts import BLOCK, Texts, load_model, load_texts
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key
+from collapse_jax.validation import check_choice, check_count, check_fraction
 
 __all__ = ["PUBLISHED", "answer", "build", "evidence", "figures", "remarks"]
 

@@ -8,10 +8,10 @@ from scipy import ndimage, special
 
 from collapse_jax.data import Samples, as_samples
 from collapse_jax.datasets.mnist import Digits, load_mnist, mnist_sums
-from collapse_jax.errors import check_count
 from collapse_jax.metrics import high_frequency_energy
 from collapse_jax.studies.vae.config import VAEConfig
 from collapse_jax.types import Key
+from collapse_jax.validation import check_count
 
 NUM_HELD_OUT = 500  # of the embedded digits, and of a folder's those that a model's loss is measured on
 NUM_JUDGED_REAL = 2000  # of a folder's, that the judges are examined on: all of 10,000 would take minutes

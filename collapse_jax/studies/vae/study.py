@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.chain import build_chain
-from collapse_jax.errors import check_count
 from collapse_jax.judges import JUDGEMENTS, Judges, judge_metrics, load_judges
 from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
 from collapse_jax.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
@@ -21,6 +20,7 @@ from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
 from collapse_jax.studies.vae.config import VAEConfig
 from collapse_jax.studies.vae.digits import NUM_JUDGED_REAL, data_read, held_out_digits, real_digits
 from collapse_jax.studies.vae.protocol import judges_unfit, why_unfit
+from collapse_jax.validation import check_count
 
 __all__ = ["PUBLISHED", "answer", "build", "evidence", "figures", "remarks"]
 

@@ -129,7 +129,7 @@ def check_unpacked(path: Path, packed: int, unpacked: int, ratio: int = _RATIO) 
     >>> check_unpacked(Path("digits.gz"), 10**4, 10**12)
     Traceback (most recent call last):
     ...
-    collapse_jax.gate.Refused: digits.gz cannot be read (its 10,000 bytes would become 1,000,000,000,000); take it
+    collapse_jax.files.reading.Refused: digits.gz cannot be read (its 10,000 bytes would become 1,000,000,000,000); take it
     again from where it came from.
     """
     if unpacked > min(max(_UNPACKED, ratio * packed), memory()):

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from collapse_jax.durable import write_atomically
-from collapse_jax.gate import check_unpacked, open_file
+from collapse_jax.files.reading import check_unpacked, open_file
+from collapse_jax.files.writing import write_atomically
 
 _ABOUT = "about"  # the member that holds what is said of the arrays, as JSON
 _SEAL = "seal"  # and its check sum

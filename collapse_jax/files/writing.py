@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from collapse_jax.errors import remedy_of
-from collapse_jax.gate import without_waiting
+from collapse_jax.files.reading import without_waiting
+from collapse_jax.validation import remedy_of
 
 try:
     import fcntl

@@ -11,7 +11,7 @@ import io
 import zlib
 from pathlib import Path
 
-from collapse_jax.gate import DATA, Refused, read_bytes
+from collapse_jax.files.reading import DATA, Refused, read_bytes
 
 # UTF-32 first: its mark begins as that of UTF-16
 _MARKS = {
