@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collapse_jax.intervals import Kind, all_equal, excluding_level, interval, log
+from collapse_jax.numerics.intervals import Kind, all_equal, excluding_level, interval, log
 
 EXACT, ANALOGUE, LAW = "exact protocol", "analogue", "law"
 

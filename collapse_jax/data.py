@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from collapse_jax import frame as frames
-from collapse_jax.draws import weighted_indices
-from collapse_jax.frame import Frame
 from collapse_jax.intake import Rows, as_floats, check_finite, counted, is_traced, read_rows
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.frame import Frame
+from collapse_jax.numerics.sampling import weighted_indices
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 from collapse_jax.validation import LARGEST_SIZE, is_concrete, shown
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.frame import Frame
+from collapse_jax.numerics.frame import Frame
 from collapse_jax.validation import is_concrete, shown
 
 _FINE = 1e-3  # of a column's spread: what the rounding of its values may be before its offset is taken out

@@ -14,13 +14,14 @@ import numpy as np
 import optax
 from jaxtyping import Float, Integer
 
-from collapse_jax import datasets, triangular
+from collapse_jax import datasets
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.datasets.mnist import Digits, load_mnist
 from collapse_jax.files.arrays import check_members
 from collapse_jax.files.reading import open_file
 from collapse_jax.nn.classifier import Classifier, init_classifier, shifted
 from collapse_jax.nn.vae_nets import Linear
+from collapse_jax.numerics import triangular
 from collapse_jax.training import adam, train
 from collapse_jax.types import Array, Key
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from collapse_jax.chain import Regime
 from collapse_jax.data import Samples, need_data_units, need_rows
-from collapse_jax.draws import distinct_indices, live_indices
-from collapse_jax.frame import to_data_units
+from collapse_jax.numerics.frame import to_data_units
+from collapse_jax.numerics.sampling import distinct_indices, live_indices
 from collapse_jax.types import Array, ArrayLike, Key, PyTree
 from collapse_jax.validation import (
     check_choice,

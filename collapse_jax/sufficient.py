@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from collapse_jax import frame as frames
-from collapse_jax import triangular
 from collapse_jax.data import Samples, kind_of, points_of, pooled
-from collapse_jax.frame import Frame
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics import triangular
+from collapse_jax.numerics.frame import Frame
 from collapse_jax.types import Array, ArrayLike, PyTree
 
 _HIGHEST = jax.lax.Precision.HIGHEST

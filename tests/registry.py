@@ -30,12 +30,12 @@ from collapse_jax import (
     weight_real,
     window,
 )
-from collapse_jax import frame as frames
 from collapse_jax import gaussian as framed_gaussian
-from collapse_jax.distances import in_data_units
-from collapse_jax.em import Components
 from collapse_jax.models.kde import kde
 from collapse_jax.models.mixture import MixtureParams
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.em import Components
+from collapse_jax.numerics.mixture_distances import in_data_units
 
 NUM_ROWS = 24
 ROOM = 4  # generations for which accumulating regimes reserve room

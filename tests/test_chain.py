@@ -23,7 +23,7 @@ from collapse_jax import (
     two_gaussians,
 )
 from collapse_jax import gaussian as framed_gaussian
-from collapse_jax.frame import to_data_units
+from collapse_jax.numerics.frame import to_data_units
 from collapse_jax.pieces import exhaust
 
 M = 8

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, _decision_level, judge, measured
-from collapse_jax.intervals import interval
+from collapse_jax.numerics.intervals import interval
 
 _INF = math.inf
 

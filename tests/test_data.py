@@ -11,8 +11,8 @@ from strategies import keys, seeds, triangles, weights
 
 from collapse_jax import Stream, as_samples
 from collapse_jax.data import Blend, follow_frame
-from collapse_jax.frame import advance as advance_frame
-from collapse_jax.frame import axes, data_frame, to_data_units
+from collapse_jax.numerics.frame import advance as advance_frame
+from collapse_jax.numerics.frame import axes, data_frame, to_data_units
 
 N = 6
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from collapse_jax import distances
-from collapse_jax import frame as frames
-from collapse_jax.em import Components
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics import mixture_distances as distances
+from collapse_jax.numerics.em import Components
 
 # compiled once for each pair of shapes
 log_l2_distance, log_overlap = jax.jit(distances.log_l2_distance), jax.jit(distances.log_overlap)

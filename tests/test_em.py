@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 from sklearn.mixture import GaussianMixture
 
-from collapse_jax.em import Components, component_log_probs, em, log_prob, m_step, relative_ridge
+from collapse_jax.numerics.em import Components, component_log_probs, em, log_prob, m_step, relative_ridge
 
 SEEDS = st.integers(0, 2**31 - 1)
 SHAPES = ((40, 1, 2), (60, 2, 3), (80, 8, 2))  # rows, dim, components; dim 8 takes the LAPACK path

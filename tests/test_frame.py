@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from strategies import seeds, triangles
 
-from collapse_jax.frame import (
+from collapse_jax.numerics.frame import (
     advance,
     axes,
     data_frame,

@@ -24,11 +24,11 @@ from collapse_jax import (
     weight_real,
     window,
 )
-from collapse_jax import frame as frames
 from collapse_jax.chain import Snapshot
 from collapse_jax.data import Samples
 from collapse_jax.laws.running import run_all
 from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
+from collapse_jax.numerics import frame as frames
 from collapse_jax.sufficient import moments_of
 from collapse_jax.theory import gaussian as exact
 

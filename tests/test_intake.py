@@ -27,12 +27,12 @@ from collapse_jax import (
     replace,
     simulate,
 )
-from collapse_jax.frame import log_total_variance, to_data_units
 from collapse_jax.intake import read_rows
 from collapse_jax.metrics import sample_mean
 from collapse_jax.models.gaussian import gaussian_metrics
 from collapse_jax.models.kde import bootstrap, kde, kde_metrics
 from collapse_jax.models.vae import vae
+from collapse_jax.numerics.frame import log_total_variance, to_data_units
 
 NUM = 200
 RNG = np.random.default_rng(0)

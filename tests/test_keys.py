@@ -21,7 +21,6 @@ from collapse_jax import (
 )
 from collapse_jax.drivers import run_compiled
 from collapse_jax.host import run_host
-from collapse_jax.kmeans import kmeans
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
 from collapse_jax.models.families import exponential, poisson, uniform
@@ -31,6 +30,7 @@ from collapse_jax.models.language import FineTuning, by_sampling, language
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.models.vae import vae
 from collapse_jax.nn.decode import Rules
+from collapse_jax.numerics.kmeans import kmeans
 
 KEY = jax.random.key(0)
 USES = ("real", "init", "fit", "sample", "regime", "metric", "second")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.cluster import KMeans
 
-from collapse_jax.kmeans import _seed_centres, kmeans
+from collapse_jax.numerics.kmeans import _seed_centres, kmeans
 
 KEYS = st.integers(0, 2**31 - 1)
 

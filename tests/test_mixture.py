@@ -9,13 +9,13 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from statistical import assert_mean
 
 from collapse_jax import build_chain, mixture, mixture_metrics, replace, simulate, theory, two_gaussians
-from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.data import Samples, as_samples
 from collapse_jax.datasets.synthetic import GaussianMixture
-from collapse_jax.distances import in_data_units
-from collapse_jax.em import Components
 from collapse_jax.models.mixture import MixtureParams, params_from_truth, total_moments
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.em import Components
+from collapse_jax.numerics.mixture_distances import in_data_units
 
 NUM_SAMPLES = 100
 TRUTH = two_gaussians()

@@ -12,7 +12,6 @@ from statistical import assert_mean
 from strategies import triangles
 
 from collapse_jax import curate, theory
-from collapse_jax.distances import gaussian_w2
 from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,
@@ -21,6 +20,7 @@ from collapse_jax.models.categorical import (
     top_k,
     top_p,
 )
+from collapse_jax.numerics.mixture_distances import gaussian_w2
 from collapse_jax.theory import ancestry, curation, discrete, gaussian, limits, regression
 
 pytestmark = pytest.mark.slow

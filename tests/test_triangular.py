@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax import triangular
+from collapse_jax.numerics import triangular
 
 DIMS = (
     *range(1, 9),

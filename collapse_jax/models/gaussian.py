@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples, kind_of, start_frame
-from collapse_jax.frame import Frame
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.frame import Frame
 from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import (

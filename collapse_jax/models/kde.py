@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model
 from collapse_jax.data import Samples, points_of
-from collapse_jax.draws import weighted_indices
-from collapse_jax.frame import Frame
-from collapse_jax.triangular import join_factors
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.frame import Frame
+from collapse_jax.numerics.sampling import weighted_indices
+from collapse_jax.numerics.triangular import join_factors
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import check_choice, check_count, check_positive, static_size
 

@@ -13,12 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax import frame as frames
 from collapse_jax.chain import Metric, Model, Snapshot
 from collapse_jax.data import Samples, as_samples, points_of, start_frame
-from collapse_jax.distances import gaussian_w2, in_data_units, log_l2_distance
-from collapse_jax.draws import weighted_indices
-from collapse_jax.em import (
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.em import (
     Components,
     Ridge,
     em,
@@ -29,9 +27,11 @@ from collapse_jax.em import (
     relative_ridge,
     share_out,
 )
-from collapse_jax.frame import Frame
-from collapse_jax.kmeans import kmeans
-from collapse_jax.triangular import cholesky, inverse
+from collapse_jax.numerics.frame import Frame
+from collapse_jax.numerics.kmeans import kmeans
+from collapse_jax.numerics.mixture_distances import gaussian_w2, in_data_units, log_l2_distance
+from collapse_jax.numerics.sampling import weighted_indices
+from collapse_jax.numerics.triangular import cholesky, inverse
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import (
     check_choice,

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from scipy import special, stats
 
-from collapse_jax.intervals import interval
+from collapse_jax.numerics.intervals import interval
 
 LEVEL = 0.05
 POWER = 0.8  # with which the seeds that are asked for show a change

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax.draws import weighted_indices
+from collapse_jax.numerics.sampling import weighted_indices
 from collapse_jax.types import Array, Key
 
 

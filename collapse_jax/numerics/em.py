@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax import triangular
+from collapse_jax.numerics import triangular
 from collapse_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST

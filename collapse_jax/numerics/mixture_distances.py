@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax import frame as frames
-from collapse_jax.em import Components, log_prob
-from collapse_jax.frame import Frame
-from collapse_jax.triangular import cholesky, nuclear_norm
+from collapse_jax.numerics import frame as frames
+from collapse_jax.numerics.em import Components, log_prob
+from collapse_jax.numerics.frame import Frame
+from collapse_jax.numerics.triangular import cholesky, nuclear_norm
 from collapse_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST

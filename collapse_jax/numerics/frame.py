@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax import triangular
+from collapse_jax.numerics import triangular
 from collapse_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # TF32 or bfloat16 products would compound over generations
