@@ -30,8 +30,8 @@ from collapse_jax import (  # noqa: E402
     sweep,
 )
 from collapse_jax.plots import new_figure, phase_diagram, save_figure  # noqa: E402
-from collapse_jax.theory.descent import ibd_fresh_fraction, ibd_original_fraction  # noqa: E402
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance  # noqa: E402
+from collapse_jax.theory.identity_by_descent import ibd_fresh_fraction, ibd_original_fraction  # noqa: E402
 
 # r as squares: most happens where it is small
 FRACTIONS, SIZES = np.round(np.linspace(0, 1, 21) ** 2, 4).tolist(), [10, 20, 50, 100, 200, 500]

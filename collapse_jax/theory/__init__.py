@@ -9,7 +9,7 @@ returns NumPy: the limit at an edge where there is one, otherwise a ValueError i
 it computes in JAX's precision, by forms that do not cancel in float32. `law`, `stable` and `matrices` are how.
 """
 
-from collapse_jax.theory.descent import (
+from collapse_jax.theory.identity_by_descent import (
     he_optimal_weight,
     ibd_accumulate,
     ibd_accumulate_subsample,
