@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from harness import REPEATS, Row
 
-from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, sample
-from collapse_jax.nn.opt import init_opt
-from collapse_jax.nn.opt_config import OPTConfig, opt_config
-from collapse_jax.nn.opt_weights import save_opt
-from collapse_jax.nn.scoring import Texts, language_loss
-from collapse_jax.training import adamw, train_step
+from collapse_jax.networks.opt.beams import beam_search
+from collapse_jax.networks.opt.config import OPTConfig, opt_config
+from collapse_jax.networks.opt.decode import Rules, sample
+from collapse_jax.networks.opt.model import init_opt
+from collapse_jax.networks.opt.scoring import Texts, language_loss
+from collapse_jax.networks.opt.weights import save_opt
+from collapse_jax.networks.training import adamw, train_step
 from collapse_jax.types import Params
 
 LENGTH = 64  # of prompts, of what is generated, and of texts to train on

@@ -7,8 +7,8 @@ import tempfile
 import jax
 from opt import WORK
 
-from collapse_jax.nn.opt import init_opt
-from collapse_jax.nn.opt_weights import save_opt
+from collapse_jax.networks.opt.model import init_opt
+from collapse_jax.networks.opt.weights import save_opt
 
 COLUMNS = ("peak memory of a 5-beam search", "collapse_jax, MiB", "transformers, MiB")
 _PROGRAM = """
@@ -20,7 +20,9 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 """
 _OURS = """
 import jax
-from collapse_jax.nn import beams, decode, opt_weights
+from collapse_jax.networks.opt import beams
+from collapse_jax.networks.opt import decode
+from collapse_jax.networks.opt import weights as opt_weights
 config, params = opt_weights.load_opt(sys.argv[1])
 search = jax.jit(lambda params: beams.beam_search(config, params, text, rules=decode.Rules(64, 64), num_beams=5))
 jax.block_until_ready(search(params))

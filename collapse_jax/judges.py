@@ -19,10 +19,10 @@ from collapse_jax.chain import Metric, Snapshot
 from collapse_jax.datasets.mnist import Digits, load_mnist
 from collapse_jax.files.arrays import check_members
 from collapse_jax.files.reading import open_file
-from collapse_jax.nn.classifier import Classifier, init_classifier, shifted
-from collapse_jax.nn.vae_nets import Linear
+from collapse_jax.networks.classifier import Classifier, init_classifier, shifted
+from collapse_jax.networks.training import adam, train
+from collapse_jax.networks.vae import Linear
 from collapse_jax.numerics import triangular
-from collapse_jax.training import adam, train
 from collapse_jax.types import Array, Key
 
 NUM_JUDGES = 5

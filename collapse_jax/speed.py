@@ -23,13 +23,13 @@ from collapse_jax.drivers import program_bytes, run_compiled
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.mixture import mixture
 from collapse_jax.models.vae import conv_vae, vae
-from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, sample
-from collapse_jax.nn.opt import init_opt
-from collapse_jax.nn.opt_config import opt_config
-from collapse_jax.nn.scoring import Texts, language_loss
+from collapse_jax.networks.opt.beams import beam_search
+from collapse_jax.networks.opt.config import opt_config
+from collapse_jax.networks.opt.decode import Rules, sample
+from collapse_jax.networks.opt.model import init_opt
+from collapse_jax.networks.opt.scoring import Texts, language_loss
+from collapse_jax.networks.training import adamw, train_step
 from collapse_jax.regimes import replace
-from collapse_jax.training import adamw, train_step
 from collapse_jax.types import Params, PyTree
 
 _LENGTH = 64  # tokens of a prompt, and of what is written after it

@@ -18,12 +18,12 @@ import numpy as np
 
 import collapse_jax.datasets
 from collapse_jax.datasets.text import load_addresses, to_blocks
-from collapse_jax.nn.opt import init_opt
-from collapse_jax.nn.opt_config import opt_config
-from collapse_jax.nn.opt_weights import load_opt, save_opt
-from collapse_jax.nn.scoring import Texts, language_loss, token_log_probs
-from collapse_jax.nn.tokenizer import encode, save_tokenizer, train_tokenizer
-from collapse_jax.training import adamw
+from collapse_jax.networks.opt.config import opt_config
+from collapse_jax.networks.opt.model import init_opt
+from collapse_jax.networks.opt.scoring import Texts, language_loss, token_log_probs
+from collapse_jax.networks.opt.tokenizer import encode, save_tokenizer, train_tokenizer
+from collapse_jax.networks.opt.weights import load_opt, save_opt
+from collapse_jax.networks.training import adamw
 
 LENGTH, BATCH, EPOCHS, PEAK = 128, 64, 8, 2e-3
 

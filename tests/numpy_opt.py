@@ -5,7 +5,7 @@ Semantics are those of transformers' `generate`; `make parity` holds the package
 
 import numpy as np
 
-from collapse_jax.nn.opt_config import POSITION_OFFSET
+from collapse_jax.networks.opt.config import POSITION_OFFSET
 
 
 def _norm(weights, x):

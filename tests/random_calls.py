@@ -46,7 +46,7 @@ from collapse_jax import (
 )
 from collapse_jax import metrics as plain_metrics
 from collapse_jax.models import bigram, categorical, families, kde, regression
-from collapse_jax.nn.decode import Rules
+from collapse_jax.networks.opt.decode import Rules
 from collapse_jax.sufficient import Sums
 
 PACKAGE = str(Path(collapse_jax.__file__).parent)

@@ -35,7 +35,7 @@ from collapse_jax.models.categorical import categorical, count_sums
 from collapse_jax.models.families import Largest, uniform
 from collapse_jax.models.kde import kde
 from collapse_jax.models.regression import regression, regression_truth
-from collapse_jax.nn.decode import Rules
+from collapse_jax.networks.opt.decode import Rules
 from collapse_jax.pieces import Piece
 from collapse_jax.tuple_names import kind_of, name_of
 

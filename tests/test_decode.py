@@ -12,10 +12,10 @@ import pytest
 from scipy import stats
 from tiny_opt import SMALL, random_params
 
-from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, greedy, sample
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.processors import (
+from collapse_jax.networks.opt.beams import beam_search
+from collapse_jax.networks.opt.decode import Rules, greedy, sample
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.processors import (
     draw,
     forbid_repeated_ngrams,
     keep_top_k,

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from tiny_opt import SMALL, random_params
 
-from collapse_jax.nn import processors
-from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, apply_rules, begin_text, greedy
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.opt_weights import save_opt
-from collapse_jax.nn.scoring import token_log_probs
+from collapse_jax.networks.opt import processors
+from collapse_jax.networks.opt.beams import beam_search
+from collapse_jax.networks.opt.decode import Rules, apply_rules, begin_text, greedy
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.scoring import token_log_probs
+from collapse_jax.networks.opt.weights import save_opt
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

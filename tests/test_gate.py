@@ -34,9 +34,15 @@ from collapse_jax.foreign import read_records
 from collapse_jax.jobs import read_jobs
 from collapse_jax.judges import load_judges
 from collapse_jax.manifest import read_captions, read_claims, read_description
-from collapse_jax.nn import tokenizer as bpe
-from collapse_jax.nn.opt_weights import load_opt, save_opt
-from collapse_jax.nn.tokenizer import decode, encode, load_tokenizer, save_tokenizer, train_tokenizer
+from collapse_jax.networks.opt import tokenizer as bpe
+from collapse_jax.networks.opt.tokenizer import (
+    decode,
+    encode,
+    load_tokenizer,
+    save_tokenizer,
+    train_tokenizer,
+)
+from collapse_jax.networks.opt.weights import load_opt, save_opt
 from collapse_jax.pictures import Budget, pictured
 from collapse_jax.results import read_netcdf
 from collapse_jax.studies.loading import load_file
@@ -230,7 +236,7 @@ def test_weights_far_larger_than_their_model_are_not_read(model):
 
 
 def test_weights_beyond_the_machines_memory_are_not_read(model, monkeypatch):
-    monkeypatch.setattr("collapse_jax.nn.opt_weights.memory", lambda: 1000)
+    monkeypatch.setattr("collapse_jax.networks.opt.weights.memory", lambda: 1000)
     with pytest.raises(ValueError, match=r"this machine has 1,000; take a smaller model"):
         load_opt(model)
 

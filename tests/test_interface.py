@@ -25,7 +25,7 @@ from collapse_jax.models.text_metrics import (
     log_loss_metric,
 )
 from collapse_jax.models.vae import held_out_metrics
-from collapse_jax.nn.opt_config import opt_config
+from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.studies.gaussian.study import _metrics as walk_metrics
 
 _NET = {"start": "fresh", "draws": "mean"}

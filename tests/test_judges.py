@@ -20,7 +20,7 @@ from collapse_jax.judges import (
     train_judges,
     unanimous,
 )
-from collapse_jax.nn.classifier import shifted
+from collapse_jax.networks.classifier import shifted
 
 KEY = jax.random.key(0)
 

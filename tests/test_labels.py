@@ -16,7 +16,7 @@ import xarray as xr
 from collapse_jax.claims import ANALOGUE, EXACT, LAW, Claim
 from collapse_jax.datasets.mnist import MNIST_SHA256
 from collapse_jax.datasets.text import WIKITEXT2_SHA256, text_sum
-from collapse_jax.nn.opt_config import opt_config
+from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.studies.gaussian import claims as gaussian_claims
 from collapse_jax.studies.gaussian import protocol as gaussian
 from collapse_jax.studies.gaussian.config import GaussianConfig

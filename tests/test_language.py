@@ -30,11 +30,11 @@ from collapse_jax.models.text_metrics import (
     generated_nats,
     log_loss_metric,
 )
-from collapse_jax.nn.decode import Generated, Rules
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.scoring import LogLoss, sequence_log_probs, token_log_probs
+from collapse_jax.networks.opt.decode import Generated, Rules
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
+from collapse_jax.networks.training import epoch_order
 from collapse_jax.sharding import model_mesh
-from collapse_jax.training import epoch_order
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
 PRETRAINED = random_params(CONFIG, scale=0.3)

@@ -9,8 +9,8 @@ import numpy_opt
 import pytest
 from tiny_opt import CONFIGS, SMALL, random_params
 
-from collapse_jax.nn.opt import abstract_params, hidden_states, init_opt, logits
-from collapse_jax.nn.opt_config import OPT_CONFIGS, opt_config
+from collapse_jax.networks.opt.config import OPT_CONFIGS, opt_config
+from collapse_jax.networks.opt.model import abstract_params, hidden_states, init_opt, logits
 
 KEY = jax.random.key(0)
 LENGTH = 6

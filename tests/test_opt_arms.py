@@ -11,9 +11,9 @@ import pytest
 from collapse_jax.data import Samples, as_samples
 from collapse_jax.datasets.text import load_wikipedia
 from collapse_jax.models.language import FineTuning
-from collapse_jax.nn.decode import Rules
-from collapse_jax.nn.scoring import token_log_probs
-from collapse_jax.nn.tokenizer import encode
+from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.scoring import token_log_probs
+from collapse_jax.networks.opt.tokenizer import encode
 from collapse_jax.studies.opt import study, teacher
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 from collapse_jax.studies.opt.texts import Texts, load_model, load_texts, spread

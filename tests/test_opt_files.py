@@ -14,9 +14,9 @@ import safetensors.numpy
 from flax import serialization
 from tiny_opt import CONFIGS, FILES, SMALL, equal, random_params, rewrite
 
-from collapse_jax.nn.config_json import read_config
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.opt_weights import from_tensors, load_opt, save_opt, to_tensors
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.config_json import read_config
+from collapse_jax.networks.opt.weights import from_tensors, load_opt, save_opt, to_tensors
 
 FC1 = "model.decoder.layers.1.fc1.weight"
 

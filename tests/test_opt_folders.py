@@ -11,10 +11,10 @@ import pytest
 import safetensors.numpy
 from tiny_opt import CONFIGS, SMALL, equal, random_params, rewrite
 
-from collapse_jax.nn.beams import beam_search
-from collapse_jax.nn.decode import Rules, greedy, sample
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.opt_weights import from_tensors, load_opt, save_opt
+from collapse_jax.networks.opt.beams import beam_search
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.decode import Rules, greedy, sample
+from collapse_jax.networks.opt.weights import from_tensors, load_opt, save_opt
 
 PARAMS = random_params(SMALL)
 EMBEDDING = "model.decoder.embed_tokens.weight"

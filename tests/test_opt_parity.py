@@ -10,8 +10,8 @@ import optax
 import pytest
 from tiny_opt import CONFIGS, SMALL, equal, random_params
 
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.opt_weights import from_tensors, load_opt, save_opt, to_tensors
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.weights import from_tensors, load_opt, save_opt, to_tensors
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -13,11 +13,11 @@ from collapse_jax.claims import judge
 from collapse_jax.datasets.text import load_addresses, to_blocks
 from collapse_jax.drivers import run_compiled
 from collapse_jax.host import run_host
-from collapse_jax.nn.opt import init_opt
-from collapse_jax.nn.opt_config import opt_config
-from collapse_jax.nn.opt_weights import save_opt
-from collapse_jax.nn.scoring import token_log_probs
-from collapse_jax.nn.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
+from collapse_jax.networks.opt.config import opt_config
+from collapse_jax.networks.opt.model import init_opt
+from collapse_jax.networks.opt.scoring import token_log_probs
+from collapse_jax.networks.opt.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
+from collapse_jax.networks.opt.weights import save_opt
 from collapse_jax.runs import execute
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence

@@ -11,8 +11,8 @@ import pytest
 import safetensors.numpy
 from tiny_opt import CONFIGS, FILES, SMALL, equal, random_params, rewrite
 
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.opt_weights import load_opt, name_table, save_opt, to_tensors
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.weights import load_opt, name_table, save_opt, to_tensors
 
 FC1 = "model.decoder.layers.1.fc1.weight"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_opt import SMALL, random_params
 
-from collapse_jax.nn import scoring
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.scoring import (
+from collapse_jax.networks.opt import scoring
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.scoring import (
     Texts,
     block_log_loss,
     language_loss,

@@ -18,11 +18,11 @@ jax.config.update("jax_num_cpu_devices", 8)
 import jax.numpy as jnp
 import numpy as np
 from dataclasses import replace
-from collapse_jax.nn.opt import hidden_states, init_opt, logits
-from collapse_jax.nn.opt_config import opt_config
-from collapse_jax.nn.scoring import Texts, language_loss
+from collapse_jax.networks.opt.model import hidden_states, init_opt, logits
+from collapse_jax.networks.opt.config import opt_config
+from collapse_jax.networks.opt.scoring import Texts, language_loss
 from collapse_jax.sharding import by_rows, fully_sharded, model_mesh, replicated
-from collapse_jax.training import adamw, train_step
+from collapse_jax.networks.training import adamw, train_step
 
 config = opt_config("tiny", vocab_size=256, num_layers=2, max_positions=32, dropout=0.1)
 params = init_opt(jax.random.key(0), config)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from collapse_jax.nn.tokenizer import (
+from collapse_jax.networks.opt.tokenizer import (
     SPECIALS,
     decode,
     encode,

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from collapse_jax.training import adam, adamw, cosine_by_epoch, spread_rows, train
+from collapse_jax.networks.training import adam, adamw, cosine_by_epoch, spread_rows, train
 
 CENTRE = np.array([1.0, -2.0, 3.0])
 

@@ -23,8 +23,8 @@ from collapse_jax import (
 from collapse_jax.chain import Snapshot
 from collapse_jax.data import Blend, Samples, Stream
 from collapse_jax.models import vae as module
-from collapse_jax.nn.vae_nets import MLP, Linear
-from collapse_jax.nn.vae_nets import init_mlp as init_mlp_eagerly
+from collapse_jax.networks.vae import MLP, Linear
+from collapse_jax.networks.vae import init_mlp as init_mlp_eagerly
 
 SMALL = {"num_pixels": 16, "num_hidden": 8, "num_latents": 2, "batch_size": 12}
 KEY = jax.random.key(0)

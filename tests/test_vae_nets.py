@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from collapse_jax.models.vae import loss
-from collapse_jax.nn.vae_nets import add_patches, init_conv, patches
-from collapse_jax.training import adam
+from collapse_jax.networks.training import adam
+from collapse_jax.networks.vae import add_patches, init_conv, patches
 
 KEY = jax.random.key(0)
 

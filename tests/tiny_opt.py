@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from collapse_jax.nn.opt import abstract_params
-from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.model import abstract_params
 
 FILES = Path(__file__).parent / "files"
 SMALL = OPTConfig(vocab_size=24, hidden_size=8, num_layers=2, num_heads=2, ffn_size=12, max_positions=10)

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from collapse_jax.chain import Metric, Snapshot
-from collapse_jax.nn.opt import hidden_states, logits
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.scoring import block_log_loss, sliding_log_loss, token_log_probs
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.model import hidden_states, logits
+from collapse_jax.networks.opt.scoring import block_log_loss, sliding_log_loss, token_log_probs
 from collapse_jax.types import Array, ArrayLike, Key, Params
 from collapse_jax.validation import check_count
 

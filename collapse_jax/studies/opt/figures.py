@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from collapse_jax.nn.tokenizer import decode
+from collapse_jax.networks.opt.tokenizer import decode
 from collapse_jax.plots import (
     COLOURS,
     Axes,

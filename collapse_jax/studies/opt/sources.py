@@ -14,8 +14,8 @@ from pathlib import Path
 
 from collapse_jax.datasets.text import text_sum, wikitext2_sums
 from collapse_jax.files.reading import TOLD, is_there, read_bytes, sha256, size_of
-from collapse_jax.nn.opt_config import OPT_CONFIGS, OPTConfig
-from collapse_jax.nn.tensor_files import weight_files
+from collapse_jax.networks.opt.config import OPT_CONFIGS, OPTConfig
+from collapse_jax.networks.opt.tensor_files import weight_files
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import TINY, is_wikitext2, load_model
 

@@ -23,8 +23,8 @@ from collapse_jax.models.text_metrics import (
     generated_nats,
     log_loss_metric,
 )
-from collapse_jax.nn.decode import Rules
-from collapse_jax.nn.scoring import block_log_loss
+from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.scoring import block_log_loss
 from collapse_jax.regimes import accumulate, fresh, original, replace, replace_part
 from collapse_jax.sharding import fully_sharded, model_mesh, replicated
 from collapse_jax.studies.opt.answer import PUBLISHED, answer

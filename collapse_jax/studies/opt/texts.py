@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 import collapse_jax.datasets
 from collapse_jax.datasets.text import Corpus, load_text, load_wikipedia, load_wikitext2, to_blocks
 from collapse_jax.files.reading import is_there, place_of
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.opt_weights import load_opt
-from collapse_jax.nn.tokenizer import encode, load_tokenizer
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.tokenizer import encode, load_tokenizer
+from collapse_jax.networks.opt.weights import load_opt
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.types import Params
 from collapse_jax.validation import shown

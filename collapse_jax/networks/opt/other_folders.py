@@ -7,7 +7,7 @@ cause and not a list of missing names.
 import os
 from pathlib import Path
 
-from collapse_jax.nn.tensor_files import FORMATS, has_weights
+from collapse_jax.networks.opt.tensor_files import FORMATS, has_weights
 
 _SAVE = "AutoModelForCausalLM.from_pretrained(...).save_pretrained(folder)"
 # a file's ending -> what it is, and what helps

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax.nn.vae_nets import Linear, init_linear, patches
+from collapse_jax.networks.vae import Linear, init_linear, patches
 from collapse_jax.types import Array, Key
 
 NUM_FEATURES = 64

@@ -22,12 +22,12 @@ import numpy as np
 import safetensors.numpy
 
 from collapse_jax.files.reading import TOLD, memory, size_of
-from collapse_jax.nn.config_json import config_content, generation_content, read_config
-from collapse_jax.nn.files import damaged, find_folder, write_json, write_together
-from collapse_jax.nn.opt import abstract_params
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.other_folders import adapter_in, instead_of_weights
-from collapse_jax.nn.tensor_files import PATTERNS, Layout, read_tensors, weight_files
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.config_json import config_content, generation_content, read_config
+from collapse_jax.networks.opt.hub import damaged, find_folder, write_json, write_together
+from collapse_jax.networks.opt.model import abstract_params
+from collapse_jax.networks.opt.other_folders import adapter_in, instead_of_weights
+from collapse_jax.networks.opt.tensor_files import PATTERNS, Layout, read_tensors, weight_files
 from collapse_jax.types import Params
 
 # Published name -> place in our parameters; queries, keys and values are thirds 0, 1, 2 of one kernel.

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.nn.opt import hidden_states, logits, with_mask
-from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.model import hidden_states, logits, with_mask
 from collapse_jax.types import Array, ArrayLike, Key, Params
 from collapse_jax.validation import check_count
 

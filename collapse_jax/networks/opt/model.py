@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.nn.opt_config import POSITION_OFFSET, OPTConfig
+from collapse_jax.networks.opt.config import POSITION_OFFSET, OPTConfig
 from collapse_jax.types import Array, ArrayLike, Key, Params
 
 _MASKED = -1e30  # finite, so that a row with nothing to attend to stays finite

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.nn.decode import (
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.decode import (
     DEFAULT_RULES,
     Generated,
     Rules,
@@ -21,9 +22,8 @@ from collapse_jax.nn.decode import (
     ends_text,
     extend_text,
 )
-from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.processors import top_k
+from collapse_jax.networks.opt.model import Cache, decode_step, logits, prefill, with_mask
+from collapse_jax.networks.opt.processors import top_k
 from collapse_jax.types import Array, ArrayLike, Params
 from collapse_jax.validation import check_count
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from collapse_jax.nn.opt import Cache, decode_step, logits, prefill, with_mask
-from collapse_jax.nn.opt_config import OPTConfig
-from collapse_jax.nn.processors import (
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.model import Cache, decode_step, logits, prefill, with_mask
+from collapse_jax.networks.opt.processors import (
     draw,
     forbid,
     forbid_repeated_ngrams,

@@ -16,7 +16,7 @@ import safetensors
 from flax import serialization
 
 from collapse_jax.files.reading import is_there, read_bytes, size_of
-from collapse_jax.nn.files import damage_named, read_json
+from collapse_jax.networks.opt.hub import damage_named, read_json
 from collapse_jax.validation import is_plain_name
 
 Layout = Literal["torch", "flax"]

@@ -18,7 +18,14 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from collapse_jax.files.reading import TOLD, Refused, is_there, size_of
-from collapse_jax.nn.files import damage_named, find_folder, read_json, write_json, write_text, write_together
+from collapse_jax.networks.opt.hub import (
+    damage_named,
+    find_folder,
+    read_json,
+    write_json,
+    write_text,
+    write_together,
+)
 from collapse_jax.validation import check_count
 
 SPECIALS = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}

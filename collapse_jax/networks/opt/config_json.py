@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from collapse_jax.files.reading import is_there
-from collapse_jax.nn.files import read_json
-from collapse_jax.nn.opt_config import OPTConfig
+from collapse_jax.networks.opt.config import OPTConfig
+from collapse_jax.networks.opt.hub import read_json
 
 # Our field -> theirs; whatever else a config says must have the one value that is computed here.
 _FIELDS = {
