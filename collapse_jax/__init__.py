@@ -4,16 +4,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 _HOMES = {
-    "as_samples": "data",
-    "Samples": "data",
-    "Stream": "data",
-    "Model": "chain",
-    "Regime": "chain",
-    "Metric": "chain",
-    "Snapshot": "chain",
-    "Chain": "chain",
-    "Pieces": "pieces",
-    "build_chain": "chain",
+    "as_samples": "core.data",
+    "Samples": "core.data",
+    "Stream": "core.data",
+    "Model": "core.chain",
+    "Regime": "core.chain",
+    "Metric": "core.chain",
+    "Snapshot": "core.chain",
+    "Chain": "core.chain",
+    "Pieces": "core.chunks",
+    "build_chain": "core.chain",
     "run_compiled": "drivers",
     "run_host": "host",
     "segment_stops": "drivers",
@@ -30,20 +30,20 @@ _HOMES = {
     "Arm": "studies.plan",
     "Illustration": "studies.plan",
     "Plan": "studies.plan",
-    "side_by_side": "abreast",
-    "along": "abreast",
-    "replace": "regimes",
-    "accumulate": "regimes",
-    "window": "regimes",
-    "subsample": "regimes",
-    "replace_part": "regimes",
-    "add": "regimes",
-    "weight_real": "regimes",
-    "compose": "regimes",
-    "curate": "regimes",
-    "schedule": "regimes",
-    "original": "regimes",
-    "fresh": "regimes",
+    "side_by_side": "core.combine",
+    "along": "core.combine",
+    "replace": "core.regimes",
+    "accumulate": "core.regimes",
+    "window": "core.regimes",
+    "subsample": "core.regimes",
+    "replace_part": "core.regimes",
+    "add": "core.regimes",
+    "weight_real": "core.regimes",
+    "compose": "core.regimes",
+    "curate": "core.regimes",
+    "schedule": "core.regimes",
+    "original": "core.regimes",
+    "fresh": "core.regimes",
     "gaussian": "models.gaussian",
     "gaussian_truth": "models.gaussian",
     "gaussian_metrics": "models.gaussian",
@@ -69,24 +69,12 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
-    from collapse_jax.abreast import along, side_by_side
-    from collapse_jax.chain import Chain, Metric, Model, Regime, Snapshot, build_chain
     from collapse_jax.claims import Claim, Evidence
-    from collapse_jax.data import Samples, Stream, as_samples
-    from collapse_jax.datasets.mnist import load_mnist
-    from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
-    from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
-    from collapse_jax.drivers import run_compiled, segment_stops
-    from collapse_jax.foreign import read_records, report_records
-    from collapse_jax.host import run_host
-    from collapse_jax.models.external import external, repeat_rows
-    from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
-    from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
-    from collapse_jax.models.mixture import mixture, mixture_metrics
-    from collapse_jax.models.vae import conv_vae, vae, vae_metrics
-    from collapse_jax.pieces import Pieces
-    from collapse_jax.plots import plot
-    from collapse_jax.regimes import (
+    from collapse_jax.core.chain import Chain, Metric, Model, Regime, Snapshot, build_chain
+    from collapse_jax.core.chunks import Pieces
+    from collapse_jax.core.combine import along, side_by_side
+    from collapse_jax.core.data import Samples, Stream, as_samples
+    from collapse_jax.core.regimes import (
         accumulate,
         add,
         compose,
@@ -100,6 +88,18 @@ if TYPE_CHECKING:
         weight_real,
         window,
     )
+    from collapse_jax.datasets.mnist import load_mnist
+    from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
+    from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
+    from collapse_jax.drivers import run_compiled, segment_stops
+    from collapse_jax.foreign import read_records, report_records
+    from collapse_jax.host import run_host
+    from collapse_jax.models.external import external, repeat_rows
+    from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+    from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
+    from collapse_jax.models.mixture import mixture, mixture_metrics
+    from collapse_jax.models.vae import conv_vae, vae, vae_metrics
+    from collapse_jax.plots import plot
     from collapse_jax.rundir import load
     from collapse_jax.simulation import Interrupted, simulate
     from collapse_jax.studies.plan import Arm, Illustration, Plan

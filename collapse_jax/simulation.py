@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from collapse_jax.chain import Chain
+from collapse_jax.core.chain import Chain
 from collapse_jax.drivers import DEFAULT_LANES, Segment, run_compiled, segment_stops
 from collapse_jax.host import run_host
 from collapse_jax.results import Records, join_records, kept_params, to_dataset

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.chain import Chain, build_chain
-from collapse_jax.data import as_samples
+from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.data import as_samples
+from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.datasets.synthetic import two_gaussians
 from collapse_jax.drivers import program_bytes, run_compiled
@@ -29,7 +30,6 @@ from collapse_jax.networks.opt.decode import Rules, sample
 from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.networks.opt.scoring import Texts, language_loss
 from collapse_jax.networks.training import adamw, train_step
-from collapse_jax.regimes import replace
 from collapse_jax.types import Params, PyTree
 
 _LENGTH = 64  # tokens of a prompt, and of what is written after it

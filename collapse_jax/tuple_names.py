@@ -38,7 +38,7 @@ _OURS = {
 def name_of(kind: type) -> str:
     """Return the name that a file gives to a NamedTuple.
 
-    >>> from collapse_jax.data import Samples
+    >>> from collapse_jax.core.data import Samples
     >>> name_of(Samples)
     'Samples'
     """

@@ -45,9 +45,9 @@ from collapse_jax import (
     window,
 )
 from collapse_jax import metrics as plain_metrics
+from collapse_jax.core.statistics import Sums
 from collapse_jax.models import bigram, categorical, families, kde, regression
 from collapse_jax.networks.opt.decode import Rules
-from collapse_jax.sufficient import Sums
 
 PACKAGE = str(Path(collapse_jax.__file__).parent)
 KEY = jax.random.key(0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax import Metric, Model, Samples, build_chain, replace
-from collapse_jax.pieces import Pieces
+from collapse_jax.core.chunks import Pieces
 from collapse_jax.sharding import Layout, fully_sharded, model_mesh
 from collapse_jax.studies.plan import Arm, Plan
 

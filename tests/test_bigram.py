@@ -8,6 +8,7 @@ from scipy import stats
 from statistical import assert_mean
 
 from collapse_jax import build_chain, replace
+from collapse_jax.core.statistics import Sums
 from collapse_jax.laws.running import run_all
 from collapse_jax.models.bigram import (
     bigram,
@@ -16,7 +17,6 @@ from collapse_jax.models.bigram import (
     row_heterozygosity,
     table_metric,
 )
-from collapse_jax.sufficient import Sums
 from collapse_jax.theory import discrete as exact
 
 TABLE = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.0, 0.2, 0.8]])

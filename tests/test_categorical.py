@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statistical import assert_mean
 
-from collapse_jax import as_samples, build_chain, regimes, replace, theory
-from collapse_jax.chain import Snapshot
+from collapse_jax import as_samples, build_chain, replace, theory
+from collapse_jax.core import regimes
+from collapse_jax.core.chain import Snapshot
 from collapse_jax.laws.running import run_all
 from collapse_jax.models.categorical import (
     CategoricalTruth,

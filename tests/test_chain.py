@@ -23,8 +23,8 @@ from collapse_jax import (
     two_gaussians,
 )
 from collapse_jax import gaussian as framed_gaussian
+from collapse_jax.core.chunks import exhaust
 from collapse_jax.numerics.frame import to_data_units
-from collapse_jax.pieces import exhaust
 
 M = 8
 REAL = as_samples(np.linspace(-1.0, 1.0, M, dtype=np.float32)[:, None])

@@ -10,7 +10,7 @@ from statistical import assert_law, assert_mean
 from strategies import keys, seeds, triangles, weights
 
 from collapse_jax import Stream, as_samples
-from collapse_jax.data import Blend, follow_frame
+from collapse_jax.core.data import Blend, follow_frame
 from collapse_jax.numerics.frame import advance as advance_frame
 from collapse_jax.numerics.frame import axes, data_frame, to_data_units
 

@@ -407,7 +407,7 @@ def test_the_hubs_archive_of_wikitext_is_unpacked_within_bounds(tmp_path, monkey
     [
         {"skeleton": 0}, {"skeleton": {"x": 1}}, {"facts": None}, {"kinds": [3]}, {"paths": None, "skeleton": "x"},
         {"skeleton": {"kind": "collapse_jax.nothing:X", "children": []}},
-        {"skeleton": {"kind": "collapse_jax.chain:Metric", "children": []}},
+        {"skeleton": {"kind": "collapse_jax.core.chain:Metric", "children": []}},
     ],
 )  # fmt: skip
 def test_a_checkpoint_that_no_run_writes_is_damaged(tmp_path, about):

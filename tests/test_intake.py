@@ -27,7 +27,7 @@ from collapse_jax import (
     replace,
     simulate,
 )
-from collapse_jax.intake import read_rows
+from collapse_jax.core.intake import read_rows
 from collapse_jax.metrics import sample_mean
 from collapse_jax.models.gaussian import gaussian_metrics
 from collapse_jax.models.kde import bootstrap, kde, kde_metrics

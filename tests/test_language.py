@@ -19,8 +19,8 @@ from collapse_jax import (
     run_compiled,
     run_host,
 )
-from collapse_jax.chain import Snapshot
-from collapse_jax.data import Samples
+from collapse_jax.core.chain import Snapshot
+from collapse_jax.core.data import Samples
 from collapse_jax.models.language import FineTuning, LanguageParams, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
     band_log_probs,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from collapse_jax import metrics
-from collapse_jax.chain import Snapshot
-from collapse_jax.data import Samples, Stream
+from collapse_jax.core.chain import Snapshot
+from collapse_jax.core.data import Samples, Stream
 from collapse_jax.numerics import frame as frames
 
 KEY = jax.random.key(7)

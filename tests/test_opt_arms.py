@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.data import Samples, as_samples
+from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.datasets.text import load_wikipedia
 from collapse_jax.models.language import FineTuning
 from collapse_jax.networks.opt.decode import Rules

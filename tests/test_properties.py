@@ -57,6 +57,7 @@ from collapse_jax import (
     weight_real,
     window,
 )
+from collapse_jax.core.statistics import Moments, Sums, moments_of
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
 from collapse_jax.models.families import Largest, exponential, poisson, uniform
@@ -66,7 +67,6 @@ from collapse_jax.models.mixture import MixtureParams
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.em import Components
-from collapse_jax.sufficient import Moments, Sums, moments_of
 
 pytestmark = pytest.mark.slow
 

@@ -8,6 +8,7 @@ from scipy import stats
 from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, accumulate, build_chain, replace
+from collapse_jax.core.statistics import Sums
 from collapse_jax.laws.running import run_all
 from collapse_jax.models.regression import (
     NormalEquations,
@@ -17,7 +18,6 @@ from collapse_jax.models.regression import (
     regression_truth,
     risk_metric,
 )
-from collapse_jax.sufficient import Sums
 from collapse_jax.theory import regression as exact
 
 TRUE, NOISE = np.array([1.0, -2.0, 0.5]), 0.7

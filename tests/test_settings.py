@@ -25,7 +25,7 @@ from collapse_jax import (
 )
 from collapse_jax import provenance as module
 from collapse_jax.cli import run_command
-from collapse_jax.labels import check_labels, check_record
+from collapse_jax.core.labels import check_labels, check_record
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.provenance import other_settings, settings
 from collapse_jax.results import read_netcdf, to_dataset, write_netcdf

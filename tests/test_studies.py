@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from collapse_jax import theory
-from collapse_jax.chain import Chain, Metric, State
-from collapse_jax.data import as_samples
+from collapse_jax.core.chain import Chain, Metric, State
+from collapse_jax.core.data import as_samples
 from collapse_jax.models.gaussian import gaussian_truth
 from collapse_jax.models.vae import conv_vae, vae
 from collapse_jax.studies.gaussian import study as gaussian_study

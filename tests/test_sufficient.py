@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.sufficient import Moments, Sums
+from collapse_jax.core.statistics import Moments, Sums
 
 POOL, BATCH, ROUNDS = 1e13, 1e9, 300  # 1e13 in float32 counts in steps of 2^20: 1e9 more becomes 1.00034e9
 

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.chain import build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.regimes import replace
+from collapse_jax.core.statistics import Moments
 from collapse_jax.laws import gaussian as gaussian_laws
 from collapse_jax.laws import regimes as regime_laws
 from collapse_jax.laws.checks import Check
 from collapse_jax.laws.running import Part, run_parts
 from collapse_jax.models import gaussian as model
 from collapse_jax.models.gaussian import gaussian_metrics, gaussian_truth
-from collapse_jax.regimes import replace
-from collapse_jax.sufficient import Moments
 from collapse_jax.verify import PROGRAMS, Program, run_program, selected, weak
 
 KEY = jax.random.key(0)

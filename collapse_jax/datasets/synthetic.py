@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.data import Samples
+from collapse_jax.core.data import Samples
 from collapse_jax.numerics.sampling import weighted_indices
 from collapse_jax.types import Key
 from collapse_jax.validation import check_count, check_key, check_positive

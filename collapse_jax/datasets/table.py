@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from collapse_jax.core.intake import read_rows
 from collapse_jax.files.decoding import signs_of
 from collapse_jax.files.reading import DATA, Refused, read_bytes
-from collapse_jax.intake import read_rows
 from collapse_jax.validation import nearest
 
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t", ".txt": ",;\t"}

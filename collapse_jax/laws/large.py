@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.abreast import along
-from collapse_jax.chain import Chain, Metric, Regime, build_chain
+from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
+from collapse_jax.core.combine import along
+from collapse_jax.core.regimes import accumulate, add, original, replace, weight_real
+from collapse_jax.core.statistics import Sums
 from collapse_jax.laws.checks import Check, check
 from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.families import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
-from collapse_jax.regimes import accumulate, add, original, replace, weight_real
-from collapse_jax.sufficient import Sums
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, ArrayLike, Key
 

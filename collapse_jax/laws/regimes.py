@@ -6,12 +6,9 @@ from typing import Any
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.abreast import along
-from collapse_jax.chain import Chain, Regime, build_chain
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
-from collapse_jax.regimes import (
+from collapse_jax.core.chain import Chain, Regime, build_chain
+from collapse_jax.core.combine import along
+from collapse_jax.core.regimes import (
     accumulate,
     add,
     compose,
@@ -23,7 +20,10 @@ from collapse_jax.regimes import (
     weight_real,
     window,
 )
-from collapse_jax.sufficient import Moments, moments_of
+from collapse_jax.core.statistics import Moments, moments_of
+from collapse_jax.laws.checks import Check, check, check_exact
+from collapse_jax.laws.running import Records
+from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.theory import limits
 from collapse_jax.types import ArrayLike, Key

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from collapse_jax.chain import Chain, Metric, Record, State
+from collapse_jax.core.chain import Chain, Metric, Record, State
+from collapse_jax.core.chunks import Piece
 from collapse_jax.laws.checks import Check
-from collapse_jax.pieces import Piece
 from collapse_jax.simulation import simulate
 from collapse_jax.types import Key
 

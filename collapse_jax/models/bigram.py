@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax.chain import Metric, Model
+from collapse_jax.core.chain import Metric, Model
+from collapse_jax.core.statistics import Sums, need_sums
 from collapse_jax.numerics.sampling import weighted_indices
-from collapse_jax.sufficient import Sums, need_sums
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import check_choice, check_count, check_float32_count, check_numbers
 

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from collapse_jax.chain import Metric, Model
-from collapse_jax.data import kind_of
+from collapse_jax.core.chain import Metric, Model
+from collapse_jax.core.data import kind_of
+from collapse_jax.core.statistics import Sums, need_sums, pooled
 from collapse_jax.numerics.frame import Frame, advance, data_frame
-from collapse_jax.sufficient import Sums, need_sums, pooled
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import check_float32_count
 

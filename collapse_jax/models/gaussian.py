@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.chain import Metric, Model
-from collapse_jax.data import Samples, kind_of, start_frame
+from collapse_jax.core.chain import Metric, Model
+from collapse_jax.core.data import Samples, kind_of, start_frame
+from collapse_jax.core.statistics import Moments, moments_of
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.frame import Frame
-from collapse_jax.sufficient import Moments, moments_of
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import (
     LARGEST_COUNT,

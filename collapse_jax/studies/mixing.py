@@ -1,7 +1,7 @@
 """The regimes that a study's configuration can name. Called by the studies' build modules."""
 
-from collapse_jax.chain import Regime
-from collapse_jax.regimes import (
+from collapse_jax.core.chain import Regime
+from collapse_jax.core.regimes import (
     accumulate,
     add,
     compose,

@@ -5,8 +5,8 @@ from typing import Any
 import xarray as xr
 
 from collapse_jax.answers import general_answer
-from collapse_jax.chain import Chain
 from collapse_jax.claims import Evidence
+from collapse_jax.core.chain import Chain
 from collapse_jax.drivers import DEFAULT_LANES
 from collapse_jax.plots import plot
 from collapse_jax.results import to_dataset

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 from jax.sharding import Mesh
 
-from collapse_jax.chain import Chain
+from collapse_jax.core.chain import Chain
 from collapse_jax.drawn import described, least_width, table_of
 from collapse_jax.drivers import ChainOf
 from collapse_jax.files.writing import write_atomically

@@ -12,8 +12,8 @@ import xarray as xr
 
 from collapse_jax.answers import general_answer
 from collapse_jax.axes import sweepable
-from collapse_jax.chain import Chain
 from collapse_jax.claims import Evidence
+from collapse_jax.core.chain import Chain
 from collapse_jax.plots import COLOURS, band, legend, new_figure, phase_diagram
 from collapse_jax.results import Records
 from collapse_jax.studies.plan import Arm, Illustration, Plan

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.chain import Regime
-from collapse_jax.models.gaussian import gaussian_truth
-from collapse_jax.regimes import (
+from collapse_jax.core.chain import Regime
+from collapse_jax.core.regimes import (
     accumulate,
     add,
     compose,
@@ -20,6 +19,7 @@ from collapse_jax.regimes import (
     weight_real,
     window,
 )
+from collapse_jax.models.gaussian import gaussian_truth
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.types import Array
 

@@ -6,10 +6,10 @@ What each published statement needs to be true is in `collapse_jax.theory`.
 
 import numpy as np
 
-from collapse_jax.abreast import along, side_by_side
-from collapse_jax.chain import Chain, Metric, build_chain
+from collapse_jax.core.chain import Chain, Metric, build_chain
+from collapse_jax.core.combine import along, side_by_side
+from collapse_jax.core.regimes import replace
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
-from collapse_jax.regimes import replace
 from collapse_jax.studies.gaussian.answer import answer
 from collapse_jax.studies.gaussian.claims import evidence
 from collapse_jax.studies.gaussian.comparison import compared_regimes

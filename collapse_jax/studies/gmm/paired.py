@@ -7,8 +7,8 @@ and what has grown from it. Called by the mixture study.
 from collections.abc import Generator
 from typing import Any
 
-from collapse_jax.chain import Chain, Record, Snapshot, State
-from collapse_jax.pieces import Piece
+from collapse_jax.core.chain import Chain, Record, Snapshot, State
+from collapse_jax.core.chunks import Piece
 from collapse_jax.types import Key
 
 TIGHT = "tight_"

@@ -6,7 +6,7 @@ analogue is said beside each claim.
 
 import jax
 
-from collapse_jax.chain import Chain, build_chain
+from collapse_jax.core.chain import Chain, build_chain
 from collapse_jax.models.mixture import mixture, mixture_metrics
 from collapse_jax.studies.gmm.answer import PUBLISHED, answer
 from collapse_jax.studies.gmm.claims import evidence

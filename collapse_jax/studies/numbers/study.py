@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from collapse_jax.chain import Metric, Model, build_chain
 from collapse_jax.claims import LAW, Claim, Evidence, measured
-from collapse_jax.data import as_samples
+from collapse_jax.core.chain import Metric, Model, build_chain
+from collapse_jax.core.data import as_samples
 from collapse_jax.datasets.table import load_table
 from collapse_jax.estimands import last_reached
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics

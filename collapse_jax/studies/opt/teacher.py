@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.data import as_samples
+from collapse_jax.core.data import as_samples
 from collapse_jax.models.language import FineTuning, by_sampling, language
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decode import Rules, sample

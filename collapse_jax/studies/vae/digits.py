@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from scipy import ndimage, special
 
-from collapse_jax.data import Samples, as_samples
+from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.datasets.mnist import Digits, load_mnist, mnist_sums
 from collapse_jax.metrics import high_frequency_energy
 from collapse_jax.studies.vae.config import VAEConfig

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from collapse_jax.data import Samples, check_samples, follow_frame, need_data_units
-from collapse_jax.labels import check_labels, check_record
+from collapse_jax.core.chunks import Piece, exhaust, in_pieces, whole
+from collapse_jax.core.data import Samples, check_samples, follow_frame, need_data_units
+from collapse_jax.core.labels import check_labels, check_record
 from collapse_jax.numerics.frame import Frame
-from collapse_jax.pieces import Piece, exhaust, in_pieces, whole
 from collapse_jax.types import Array, Key, Params, PyTree
 from collapse_jax.validation import (
     LARGEST_COUNT,

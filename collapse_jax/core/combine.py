@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.chain import Chain, Metric, Record, State
-from collapse_jax.pieces import Piece
+from collapse_jax.core.chain import Chain, Metric, Record, State
+from collapse_jax.core.chunks import Piece
 from collapse_jax.types import ArrayLike, Key
 from collapse_jax.validation import check_function, check_key, check_kind, check_list, check_numbers
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from collapse_jax.intake import Rows, as_floats, check_finite, counted, is_traced, read_rows
+from collapse_jax.core.intake import Rows, as_floats, check_finite, counted, is_traced, read_rows
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.frame import Frame
 from collapse_jax.numerics.sampling import weighted_indices
