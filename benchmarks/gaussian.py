@@ -7,7 +7,7 @@ import numpy as np
 from harness import Row, timed
 
 from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
-from collapse_jax.drivers import run_compiled
+from collapse_jax.drivers.compiled import run_compiled
 
 LANES = 256
 

@@ -6,7 +6,7 @@ import sys
 _PROGRAM = """
 import sys, jax
 from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
-from collapse_jax.drivers import run_compiled
+from collapse_jax.drivers.compiled import run_compiled
 truth, generations = gaussian_truth(1), int(sys.argv[1])
 chain = build_chain(gaussian(1), replace(), truth.sampler(1000), 1000, gaussian_metrics())
 for _ in run_compiled(chain, jax.random.key(0), 64, range(100, generations + 1, 100), lanes=64):

@@ -14,15 +14,15 @@ _HOMES = {
     "Chain": "core.chain",
     "Pieces": "core.chunks",
     "build_chain": "core.chain",
-    "run_compiled": "drivers",
-    "run_host": "host",
-    "segment_stops": "drivers",
-    "simulate": "simulation",
-    "Interrupted": "simulation",
+    "run_compiled": "drivers.compiled",
+    "run_host": "drivers.host",
+    "segment_stops": "drivers.compiled",
+    "simulate": "drivers.simulate",
+    "Interrupted": "drivers.simulate",
     "load": "rundir",
     "plot": "plots",
-    "Summary": "summaries",
-    "sweep": "sweeps",
+    "Summary": "drivers.summary",
+    "sweep": "drivers.sweep",
     "read_records": "foreign",
     "report_records": "foreign",
     "Claim": "claims",
@@ -91,9 +91,12 @@ if TYPE_CHECKING:
     from collapse_jax.datasets.mnist import load_mnist
     from collapse_jax.datasets.synthetic import single_cloud, two_gaussians
     from collapse_jax.datasets.text import load_addresses, load_text, load_wikipedia, to_blocks
-    from collapse_jax.drivers import run_compiled, segment_stops
+    from collapse_jax.drivers.compiled import run_compiled, segment_stops
+    from collapse_jax.drivers.host import run_host
+    from collapse_jax.drivers.simulate import Interrupted, simulate
+    from collapse_jax.drivers.summary import Summary
+    from collapse_jax.drivers.sweep import sweep
     from collapse_jax.foreign import read_records, report_records
-    from collapse_jax.host import run_host
     from collapse_jax.models.external import external, repeat_rows
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
     from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
@@ -101,10 +104,7 @@ if TYPE_CHECKING:
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
     from collapse_jax.plots import plot
     from collapse_jax.rundir import load
-    from collapse_jax.simulation import Interrupted, simulate
     from collapse_jax.studies.plan import Arm, Illustration, Plan
-    from collapse_jax.summaries import Summary
-    from collapse_jax.sweeps import sweep
 
 
 def __dir__() -> list[str]:

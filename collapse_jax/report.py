@@ -16,10 +16,10 @@ import jinja2
 import xarray as xr
 
 from collapse_jax.answers import general_answer
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import write_page
 from collapse_jax.manifest import read_captions
 from collapse_jax.pictures import Budget, pictured
-from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import study_of
 

@@ -24,11 +24,18 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.checkpoints import Checkpoints
+from collapse_jax.drivers.results import (
+    Records,
+    as_stored,
+    join_records,
+    read_netcdf,
+    to_dataset,
+    write_netcdf,
+)
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import PART, remove_folder, remove_parts, write_atomically
 from collapse_jax.manifest import REPLACED, read_claims, read_description, run_folders, sealed, sum_of
 from collapse_jax.provenance import digest, provenance
-from collapse_jax.results import Records, as_stored, join_records, read_netcdf, to_dataset, write_netcdf
 from collapse_jax.studies.plan import Plan
 from collapse_jax.validation import check_alike
 

@@ -20,12 +20,12 @@ from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.claims import Evidence, Verdict, judge
 from collapse_jax.company import Company
 from collapse_jax.course import Course, Progress
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock, remove_parts
 from collapse_jax.manifest import REPLACED
 from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
 from collapse_jax.provenance import check_settings, differences, provenance
-from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import Lacking, RunDirectory, check_free, plain, shards_of
 from collapse_jax.studies.loading import blamed, place_in, said
 from collapse_jax.studies.plan import Plan

@@ -20,7 +20,7 @@ from collapse_jax.core.data import as_samples
 from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.datasets.synthetic import two_gaussians
-from collapse_jax.drivers import program_bytes, run_compiled
+from collapse_jax.drivers.compiled import program_bytes, run_compiled
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.mixture import mixture
 from collapse_jax.models.vae import conv_vae, vae

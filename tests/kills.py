@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collapse_jax.results import read_netcdf
+from collapse_jax.drivers.results import read_netcdf
 
 _STUDY = '''
 import dataclasses

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from collapse_jax import Metric, Model, Samples, build_chain, replace
 from collapse_jax.core.chunks import Pieces
-from collapse_jax.sharding import Layout, fully_sharded, model_mesh
+from collapse_jax.drivers.sharding import Layout, fully_sharded, model_mesh
 from collapse_jax.studies.plan import Arm, Plan
 
 SIZE, DIM = 8, 4

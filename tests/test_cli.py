@@ -15,10 +15,10 @@ import pytest
 from collapse_jax import as_samples, build_chain, cli, replace, runs, speed
 from collapse_jax.cli import run_command
 from collapse_jax.completion import SHELLS, options_of, script
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.laws.checks import Check
 from collapse_jax.laws.running import Part
 from collapse_jax.models.kde import bootstrap
-from collapse_jax.results import read_netcdf
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.verify import Program

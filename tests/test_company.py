@@ -14,9 +14,9 @@ import pytest
 
 from collapse_jax import company
 from collapse_jax.company import Company
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import remove_parts
 from collapse_jax.processes import Place
-from collapse_jax.results import read_netcdf
 
 
 @pytest.fixture(autouse=True)

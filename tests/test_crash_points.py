@@ -13,8 +13,8 @@ import pytest
 from crash_points import CrashPoints
 
 from collapse_jax import advance
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.arrays import load_arrays
-from collapse_jax.results import read_netcdf
 from collapse_jax.runs import execute, resume
 from collapse_jax.studies.registry import STUDIES, Study
 from collapse_jax.studies.swept import Grid

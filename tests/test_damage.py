@@ -20,8 +20,8 @@ from crash_points import CrashPoints
 
 from collapse_jax import advance, runs
 from collapse_jax.cli import run_command
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.report import write_report
-from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import STUDIES, Study
 

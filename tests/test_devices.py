@@ -15,12 +15,12 @@ from test_language import REAL
 from test_language import build as small_language
 
 from collapse_jax import as_samples, build_chain, conv_vae, gaussian, gaussian_truth, replace, run_compiled
-from collapse_jax.drivers import _programs
+from collapse_jax.drivers.compiled import _programs
+from collapse_jax.drivers.sharding import lane_mesh
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
 from collapse_jax.models.families import uniform
 from collapse_jax.models.regression import regression, regression_truth
-from collapse_jax.sharding import lane_mesh
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ import crash_studies
 import pytest
 
 from collapse_jax import jobs, rundir, runs
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
 from collapse_jax.manifest import sealed
 from collapse_jax.report import write_report
-from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import STUDIES, Study
 from collapse_jax.studies.swept import Grid

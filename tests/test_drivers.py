@@ -23,7 +23,6 @@ from collapse_jax import (
     Samples,
     accumulate,
     build_chain,
-    drivers,
     mixture,
     original,
     replace,
@@ -34,8 +33,9 @@ from collapse_jax import (
     two_gaussians,
 )
 from collapse_jax.checkpoints import load_tree, save_tree
-from collapse_jax.drivers import _programs, program_bytes
-from collapse_jax.sharding import lane_mesh
+from collapse_jax.drivers.compiled import _programs, program_bytes
+from collapse_jax.drivers.compiled import compiled as drivers
+from collapse_jax.drivers.sharding import lane_mesh
 
 ROOT = jax.random.key(7)
 NUM_ROWS, LANES, NUM_SEEDS, STOPS = 24, 4, 13, (4, 8, 12)

@@ -27,6 +27,7 @@ from collapse_jax import cli
 from collapse_jax.checkpoints import load_tree
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums, read_idx
 from collapse_jax.datasets.text import load_text, load_wikitext2, text_sum, wikitext2_sums
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files import reading as gate
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import Lock
@@ -44,7 +45,6 @@ from collapse_jax.networks.opt.tokenizer import (
 )
 from collapse_jax.networks.opt.weights import load_opt, save_opt
 from collapse_jax.pictures import Budget, pictured
-from collapse_jax.results import read_netcdf
 from collapse_jax.studies.loading import load_file
 
 TOKENIZER = train_tokenizer(["to be or not to be"] * 3, 270)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collapse_jax.claims import judge
-from collapse_jax.results import read_netcdf
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.runs import execute
 from collapse_jax.studies.gaussian.comparison import predicted_variance

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from collapse_jax.claims import EXACT, judge
-from collapse_jax.drivers import run_compiled
-from collapse_jax.results import join_records, to_dataset
+from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax.drivers.results import join_records, to_dataset
 from collapse_jax.studies.gmm import protocol
 from collapse_jax.studies.gmm.claims import evidence
 from collapse_jax.studies.gmm.config import PRESETS, GMMConfig

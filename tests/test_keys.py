@@ -19,8 +19,8 @@ from collapse_jax import (
     replace,
     replace_part,
 )
-from collapse_jax.drivers import run_compiled
-from collapse_jax.host import run_host
+from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax.drivers.host import run_host
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
 from collapse_jax.models.families import exponential, poisson, uniform

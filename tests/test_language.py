@@ -21,6 +21,7 @@ from collapse_jax import (
 )
 from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
+from collapse_jax.drivers.sharding import model_mesh
 from collapse_jax.models.language import FineTuning, LanguageParams, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
     band_log_probs,
@@ -34,7 +35,6 @@ from collapse_jax.networks.opt.decode import Generated, Rules
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
 from collapse_jax.networks.training import epoch_order
-from collapse_jax.sharding import model_mesh
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
 PRETRAINED = random_params(CONFIG, scale=0.3)

@@ -10,7 +10,7 @@ import pytest
 
 from collapse_jax import machine
 from collapse_jax.cli import run_command
-from collapse_jax.results import read_netcdf
+from collapse_jax.drivers.results import read_netcdf
 
 STUDY = '''"""Resampled."""
 import os, signal

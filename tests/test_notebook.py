@@ -104,7 +104,7 @@ def test_ctrl_c_keeps_what_was_finished(monkeypatch):
 
 def test_an_interactive_session_sees_how_far_it_is(monkeypatch, capsys):
     clock = iter(np.arange(0.0, 1000.0, 2.0))
-    monkeypatch.setattr("collapse_jax.simulation.time", type("time", (), {"monotonic": lambda: next(clock)}))
+    monkeypatch.setattr("collapse_jax.drivers.simulate.time", type("time", (), {"monotonic": lambda: next(clock)}))
     chain = build([log_total_variance()])
     cj.simulate(chain, KEY, 2, 50, segment_length=10)
     assert capsys.readouterr().err == ""  # a program's own output stays as it is

@@ -10,8 +10,8 @@ import pytest
 
 from collapse_jax import cli
 from collapse_jax.datasets.table import load_table
-from collapse_jax.drivers import run_compiled
-from collapse_jax.results import join_records, to_dataset
+from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax.drivers.results import join_records, to_dataset
 from collapse_jax.studies.numbers import study
 from collapse_jax.studies.numbers.config import NumbersConfig
 

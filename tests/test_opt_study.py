@@ -11,8 +11,8 @@ import xarray as xr
 
 from collapse_jax.claims import judge
 from collapse_jax.datasets.text import load_addresses, to_blocks
-from collapse_jax.drivers import run_compiled
-from collapse_jax.host import run_host
+from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax.drivers.host import run_host
 from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.networks.opt.scoring import token_log_probs

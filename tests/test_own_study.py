@@ -12,8 +12,8 @@ import pytest
 
 from collapse_jax import advance, runs
 from collapse_jax.cli import run_command
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.manifest import sealed
-from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.screen import console
 from collapse_jax.studies.registry import find_study

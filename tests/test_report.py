@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 from collapse_jax.claims import Verdict
+from collapse_jax.drivers.results import write_netcdf
 from collapse_jax.plots import Film, new_figure, save_figure, save_film
 from collapse_jax.report import write_report
-from collapse_jax.results import write_netcdf
 from collapse_jax.rundir import RunDirectory, plain
 
 _NASTY = "'\"><script>alert(1)</script>"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax import Metric, results
-from collapse_jax.results import join_records, kept_params, read_netcdf, to_dataset, write_netcdf
+from collapse_jax import Metric
+from collapse_jax.drivers.compiled import results
+from collapse_jax.drivers.results import join_records, kept_params, read_netcdf, to_dataset, write_netcdf
 
 
 def _records(first: int, last: int, num_seeds: int = 3):

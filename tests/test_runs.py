@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
 from collapse_jax.manifest import sealed
 from collapse_jax.report import write_report
-from collapse_jax.results import read_netcdf
 from collapse_jax.rundir import RunDirectory, find_runs, shards_of
 from collapse_jax.runs import Stopped, assemble_if_needed, execute, illustrate, resume
 from collapse_jax.studies.gaussian.config import GaussianConfig

@@ -10,7 +10,7 @@ import textwrap
 import jax
 import pytest
 
-from collapse_jax.sharding import by_rows, fully_sharded, model_mesh, replicated
+from collapse_jax.drivers.sharding import by_rows, fully_sharded, model_mesh, replicated
 
 PROGRAM = """
 import jax
@@ -21,7 +21,7 @@ from dataclasses import replace
 from collapse_jax.networks.opt.model import hidden_states, init_opt, logits
 from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.networks.opt.scoring import Texts, language_loss
-from collapse_jax.sharding import by_rows, fully_sharded, model_mesh, replicated
+from collapse_jax.drivers.sharding import by_rows, fully_sharded, model_mesh, replicated
 from collapse_jax.networks.training import adamw, train_step
 
 config = opt_config("tiny", vocab_size=256, num_layers=2, max_positions=32, dropout=0.1)

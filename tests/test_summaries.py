@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collapse_jax import Metric, Summary
-from collapse_jax.summaries import merge_parts, reducer, summary_dataset
+from collapse_jax.drivers.summary import merge_parts, reducer, summary_dataset
 
 EDGES = (-1.0, 0.0, 0.5, 2.0)
 METRICS = (Metric("value", (), "nats", None), Metric("pair", ("axis",), "data units", None))

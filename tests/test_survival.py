@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.arrays import load_arrays
-from collapse_jax.results import read_netcdf
 
 pytestmark = pytest.mark.slow
 _HERE = Path(__file__).parent

@@ -21,12 +21,12 @@ from jaxtyping import Float, Int
 from collapse_jax.core.chain import Model
 from collapse_jax.core.chunks import Pieces
 from collapse_jax.core.data import Samples, need_rows
+from collapse_jax.drivers.sharding import Layout, replicated
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decode import Rules, sample
 from collapse_jax.networks.opt.scoring import Texts, block_log_loss, language_loss
 from collapse_jax.networks.training import adamw, cosine_by_epoch, epoch_order, spread_rows
-from collapse_jax.sharding import Layout, replicated
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 from collapse_jax.validation import (
     check_choice,

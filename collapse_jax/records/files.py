@@ -222,7 +222,7 @@ def _netcdf(path: Path) -> xr.Dataset:
                 return stored.load()
         except Exception as error:  # a damaged file may raise anything
             raise ValueError(f"{path} cannot be read as netCDF ({error}); write it again.") from error
-    from collapse_jax.results import read_netcdf
+    from collapse_jax.drivers.results import read_netcdf
 
     return read_netcdf(path)
 

@@ -14,11 +14,20 @@ from collapse_jax.answers import general_answer
 from collapse_jax.axes import sweepable
 from collapse_jax.claims import Evidence
 from collapse_jax.core.chain import Chain
+from collapse_jax.drivers.results import Records
+from collapse_jax.drivers.sweep import (
+    MEMORY,
+    Slab,
+    gather,
+    join_parts,
+    lanes_for,
+    longest,
+    slabs,
+    sweep_stops,
+)
 from collapse_jax.plots import COLOURS, band, legend, new_figure, phase_diagram
-from collapse_jax.results import Records
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.registry import Study
-from collapse_jax.sweeps import MEMORY, Slab, gather, join_parts, lanes_for, longest, slabs, sweep_stops
 from collapse_jax.validation import nearest
 
 _SHOWN = 6  # values of an axis that get a line of their own

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.core.regimes import accumulate, fresh, original, replace, replace_part
+from collapse_jax.drivers.sharding import fully_sharded, model_mesh, replicated
 from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
 from collapse_jax.models.text_metrics import (
     DIRECTIONS,
@@ -26,7 +27,6 @@ from collapse_jax.models.text_metrics import (
 )
 from collapse_jax.networks.opt.decode import Rules
 from collapse_jax.networks.opt.scoring import block_log_loss
-from collapse_jax.sharding import fully_sharded, model_mesh, replicated
 from collapse_jax.studies.opt.answer import PUBLISHED, answer
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence

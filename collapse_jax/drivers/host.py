@@ -12,8 +12,8 @@ import numpy as np
 
 from collapse_jax.core.chain import Chain, Record, State
 from collapse_jax.core.chunks import Piece
-from collapse_jax.drivers import Segment, check_resume, check_stops, to_numpy
-from collapse_jax.sharding import readable
+from collapse_jax.drivers.compiled import Segment, check_resume, check_stops, to_numpy
+from collapse_jax.drivers.sharding import readable
 from collapse_jax.types import Key, PyTree
 from collapse_jax.validation import check_alike, check_count, check_function, check_key, check_kind
 

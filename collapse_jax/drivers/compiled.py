@@ -23,7 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, UInt
 
 from collapse_jax.core.chain import Chain, Record, State
-from collapse_jax.sharding import LANES, lane_mesh
+from collapse_jax.drivers.sharding import LANES, lane_mesh
 from collapse_jax.types import Array, Key, PyTree
 from collapse_jax.validation import check_count, check_function, check_key, check_kind, check_list, shown
 
