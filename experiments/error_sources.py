@@ -32,7 +32,7 @@ from collapse_jax import (
     simulate,
     vae,
 )
-from collapse_jax.judges import frechet, load_judges
+from collapse_jax.metrics.digit_classifiers import frechet, load_judges
 from collapse_jax.plots import COLOURS, legend, new_figure, save_figure
 
 SIZE, STEPS, GENERATIONS, EARLY, SEEDS = 2000, 400, 10, 3, 3

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from claim_cases import Bench, Case
 
-from collapse_jax.judges import JUDGEMENTS
+from collapse_jax.metrics.digit_classifiers import JUDGEMENTS
 from collapse_jax.studies.vae import claims
 from collapse_jax.studies.vae.config import PRESETS
 

@@ -44,8 +44,8 @@ from collapse_jax import (
     weight_real,
     window,
 )
-from collapse_jax import metrics as plain_metrics
 from collapse_jax.core.statistics import Sums
+from collapse_jax.metrics.model_free import model_free as plain_metrics
 from collapse_jax.models import bigram, categorical, families, kde, regression
 from collapse_jax.networks.opt.decode import Rules
 

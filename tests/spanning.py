@@ -28,7 +28,7 @@ def run(folder: Path, generations: int, place: Place) -> None:
     from collapse_jax import as_samples, build_chain, by_sampling, language, replace, run_host
     from collapse_jax.checkpoints import Checkpoints
     from collapse_jax.drivers.sharding import fully_sharded, model_mesh
-    from collapse_jax.models.text_metrics import diversity_metrics
+    from collapse_jax.metrics.text import diversity_metrics
     from collapse_jax.orbax_checkpoints import orbax_format
 
     mesh, tuning = model_mesh(), TUNING._replace(steps_per_piece=1)

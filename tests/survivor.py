@@ -19,8 +19,8 @@ import numpy as np
 
 from collapse_jax import build_chain, replace, runs
 from collapse_jax.core.data import as_samples
+from collapse_jax.metrics.text import generated_nats
 from collapse_jax.models.language import FineTuning, by_sampling, language
-from collapse_jax.models.text_metrics import generated_nats
 from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.networks.opt.decode import Rules
 from collapse_jax.networks.opt.model import init_opt

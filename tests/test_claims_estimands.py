@@ -17,7 +17,7 @@ import xarray as xr
 from claim_cases import stem
 from scipy.special import digamma
 
-from collapse_jax.judges import JUDGEMENTS
+from collapse_jax.metrics.digit_classifiers import JUDGEMENTS
 from collapse_jax.studies.gaussian.claims import evidence as gaussian_evidence
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig

@@ -33,7 +33,7 @@ from collapse_jax import (
     window,
 )
 from collapse_jax.checkpoints import load_tree, save_tree
-from collapse_jax.metrics import log_total_variance, sample_mean
+from collapse_jax.metrics.model_free import log_total_variance, sample_mean
 
 KEY = jax.random.key(0)
 SIZE, GENERATIONS, COLUMNS, SEEDS = 20, 4, 1024, 24

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from collapse_jax.judges import JUDGEMENTS
-from collapse_jax.models.text_metrics import DIRECTIONS, PROTOCOLS
+from collapse_jax.metrics.digit_classifiers import JUDGEMENTS
+from collapse_jax.metrics.text import DIRECTIONS, PROTOCOLS
 from collapse_jax.studies.gaussian import figures as gaussian_figures
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig

@@ -33,8 +33,8 @@ from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import Lock
 from collapse_jax.foreign import read_records
 from collapse_jax.jobs import read_jobs
-from collapse_jax.judges import load_judges
 from collapse_jax.manifest import read_captions, read_claims, read_description
+from collapse_jax.metrics.digit_classifiers import load_judges
 from collapse_jax.networks.opt import tokenizer as bpe
 from collapse_jax.networks.opt.tokenizer import (
     decode,

@@ -11,7 +11,7 @@ import xarray as xr
 
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.judges import JUDGEMENTS
+from collapse_jax.metrics.digit_classifiers import JUDGEMENTS
 from collapse_jax.report import write_report
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.runs import execute

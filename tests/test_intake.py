@@ -28,7 +28,7 @@ from collapse_jax import (
     simulate,
 )
 from collapse_jax.core.intake import read_rows
-from collapse_jax.metrics import sample_mean
+from collapse_jax.metrics.model_free import sample_mean
 from collapse_jax.models.gaussian import gaussian_metrics
 from collapse_jax.models.kde import bootstrap, kde, kde_metrics
 from collapse_jax.models.vae import vae

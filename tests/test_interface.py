@@ -8,15 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax import metrics, mixture_metrics, two_gaussians, vae_metrics
-from collapse_jax.judges import judge_metrics, load_judges
-from collapse_jax.models.bigram import row_heterozygosity, table_metric
-from collapse_jax.models.categorical import categorical_metrics
-from collapse_jax.models.families import log_scale_metric
-from collapse_jax.models.gaussian import gaussian_metrics
-from collapse_jax.models.kde import kde_metrics
-from collapse_jax.models.regression import risk_metric
-from collapse_jax.models.text_metrics import (
+from collapse_jax import mixture_metrics, two_gaussians, vae_metrics
+from collapse_jax.metrics.digit_classifiers import judge_metrics, load_judges
+from collapse_jax.metrics.model_free import model_free as metrics
+from collapse_jax.metrics.text import (
     band_log_probs,
     divergences,
     diversity_metrics,
@@ -24,6 +19,12 @@ from collapse_jax.models.text_metrics import (
     generated_nats,
     log_loss_metric,
 )
+from collapse_jax.models.bigram import row_heterozygosity, table_metric
+from collapse_jax.models.categorical import categorical_metrics
+from collapse_jax.models.families import log_scale_metric
+from collapse_jax.models.gaussian import gaussian_metrics
+from collapse_jax.models.kde import kde_metrics
+from collapse_jax.models.regression import risk_metric
 from collapse_jax.models.vae import held_out_metrics
 from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.studies.gaussian.study import _metrics as walk_metrics
@@ -170,7 +171,7 @@ RECORDED = {
     ("log_l2_origin", (), NATS), ("w2_truth", (), SQUARED), ("mean_error", (), UNITS), ("held_out_nll", (), NATS),
     ("latent_mean", (), "latent units"), ("latent_spread", (), "latent units"),
     ("held_out_loss", (), "nats an image"), ("held_out_reconstruction", (), "nats an image"),
-    ("judged", ("judgement",), "see collapse_jax.judges.JUDGEMENTS"), ("judge_accuracy", ("judge",), "1"),
+    ("judged", ("judgement",), "see collapse_jax.metrics.digit_classifiers.JUDGEMENTS"), ("judge_accuracy", ("judge",), "1"),
     ("real_unanimous_share", (), "1"),
     ("validation", ("protocol",), "nats a token"), ("generated_nats", ("text",), "nats a token"),
     ("band_log_probs", ("band",), NATS), ("divergence", ("direction",), "nats a token"), ("forgotten", (), "1"),

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
 from collapse_jax.datasets.mnist import load_mnist
-from collapse_jax.judges import (
+from collapse_jax.metrics.digit_classifiers import (
     JUDGEMENTS,
     frechet,
     judge_metrics,
@@ -65,7 +65,7 @@ def test_the_shipped_judges_meet_the_claims_protocol():
 
 def test_judges_learn_nothing_of_the_digits_they_are_tested_on(monkeypatch):
     """Black images, of class 0, to learn from; half of the others are white, of a class that was never shown."""
-    monkeypatch.setattr("collapse_jax.judges.NUM_JUDGES", 1)
+    monkeypatch.setattr("collapse_jax.metrics.digit_classifiers.NUM_JUDGES", 1)
     is_white = np.arange(128) % 2 * (np.arange(128) >= 64)
     images = is_white[:, None] * np.ones((1, 784), np.float32)
     found = train_judges(KEY, images.astype(np.float32), is_white, num_held_out=64, num_steps=30, batch_size=32)

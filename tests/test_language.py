@@ -22,8 +22,7 @@ from collapse_jax import (
 from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
 from collapse_jax.drivers.sharding import model_mesh
-from collapse_jax.models.language import FineTuning, LanguageParams, by_beams, by_sampling, language
-from collapse_jax.models.text_metrics import (
+from collapse_jax.metrics.text import (
     band_log_probs,
     divergences,
     diversity_metrics,
@@ -31,6 +30,7 @@ from collapse_jax.models.text_metrics import (
     generated_nats,
     log_loss_metric,
 )
+from collapse_jax.models.language import FineTuning, LanguageParams, by_beams, by_sampling, language
 from collapse_jax.networks.opt.decode import Generated, Rules
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs

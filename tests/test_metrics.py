@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax import metrics
 from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples, Stream
+from collapse_jax.metrics.model_free import model_free as metrics
 from collapse_jax.numerics import frame as frames
 
 KEY = jax.random.key(7)

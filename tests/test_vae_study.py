@@ -13,7 +13,7 @@ from PIL import Image
 from collapse_jax.claims import ANALOGUE, EXACT, judge
 from collapse_jax.datasets.mnist import MNIST_SHA256, load_mnist
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.judges import JUDGEMENTS, load_judges
+from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, load_judges
 from collapse_jax.report import write_report
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.runs import execute

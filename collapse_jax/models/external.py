@@ -53,7 +53,7 @@ def external(
         ValueError: when it runs: another number of rows than asked for, or no row left to train on.
 
     >>> from collapse_jax import build_chain, gaussian_truth, replace, simulate
-    >>> from collapse_jax.metrics import log_total_variance
+    >>> from collapse_jax.metrics.model_free import log_total_variance
     >>> def fit(seed, params, rows, weight):
     ...     mean = np.average(rows, axis=0, weights=weight)
     ...     return {"mean": mean, "std": np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weight))}

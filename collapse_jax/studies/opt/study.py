@@ -14,8 +14,7 @@ from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.core.regimes import accumulate, fresh, original, replace, replace_part
 from collapse_jax.drivers.sharding import fully_sharded, model_mesh, replicated
-from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
-from collapse_jax.models.text_metrics import (
+from collapse_jax.metrics.text import (
     DIRECTIONS,
     PROTOCOLS,
     band_log_probs,
@@ -25,6 +24,7 @@ from collapse_jax.models.text_metrics import (
     generated_nats,
     log_loss_metric,
 )
+from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
 from collapse_jax.networks.opt.decode import Rules
 from collapse_jax.networks.opt.scoring import block_log_loss
 from collapse_jax.studies.opt.answer import PUBLISHED, answer

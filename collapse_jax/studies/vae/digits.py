@@ -8,7 +8,7 @@ from scipy import ndimage, special
 
 from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.datasets.mnist import Digits, load_mnist, mnist_sums
-from collapse_jax.metrics import high_frequency_energy
+from collapse_jax.metrics.model_free import high_frequency_energy
 from collapse_jax.studies.vae.config import VAEConfig
 from collapse_jax.types import Key
 from collapse_jax.validation import check_count

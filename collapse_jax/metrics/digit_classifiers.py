@@ -168,7 +168,7 @@ def judge_metrics(judges: Judges, num_images: int = 300) -> tuple[Metric, ...]:
         return jnp.concatenate([jnp.stack(found), jnp.mean(mean, axis=0)])
 
     return (
-        Metric("judged", ("judgement",), "see collapse_jax.judges.JUDGEMENTS", judge),
+        Metric("judged", ("judgement",), "see collapse_jax.metrics.digit_classifiers.JUDGEMENTS", judge),
         Metric("judge_accuracy", ("judge",), "1", lambda key, s: judges.accuracy),
         Metric("real_unanimous_share", (), "1", lambda key, s: judges.real_unanimous),
     )

@@ -1,0 +1,1 @@
+"""Metrics that do not belong to one model."""
