@@ -46,7 +46,8 @@ from collapse_jax import (
 )
 from collapse_jax.core.statistics import Sums
 from collapse_jax.metrics.model_free import model_free as plain_metrics
-from collapse_jax.models import bigram, categorical, families, kde, regression
+from collapse_jax.models import bigram, categorical, kde, regression
+from collapse_jax.models import one_parameter as families
 from collapse_jax.networks.opt.decode import Rules
 
 PACKAGE = str(Path(collapse_jax.__file__).parent)

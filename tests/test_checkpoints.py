@@ -33,8 +33,8 @@ from collapse_jax.core.chunks import Piece
 from collapse_jax.core.data import Stream
 from collapse_jax.files.writing import Lock, remove_parts, write_atomically
 from collapse_jax.models.categorical import categorical, count_sums
-from collapse_jax.models.families import Largest, uniform
 from collapse_jax.models.kde import kde
+from collapse_jax.models.one_parameter import Largest, uniform
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.networks.opt.decode import Rules
 from collapse_jax.tuple_names import kind_of, name_of

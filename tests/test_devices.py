@@ -19,7 +19,7 @@ from collapse_jax.drivers.compiled import _programs
 from collapse_jax.drivers.sharding import lane_mesh
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
-from collapse_jax.models.families import uniform
+from collapse_jax.models.one_parameter import uniform
 from collapse_jax.models.regression import regression, regression_truth
 
 pytestmark = pytest.mark.slow

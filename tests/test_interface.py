@@ -21,9 +21,9 @@ from collapse_jax.metrics.text import (
 )
 from collapse_jax.models.bigram import row_heterozygosity, table_metric
 from collapse_jax.models.categorical import categorical_metrics
-from collapse_jax.models.families import log_scale_metric
 from collapse_jax.models.gaussian import gaussian_metrics
 from collapse_jax.models.kde import kde_metrics
+from collapse_jax.models.one_parameter import log_scale_metric
 from collapse_jax.models.regression import risk_metric
 from collapse_jax.models.vae import held_out_metrics
 from collapse_jax.networks.opt.config import opt_config

@@ -23,10 +23,10 @@ from collapse_jax.drivers.compiled import run_compiled
 from collapse_jax.drivers.host import run_host
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
-from collapse_jax.models.families import exponential, poisson, uniform
 from collapse_jax.models.gaussian import gaussian, gaussian_truth
 from collapse_jax.models.kde import bootstrap
 from collapse_jax.models.language import FineTuning, by_sampling, language
+from collapse_jax.models.one_parameter import exponential, poisson, uniform
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.models.vae import vae
 from collapse_jax.networks.opt.decode import Rules

@@ -60,10 +60,10 @@ from collapse_jax import (
 from collapse_jax.core.statistics import Moments, Sums, moments_of
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
-from collapse_jax.models.families import Largest, exponential, poisson, uniform
 from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
 from collapse_jax.models.kde import bootstrap, kde
 from collapse_jax.models.mixture import MixtureParams
+from collapse_jax.models.one_parameter import Largest, exponential, poisson, uniform
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.em import Components

@@ -14,7 +14,7 @@ from collapse_jax.core.regimes import accumulate, add, compose, fresh, original,
 from collapse_jax.core.statistics import Sums
 from collapse_jax.laws.checks import Check, check, check_exact
 from collapse_jax.laws.running import Records
-from collapse_jax.models.families import poisson
+from collapse_jax.models.one_parameter import poisson
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.theory import limits
 from collapse_jax.types import ArrayLike, Key
