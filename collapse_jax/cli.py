@@ -347,7 +347,7 @@ def _verify(arguments: list[str]) -> int:
     quick, seed = tyro.cli(verify, args=arguments, prog="collapse-jax verify")
     check_seed("seed", seed)
     prepare_jax()
-    from collapse_jax.verify import MAX_DETECTS, run_program, selected, weak
+    from collapse_jax.selfcheck.verify import MAX_DETECTS, run_program, selected, weak
 
     checks, programs, begun = [], selected(quick=quick), time.monotonic()
     with console.status("") as status:
@@ -383,7 +383,7 @@ def _bench(arguments: list[str]) -> int:
     import jax
 
     from collapse_jax.provenance import provenance
-    from collapse_jax.speed import all_work, matmul_gflops, measure, peak_mib
+    from collapse_jax.selfcheck.speed import all_work, matmul_gflops, measure, peak_mib
 
     jax.config.update("jax_compilation_cache_dir", None)  # compiling is timed, too
     told, found = provenance(), []

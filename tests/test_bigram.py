@@ -9,7 +9,6 @@ from statistical import assert_mean
 
 from collapse_jax import build_chain, replace
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.running import run_all
 from collapse_jax.models.bigram import (
     bigram,
     draw_transitions,
@@ -17,6 +16,7 @@ from collapse_jax.models.bigram import (
     row_heterozygosity,
     table_metric,
 )
+from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.theory import discrete as exact
 
 TABLE = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.0, 0.2, 0.8]])

@@ -14,7 +14,6 @@ from statistical import assert_mean
 from collapse_jax import as_samples, build_chain, replace, theory
 from collapse_jax.core import regimes
 from collapse_jax.core.chain import Snapshot
-from collapse_jax.laws.running import run_all
 from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,
@@ -26,6 +25,7 @@ from collapse_jax.models.categorical import (
     top_k,
     top_p,
 )
+from collapse_jax.selfcheck.laws.running import run_all
 
 SIZE, GENERATIONS, RUNS = 12, 4, 4096
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])

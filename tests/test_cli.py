@@ -12,16 +12,17 @@ import time
 import numpy as np
 import pytest
 
-from collapse_jax import as_samples, build_chain, cli, replace, runs, speed
+from collapse_jax import as_samples, build_chain, cli, replace, runs
 from collapse_jax.cli import run_command
 from collapse_jax.completion import SHELLS, options_of, script
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.laws.checks import Check
-from collapse_jax.laws.running import Part
 from collapse_jax.models.kde import bootstrap
+from collapse_jax.selfcheck import speed
+from collapse_jax.selfcheck.laws.checks import Check
+from collapse_jax.selfcheck.laws.running import Part
+from collapse_jax.selfcheck.verify import Program
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
-from collapse_jax.verify import Program
 
 
 def _read(arguments, capsys):
@@ -292,7 +293,7 @@ def test_verify_fails_when_a_law_does(simulated, code, capsys, monkeypatch):
     """Of two laws one is 0, 4 or 6 standard errors off, or not a number."""
     laws = [Check("exact", "a law E[x | y]", 1.0, 0.0, 1.0), Check("drawn", "another", simulated, 0.1, 1.0)]
     program = Program((Part("two laws", _one_chain, lambda records: laws),), 1, 1, quick=True)
-    monkeypatch.setattr("collapse_jax.verify.PROGRAMS", (program,))
+    monkeypatch.setattr("collapse_jax.selfcheck.verify.PROGRAMS", (program,))
     found, out, _ = _read(["verify", "--quick"], capsys)
     assert found == code and f"{2 - code} of 2 laws hold" in out and "E[x | y]" in out
 

@@ -9,9 +9,9 @@ from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, accumulate, add, build_chain, fresh, replace, window
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.running import run_all
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.numerics import frame as frames
+from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.theory import discrete as exact
 from collapse_jax.theory import gaussian as moments
 

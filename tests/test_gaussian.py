@@ -27,9 +27,9 @@ from collapse_jax import (
 from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
 from collapse_jax.core.statistics import moments_of
-from collapse_jax.laws.running import run_all
 from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
 from collapse_jax.numerics import frame as frames
+from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.theory import gaussian as exact
 
 SIZE, GENERATIONS, RUNS = 12, 4, 4096

@@ -9,7 +9,6 @@ from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, accumulate, build_chain, replace
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.running import run_all
 from collapse_jax.models.regression import (
     NormalEquations,
     RegressionParams,
@@ -18,6 +17,7 @@ from collapse_jax.models.regression import (
     regression_truth,
     risk_metric,
 )
+from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.theory import regression as exact
 
 TRUE, NOISE = np.array([1.0, -2.0, 0.5]), 0.7

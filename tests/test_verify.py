@@ -11,13 +11,13 @@ import pytest
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import Moments
-from collapse_jax.laws import gaussian as gaussian_laws
-from collapse_jax.laws import regimes as regime_laws
-from collapse_jax.laws.checks import Check
-from collapse_jax.laws.running import Part, run_parts
 from collapse_jax.models import gaussian as model
 from collapse_jax.models.gaussian import gaussian_metrics, gaussian_truth
-from collapse_jax.verify import PROGRAMS, Program, run_program, selected, weak
+from collapse_jax.selfcheck.laws import gaussian as gaussian_laws
+from collapse_jax.selfcheck.laws import regimes as regime_laws
+from collapse_jax.selfcheck.laws.checks import Check
+from collapse_jax.selfcheck.laws.running import Part, run_parts
+from collapse_jax.selfcheck.verify import PROGRAMS, Program, run_program, selected, weak
 
 KEY = jax.random.key(0)
 
@@ -92,7 +92,7 @@ def test_parts_of_one_program_keep_their_chains_apart(monkeypatch):
         return Part(name, chains, laws)
 
     program = Program((part("few", 10), part("many", 1000)), 4096, 2, quick=True)
-    monkeypatch.setattr("collapse_jax.verify.PROGRAMS", (program,))
+    monkeypatch.setattr("collapse_jax.selfcheck.verify.PROGRAMS", (program,))
     found = run_program(program, quick=True)
     assert {name: checks[0].section for name, checks in found.items()} == {"few": "few", "many": "many"}
     # Var v_n = (1 + 2/(M-1))^n - 1 after n = 1 fit: 0.222 and 0.002, each to 15 % in 4,096 runs (five errors)

@@ -6,10 +6,10 @@ import numpy as np
 from collapse_jax import theory
 from collapse_jax.core.chain import Chain, Metric, Snapshot, build_chain
 from collapse_jax.core.regimes import accumulate, curate, replace, schedule
-from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.kde import kde, kde_metrics
+from collapse_jax.selfcheck.laws.checks import Check, check
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, Key
 

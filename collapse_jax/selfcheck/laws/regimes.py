@@ -21,9 +21,9 @@ from collapse_jax.core.regimes import (
     window,
 )
 from collapse_jax.core.statistics import Moments, moments_of
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.theory import limits
 from collapse_jax.types import ArrayLike, Key

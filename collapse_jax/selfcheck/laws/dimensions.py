@@ -6,11 +6,11 @@ import numpy as np
 from collapse_jax.core.chain import Chain, Metric, Snapshot, build_chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
-from collapse_jax.laws.checks import Check, check, check_exact, check_variance
-from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.numerics.frame import axes
 from collapse_jax.numerics.mixture_distances import gaussian_w2
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact, check_variance
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, Key
 

@@ -13,7 +13,7 @@ import numpy as np
 from collapse_jax.core.chain import Chain, Metric, Record, State
 from collapse_jax.core.chunks import Piece
 from collapse_jax.drivers.simulate import simulate
-from collapse_jax.laws.checks import Check
+from collapse_jax.selfcheck.laws.checks import Check
 from collapse_jax.types import Key
 
 LANES = 2048  # wide enough for vectors, narrow enough for a CPU's caches; fixed, so that cores change no number

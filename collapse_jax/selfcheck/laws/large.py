@@ -17,11 +17,11 @@ from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.core.combine import along
 from collapse_jax.core.regimes import accumulate, add, original, replace, weight_real
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform
+from collapse_jax.selfcheck.laws.checks import Check, check
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import Array, ArrayLike, Key
 

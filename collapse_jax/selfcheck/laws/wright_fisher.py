@@ -8,8 +8,6 @@ from collapse_jax.core.chain import Chain, Regime, build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.regimes import accumulate, compose, fresh, replace, replace_part, schedule
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,
@@ -17,6 +15,8 @@ from collapse_jax.models.categorical import (
     count_labels,
     count_sums,
 )
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import ancestry
 from collapse_jax.theory import discrete as exact
 from collapse_jax.types import Key

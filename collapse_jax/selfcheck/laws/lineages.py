@@ -7,10 +7,10 @@ import numpy as np
 from collapse_jax.core.chain import Chain, Metric, Regime, Snapshot, build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.regimes import add, compose, curate, fresh, replace
-from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.kde import bootstrap
+from collapse_jax.selfcheck.laws.checks import Check, check
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import ancestry, curation
 from collapse_jax.theory import discrete as exact
 from collapse_jax.types import Array, Key, PyTree

@@ -6,9 +6,9 @@ import numpy as np
 from collapse_jax.core.chain import Chain, build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.regimes import add, fresh, replace
-from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.selfcheck.laws.checks import Check, check
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import ancestry, limits
 
 _SIZE = 60

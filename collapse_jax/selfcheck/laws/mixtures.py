@@ -9,9 +9,9 @@ from collapse_jax.core.combine import along
 from collapse_jax.core.data import Samples
 from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.synthetic import two_gaussians
-from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import Records
 from collapse_jax.models.mixture import mixture, mixture_metrics
+from collapse_jax.selfcheck.laws.checks import Check, check
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import ancestry, matrices, replace_variance
 from collapse_jax.types import ArrayLike, Key
 

@@ -7,11 +7,11 @@ import numpy as np
 from collapse_jax.core.chain import Chain, Metric, Snapshot, build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.regimes import fresh, replace, replace_part
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
 from collapse_jax.models.bigram import bigram, known_table, row_heterozygosity, table_metric
 from collapse_jax.models.categorical import categorical, categorical_metrics, count_sums, top_p
 from collapse_jax.models.kde import bootstrap
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import discrete as exact
 from collapse_jax.types import Array, Key
 

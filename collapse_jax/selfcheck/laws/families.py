@@ -8,9 +8,9 @@ from scipy.special import digamma
 from collapse_jax.core.chain import Chain, Metric, build_chain
 from collapse_jax.core.regimes import accumulate, replace
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.checks import Check, check, check_variance
-from collapse_jax.laws.running import Records
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform
+from collapse_jax.selfcheck.laws.checks import Check, check, check_variance
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import discrete as exact
 from collapse_jax.theory import gaussian
 from collapse_jax.types import Key

@@ -12,9 +12,9 @@ from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
 from collapse_jax.core.combine import along
 from collapse_jax.core.regimes import accumulate, add, compose, fresh, original, weight_real
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
 from collapse_jax.models.one_parameter import poisson
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.theory import limits
 from collapse_jax.types import ArrayLike, Key

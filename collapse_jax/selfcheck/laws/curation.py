@@ -8,10 +8,10 @@ from collapse_jax.core.chain import Chain, build_chain
 from collapse_jax.core.combine import along
 from collapse_jax.core.data import Samples
 from collapse_jax.core.regimes import Regime, curate, replace
-from collapse_jax.laws.checks import Check, check
-from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
+from collapse_jax.selfcheck.laws.checks import Check, check
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import curation as exact
 from collapse_jax.types import Array, ArrayLike
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 
-from collapse_jax.laws import (
+from collapse_jax.selfcheck.laws import (
     curation,
     dimensions,
     families,
@@ -21,8 +21,8 @@ from collapse_jax.laws import (
     weights,
     wright_fisher,
 )
-from collapse_jax.laws.checks import Check
-from collapse_jax.laws.running import LANES, Part, run_parts
+from collapse_jax.selfcheck.laws.checks import Check
+from collapse_jax.selfcheck.laws.running import LANES, Part, run_parts
 from collapse_jax.validation import check_seed
 
 MAX_DETECTS = 0.1  # a law that a deviation of a tenth does not fail could hardly fail

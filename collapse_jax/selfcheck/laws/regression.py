@@ -9,9 +9,9 @@ import numpy as np
 from collapse_jax.core.chain import Chain, Metric, Regime, Snapshot, build_chain
 from collapse_jax.core.regimes import Source, accumulate, replace, weight_real
 from collapse_jax.core.statistics import Sums
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
 from collapse_jax.models.regression import NormalEquations, normal_equations, regression, risk_metric
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import regression as exact
 from collapse_jax.types import Array, Key
 

@@ -7,9 +7,9 @@ from collapse_jax.core.chain import Chain, build_chain
 from collapse_jax.core.combine import along
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
-from collapse_jax.laws.checks import Check, check, check_exact, check_variance
-from collapse_jax.laws.running import Records
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact, check_variance
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
 from collapse_jax.types import ArrayLike
 

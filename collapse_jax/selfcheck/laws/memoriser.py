@@ -6,9 +6,9 @@ from scipy.special import zeta
 
 from collapse_jax.core.chain import Chain, build_chain
 from collapse_jax.core.regimes import replace, schedule
-from collapse_jax.laws.checks import Check, check, check_exact
-from collapse_jax.laws.running import Records
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics, temperature
+from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
+from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import discrete as exact
 
 _CLASSES, _SIZE, _FITS, _CUT = 200, 200, 6, 40
