@@ -18,7 +18,7 @@ jax.config.update("jax_num_cpu_devices", max(__import__("os").cpu_count() or 1, 
 from harness import Row, machine, table  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 from collapse_jax.validation import nearest  # noqa: E402
 
 HERE = Path(__file__).parent

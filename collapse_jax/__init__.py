@@ -20,13 +20,13 @@ _HOMES = {
     "simulate": "drivers.simulate",
     "Interrupted": "drivers.simulate",
     "load": "rundir",
-    "plot": "plots",
+    "plot": "analysis.plots",
     "Summary": "drivers.summary",
     "sweep": "drivers.sweep",
     "read_records": "foreign",
     "report_records": "foreign",
-    "Claim": "claims",
-    "Evidence": "claims",
+    "Claim": "analysis.claims",
+    "Evidence": "analysis.claims",
     "Arm": "studies.plan",
     "Illustration": "studies.plan",
     "Plan": "studies.plan",
@@ -69,7 +69,8 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
-    from collapse_jax.claims import Claim, Evidence
+    from collapse_jax.analysis.claims import Claim, Evidence
+    from collapse_jax.analysis.plots import plot
     from collapse_jax.core.chain import Chain, Metric, Model, Regime, Snapshot, build_chain
     from collapse_jax.core.chunks import Pieces
     from collapse_jax.core.combine import along, side_by_side
@@ -102,7 +103,6 @@ if TYPE_CHECKING:
     from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
-    from collapse_jax.plots import plot
     from collapse_jax.rundir import load
     from collapse_jax.studies.plan import Arm, Illustration, Plan
 

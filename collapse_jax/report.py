@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import xarray as xr
 
-from collapse_jax.answers import general_answer
+from collapse_jax.analysis.answers import general_answer
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import write_page
 from collapse_jax.manifest import read_captions

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from collapse_jax.advance import Asked, Stopped, Work, advance_arm
-from collapse_jax.answers import needed_preset
+from collapse_jax.analysis.answers import needed_preset
+from collapse_jax.analysis.claims import Evidence, Verdict, judge
 from collapse_jax.checkpoints import Checkpoints
-from collapse_jax.claims import Evidence, Verdict, judge
 from collapse_jax.company import Company
 from collapse_jax.course import Course, Progress
 from collapse_jax.drivers.results import read_netcdf

@@ -23,9 +23,9 @@ import xarray as xr  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from collapse_jax import build_chain, mixture, mixture_metrics, replace, simulate, single_cloud  # noqa: E402
+from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, save_figure  # noqa: E402
 from collapse_jax.numerics.em import Components  # noqa: E402
 from collapse_jax.numerics.mixture_distances import log_overlap  # noqa: E402
-from collapse_jax.plots import COLOURS, band, legend, new_figure, save_figure  # noqa: E402
 
 SEEDS, PUBLISHED, TIGHT = 8, 1e-5, 1e-8
 SIZES = {1000: (100, 100), 20_000: (50, 12), 200_000: (40, 4)}  # M: generations at each tolerance

@@ -32,8 +32,8 @@ from collapse_jax import (
     simulate,
     vae,
 )
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
 from collapse_jax.metrics.digit_classifiers import frechet, load_judges
-from collapse_jax.plots import COLOURS, legend, new_figure, save_figure
 
 SIZE, STEPS, GENERATIONS, EARLY, SEEDS = 2000, 400, 10, 3, 3
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from collapse_jax import two_gaussians
+from collapse_jax.analysis.plots import COLOURS, digit_rows, mixture_snapshots, new_figure, save_figure
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.plots import COLOURS, digit_rows, mixture_snapshots, new_figure, save_figure
 
 
 def main(run: Path, out: Path) -> None:

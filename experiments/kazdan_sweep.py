@@ -19,8 +19,8 @@ import numpy as np  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
 import collapse_jax as lab  # noqa: E402
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 from collapse_jax.numerics.triangular import semidefinite_factor  # noqa: E402
-from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 from collapse_jax.theory.identity_by_descent import ibd_accumulate, ibd_accumulate_subsample, ibd_replace  # noqa: E402
 
 DIMS, SIZES, SEEDS, LAST, KEY = [1, 3, 10, 31, 100], [10, 32, 100, 316, 1000], 100, 100, jax.random.key(0)

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.mixture import BayesianGaussianMixture
 
 from collapse_jax import Claim, Evidence, Illustration, Metric, build_chain, external, gaussian_truth, replace
-from collapse_jax.plots import COLOURS, legend, new_figure
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
-from collapse_jax.plots import COLOURS, legend, new_figure, save_figure
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance
 
 SIZE = 10  # M

@@ -29,7 +29,7 @@ from collapse_jax import (  # noqa: E402
     replace_part,
     sweep,
 )
-from collapse_jax.plots import new_figure, phase_diagram, save_figure  # noqa: E402
+from collapse_jax.analysis.plots import new_figure, phase_diagram, save_figure  # noqa: E402
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance  # noqa: E402
 from collapse_jax.theory.identity_by_descent import ibd_fresh_fraction, ibd_original_fraction  # noqa: E402
 

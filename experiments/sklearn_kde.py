@@ -27,7 +27,7 @@ from collapse_jax import (
     replace_part,
     simulate,
 )
-from collapse_jax.plots import COLOURS, legend, new_figure, save_figure
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
 
 SIZE, GENERATIONS, SEEDS = 100, 30, 128
 FACTOR = SIZE**-0.2  # Scott's, on the line

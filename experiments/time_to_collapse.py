@@ -29,7 +29,7 @@ from collapse_jax import (  # noqa: E402
     single_cloud,
     two_gaussians,
 )
-from collapse_jax.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
+from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 from collapse_jax.theory.ancestry import both_alive  # noqa: E402
 from collapse_jax.theory.gaussian import passed_probability  # noqa: E402
 

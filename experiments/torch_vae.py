@@ -28,9 +28,9 @@ from collapse_jax import (
     simulate,
     vae,
 )
+from collapse_jax.analysis.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, judge_metrics, load_judges
 from collapse_jax.metrics.model_free import images, sharpness
-from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
 
 SIZE, GENERATIONS, SEEDS = 1000, 6, 3
 STEPS, BATCH, LEARNING_RATE, HIDDEN, LATENTS = 250, 128, 4e-3, 256, 16

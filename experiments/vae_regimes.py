@@ -28,8 +28,8 @@ from collapse_jax import (
     vae_metrics,
     window,
 )
+from collapse_jax.analysis.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, NUM_HELD_OUT, judge_metrics, load_judges
-from collapse_jax.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
 
 SIZE, GENERATIONS, SEEDS = 2000, 10, 3
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import Claim, Evidence, judge
+from collapse_jax.analysis.claims import Claim, Evidence, judge
 
 _AT_ONCE = 100  # sets
 Records = Callable[[np.random.Generator, Any], xr.Dataset]  # randomness, configuration -> what a run recorded

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.answers import added, general_answer, needed_preset, tally, tally_words
-from collapse_jax.claims import EXACT, Claim, Evidence, measured
+from collapse_jax.analysis.answers import added, general_answer, needed_preset, tally, tally_words
+from collapse_jax.analysis.claims import EXACT, Claim, Evidence, measured
 from collapse_jax.studies.gmm.protocol import departure_of
 from collapse_jax.studies.registry import STUDIES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from collapse_jax.claims import ANALOGUE, EXACT, Claim, Evidence, _decision_level, judge, measured
+from collapse_jax.analysis.claims import ANALOGUE, EXACT, Claim, Evidence, _decision_level, judge, measured
 from collapse_jax.numerics.intervals import interval
 
 _INF = math.inf

@@ -20,7 +20,7 @@ import xarray as xr
 from claim_cases import examine, stem
 from scipy import stats
 
-from collapse_jax.claims import judge
+from collapse_jax.analysis.claims import judge
 from collapse_jax.studies.registry import STUDIES
 
 RECORDS = {

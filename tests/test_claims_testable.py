@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from claim_cases import stem
 
-from collapse_jax.claims import judge
+from collapse_jax.analysis.claims import judge
 from collapse_jax.studies.gaussian.claims import _bound_unmet
 from collapse_jax.studies.gaussian.claims import evidence as gaussian_evidence
 from collapse_jax.studies.gaussian.comparison import predicted_variance

@@ -29,8 +29,8 @@ OWN = '''"""A law, drawn and judged."""
 from dataclasses import dataclass
 from crash_studies import _in_python
 from collapse_jax import Claim, Evidence, Illustration
-from collapse_jax.claims import ANALOGUE, measured
-from collapse_jax.plots import new_figure
+from collapse_jax.analysis.claims import ANALOGUE, measured
+from collapse_jax.analysis.plots import new_figure
 
 @dataclass(frozen=True)
 class Config:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.estimands import happened, last_reached, upper_tail
+from collapse_jax.analysis.estimands import happened, last_reached, upper_tail
 
 
 def test_what_cannot_be_seen_did_not_fail_to_happen():

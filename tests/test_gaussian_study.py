@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from collapse_jax.claims import judge
+from collapse_jax.analysis.claims import judge
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.runs import execute

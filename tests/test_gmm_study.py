@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from collapse_jax.claims import EXACT, judge
+from collapse_jax.analysis.claims import EXACT, judge
 from collapse_jax.drivers.compiled import run_compiled
 from collapse_jax.drivers.results import join_records, to_dataset
 from collapse_jax.studies.gmm import protocol

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.claims import ANALOGUE, EXACT, LAW, Claim
+from collapse_jax.analysis.claims import ANALOGUE, EXACT, LAW, Claim
 from collapse_jax.datasets.mnist import MNIST_SHA256
 from collapse_jax.datasets.text import WIKITEXT2_SHA256, text_sum
 from collapse_jax.networks.opt.config import opt_config

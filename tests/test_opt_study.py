@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.claims import judge
+from collapse_jax.analysis.claims import judge
 from collapse_jax.datasets.text import load_addresses, to_blocks
 from collapse_jax.drivers.compiled import run_compiled
 from collapse_jax.drivers.host import run_host

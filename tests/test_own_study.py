@@ -86,7 +86,7 @@ def chain(config):
 CLAIM = '''
 
 def evidence(config, dataset):
-    from collapse_jax.claims import ANALOGUE, Claim, measured
+    from collapse_jax.analysis.claims import ANALOGUE, Claim, measured
 
     claim = Claim("narrow", "The deviation stays below 9.", "nobody", (0.0, 9.0), "mean", 3)
     last = int(dataset.generation[-1])

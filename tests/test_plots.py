@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.patches import Ellipse
 from PIL import Image
 
-from collapse_jax.plots import (
+from collapse_jax.analysis.plots import (
     band,
     digit_film,
     digit_rows,

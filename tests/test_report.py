@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.claims import Verdict
+from collapse_jax.analysis.claims import Verdict
+from collapse_jax.analysis.plots import Film, new_figure, save_figure, save_film
 from collapse_jax.drivers.results import write_netcdf
-from collapse_jax.plots import Film, new_figure, save_figure, save_film
 from collapse_jax.report import write_report
 from collapse_jax.rundir import RunDirectory, plain
 

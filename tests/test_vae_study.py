@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from collapse_jax.claims import ANALOGUE, EXACT, judge
+from collapse_jax.analysis.claims import ANALOGUE, EXACT, judge
 from collapse_jax.datasets.mnist import MNIST_SHA256, load_mnist
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, load_judges

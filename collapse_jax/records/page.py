@@ -8,8 +8,8 @@ import jinja2
 import numpy as np
 import xarray as xr
 
+from collapse_jax.analysis.plots import plot, save_figure
 from collapse_jax.files.writing import write_page
-from collapse_jax.plots import plot, save_figure
 from collapse_jax.records import words
 from collapse_jax.records.verdicts import LEVEL, MOST_COMPONENTS, Movement, columns, movements, same_runs
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import xarray as xr
 
-from collapse_jax.answers import general_answer
-from collapse_jax.claims import Evidence
+from collapse_jax.analysis.answers import general_answer
+from collapse_jax.analysis.claims import Evidence
+from collapse_jax.analysis.plots import plot
 from collapse_jax.core.chain import Chain
 from collapse_jax.drivers.compiled import DEFAULT_LANES
 from collapse_jax.drivers.results import to_dataset
-from collapse_jax.plots import plot
 from collapse_jax.studies.loading import OwnFile, blamed
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 

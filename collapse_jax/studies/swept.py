@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.answers import general_answer
+from collapse_jax.analysis.answers import general_answer
+from collapse_jax.analysis.claims import Evidence
+from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, phase_diagram
 from collapse_jax.axes import sweepable
-from collapse_jax.claims import Evidence
 from collapse_jax.core.chain import Chain
 from collapse_jax.drivers.results import Records
 from collapse_jax.drivers.sweep import (
@@ -25,7 +26,6 @@ from collapse_jax.drivers.sweep import (
     slabs,
     sweep_stops,
 )
-from collapse_jax.plots import COLOURS, band, legend, new_figure, phase_diagram
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.registry import Study
 from collapse_jax.validation import nearest

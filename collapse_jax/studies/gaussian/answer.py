@@ -5,7 +5,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from collapse_jax.estimands import happened, last_reached
+from collapse_jax.analysis.estimands import happened, last_reached
 from collapse_jax.studies.gaussian.config import GaussianConfig
 
 _GONE = 2 * math.log(0.1)  # log variance of a standard deviation that is a tenth of the truth's

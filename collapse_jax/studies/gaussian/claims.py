@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import LAW, Claim, Evidence, labelled, measured
-from collapse_jax.estimands import happened, last_reached
+from collapse_jax.analysis.claims import LAW, Claim, Evidence, labelled, measured
+from collapse_jax.analysis.estimands import happened, last_reached
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gaussian.protocol import departure_of

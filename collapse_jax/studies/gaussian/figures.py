@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from collapse_jax.plots import COLOURS, at_a_glance, legend, new_figure, plain_ticks
+from collapse_jax.analysis.plots import COLOURS, at_a_glance, legend, new_figure, plain_ticks
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.plan import Illustration

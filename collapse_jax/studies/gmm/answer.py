@@ -5,7 +5,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from collapse_jax.estimands import happened, last_reached
+from collapse_jax.analysis.estimands import happened, last_reached
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.protocol import PAPER, PUBLISHED_CODE, SAWTOOTH, truth_of
 

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import EXACT, LAW, Claim, Evidence, labelled, measured
-from collapse_jax.estimands import happened, last_reached, upper_tail
+from collapse_jax.analysis.claims import EXACT, LAW, Claim, Evidence, labelled, measured
+from collapse_jax.analysis.estimands import happened, last_reached, upper_tail
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.paired import TIGHT
 from collapse_jax.studies.gmm.protocol import (

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from collapse_jax.drawn import short
-from collapse_jax.plots import COLOURS, at_a_glance, band, legend, mixture_snapshots, new_figure
+from collapse_jax.analysis.figure_contents import short
+from collapse_jax.analysis.plots import COLOURS, at_a_glance, band, legend, mixture_snapshots, new_figure
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.paired import TIGHT
 from collapse_jax.studies.gmm.protocol import least_count, survival_unmet, truth_of

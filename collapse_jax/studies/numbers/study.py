@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import LAW, Claim, Evidence, measured
+from collapse_jax.analysis.claims import LAW, Claim, Evidence, measured
+from collapse_jax.analysis.estimands import last_reached
+from collapse_jax.analysis.plots import at_a_glance, plot
 from collapse_jax.core.chain import Metric, Model, build_chain
 from collapse_jax.core.data import as_samples
 from collapse_jax.datasets.table import load_table
-from collapse_jax.estimands import last_reached
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.models.mixture import mixture, mixture_metrics
-from collapse_jax.plots import at_a_glance, plot
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.numbers.config import NumbersConfig
 from collapse_jax.studies.plan import Arm, Illustration, Plan

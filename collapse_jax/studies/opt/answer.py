@@ -5,7 +5,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from collapse_jax.estimands import last_reached
+from collapse_jax.analysis.estimands import last_reached
 from collapse_jax.studies.opt.claims import growth, nats
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.protocol import CODE, PAPER

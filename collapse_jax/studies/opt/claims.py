@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import EXACT, Claim, Evidence, labelled, measured
-from collapse_jax.estimands import last_reached, upper_tail
+from collapse_jax.analysis.claims import EXACT, Claim, Evidence, labelled, measured
+from collapse_jax.analysis.estimands import last_reached, upper_tail
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.protocol import CODE, PAPER, departure_of, shared_by_seeds
 from collapse_jax.studies.published import data_read

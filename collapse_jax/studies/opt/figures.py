@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from collapse_jax.networks.opt.tokenizer import decode
-from collapse_jax.plots import (
+from collapse_jax.analysis.plots import (
     COLOURS,
     Axes,
     Figure,
@@ -15,6 +14,7 @@ from collapse_jax.plots import (
     new_figure,
     plain_ticks,
 )
+from collapse_jax.networks.opt.tokenizer import decode
 from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import load_model

@@ -6,7 +6,7 @@ Called by the study's claims.
 from collections.abc import Mapping
 from typing import Any
 
-from collapse_jax.claims import Claim
+from collapse_jax.analysis.claims import Claim
 from collapse_jax.datasets.text import WIKITEXT2_SHA256
 from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from collapse_jax.estimands import last_reached
+from collapse_jax.analysis.estimands import last_reached
 from collapse_jax.studies.vae.claims import SOURCES
 from collapse_jax.studies.vae.config import VAEConfig
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import EXACT, Claim, Evidence, labelled, measured
-from collapse_jax.estimands import last_reached
+from collapse_jax.analysis.claims import EXACT, Claim, Evidence, labelled, measured
+from collapse_jax.analysis.estimands import last_reached
 from collapse_jax.studies import published
 from collapse_jax.studies.vae.config import VAEConfig
 from collapse_jax.studies.vae.digits import data_read

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from collapse_jax.analysis.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.core.chain import build_chain
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, Judges, judge_metrics, load_judges
 from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
-from collapse_jax.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.vae.answer import PUBLISHED, answer

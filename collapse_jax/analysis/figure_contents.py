@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collapse_jax.plots import Axes, Figure, hex_of
+from collapse_jax.analysis.plots import Axes, Figure, hex_of
 
 _MOST_SIGNS, _MOST_PANELS = 900, 6  # of a description
 _MOST_ROWS = 20_000  # of a table
@@ -50,7 +50,7 @@ class Series(NamedTuple):
 def described(figure: Figure) -> str:
     """Return what is seen in a figure, panel by panel, from the numbers that it draws; "" if it draws no lines.
 
-    >>> from collapse_jax.plots import new_figure
+    >>> from collapse_jax.analysis.plots import new_figure
     >>> figure, axes = new_figure()
     >>> _ = axes[0, 0].plot([0, 1, 2], [1.0, 0.5, 0.25], label="spread")
     >>> _ = axes[0, 0].set(title="what is left", xlabel="generation")

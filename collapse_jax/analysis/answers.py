@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from collapse_jax.claims import Evidence
+from collapse_jax.analysis.claims import Evidence
 
 _MOST_METRICS = 2
 
