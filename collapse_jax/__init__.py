@@ -23,8 +23,8 @@ _HOMES = {
     "plot": "analysis.plots",
     "Summary": "drivers.summary",
     "sweep": "drivers.sweep",
-    "read_records": "foreign",
-    "report_records": "foreign",
+    "read_records": "records.external",
+    "report_records": "records.external",
     "Claim": "analysis.claims",
     "Evidence": "analysis.claims",
     "Arm": "studies.plan",
@@ -97,12 +97,12 @@ if TYPE_CHECKING:
     from collapse_jax.drivers.simulate import Interrupted, simulate
     from collapse_jax.drivers.summary import Summary
     from collapse_jax.drivers.sweep import sweep
-    from collapse_jax.foreign import read_records, report_records
     from collapse_jax.models.external import external, repeat_rows
     from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
     from collapse_jax.models.language import FineTuning, by_beams, by_sampling, language
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
+    from collapse_jax.records.external import read_records, report_records
     from collapse_jax.rundir import load
     from collapse_jax.studies.plan import Arm, Illustration, Plan
 

@@ -307,7 +307,7 @@ def _report(arguments: list[str]) -> int:
     )
     if records is not None:
         import_jax()
-        from collapse_jax.foreign import report_records
+        from collapse_jax.records.external import report_records
 
         names = [name.strip() for name in chosen.split(",") if name.strip()]
         command = _command_line("report", arguments)

@@ -31,7 +31,6 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files import reading as gate
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import Lock
-from collapse_jax.foreign import read_records
 from collapse_jax.jobs import read_jobs
 from collapse_jax.manifest import read_captions, read_claims, read_description
 from collapse_jax.metrics.digit_classifiers import load_judges
@@ -45,6 +44,7 @@ from collapse_jax.networks.opt.tokenizer import (
 )
 from collapse_jax.networks.opt.weights import load_opt, save_opt
 from collapse_jax.pictures import Budget, pictured
+from collapse_jax.records.external import read_records
 from collapse_jax.studies.loading import load_file
 
 TOKENIZER = train_tokenizer(["to be or not to be"] * 3, 270)
@@ -444,7 +444,7 @@ def test_many_texts_are_no_larger_than_one_may_be(tmp_path):
     ],
 )  # fmt: skip
 def test_records_make_no_table_far_larger_than_themselves(tmp_path, monkeypatch, rows, told):
-    monkeypatch.setattr("collapse_jax.foreign._MOST_CELLS", 10**6)
+    monkeypatch.setattr("collapse_jax.records.external._MOST_CELLS", 10**6)
     (tmp_path / "mine.csv").write_text("\n".join(["seed,generation,loss", *rows]))
     with pytest.raises(ValueError, match=told):
         read_records(tmp_path / "mine.csv")

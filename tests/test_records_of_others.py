@@ -11,8 +11,8 @@ import xarray as xr
 
 from collapse_jax.cli import run_command
 from collapse_jax.drivers.results import write_netcdf
-from collapse_jax.foreign import read_records, report_records
 from collapse_jax.records import page
+from collapse_jax.records.external import read_records, report_records
 
 VALUES = np.array([[2.5, 1.25, 0.5], [2.0, 1.0, 0.75]])  # seeds 0 and 1, generations 0 to 2
 

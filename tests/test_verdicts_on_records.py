@@ -6,8 +6,8 @@ import xarray as xr
 from scipy import stats
 from scipy.signal import lfilter
 
-from collapse_jax.foreign import read_records, report_records
 from collapse_jax.records import words
+from collapse_jax.records.external import read_records, report_records
 from collapse_jax.records.verdicts import movements, same_runs, seeds_needed, signed_ranks, stages
 
 LAWS = {
