@@ -45,7 +45,7 @@ from collapse_jax import (
     window,
 )
 from collapse_jax.core.statistics import Sums
-from collapse_jax.metrics.model_free import model_free as plain_metrics
+from collapse_jax.metrics import model_free as plain_metrics
 from collapse_jax.models import bigram, categorical, kde, regression
 from collapse_jax.models import one_parameter as families
 from collapse_jax.networks.opt.decode import Rules

@@ -7,7 +7,7 @@ import pytest
 
 from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples, Stream
-from collapse_jax.metrics.model_free import model_free as metrics
+from collapse_jax.metrics import model_free as metrics
 from collapse_jax.numerics import frame as frames
 
 KEY = jax.random.key(7)
