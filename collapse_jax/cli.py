@@ -20,7 +20,6 @@ import tyro
 from rich.table import Table
 
 from collapse_jax.arguments import HELP, command_first, take_preset
-from collapse_jax.axes import parse_axis
 from collapse_jax.files.reading import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
 from collapse_jax.machine import import_jax, use_every_core
@@ -38,6 +37,7 @@ from collapse_jax.screen import (
     speed_table,
 )
 from collapse_jax.stopping import stop_at_once
+from collapse_jax.studies.axes import parse_axis
 from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Study, check_counts, find_study
 from collapse_jax.validation import RunFailed, check_seed, nearest, out_of_memory, remedy_of
 

@@ -58,7 +58,7 @@ def run_all(
     place = prepare_jax(cluster)
     from collapse_jax.rundir import check_free
     from collapse_jax.runs import execute
-    from collapse_jax.studies.swept import Grid
+    from collapse_jax.studies.sweep import Grid
 
     grid = None if axes is None else Grid(axes, record_every)
     if place.leads:

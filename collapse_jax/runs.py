@@ -27,10 +27,10 @@ from collapse_jax.orbax_checkpoints import orbax_format
 from collapse_jax.processes import Place, agree, all_agree
 from collapse_jax.provenance import check_settings, differences, provenance
 from collapse_jax.rundir import Lacking, RunDirectory, check_free, plain, shards_of
-from collapse_jax.studies.loading import blamed, place_in, said
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, check_counts, study_of
-from collapse_jax.studies.swept import Grid, Swept
+from collapse_jax.studies.sweep import Grid, Swept
+from collapse_jax.studies.user_file import blamed, place_in, said
 from collapse_jax.study_file import check_file, confirm, copy_file, file_of, is_gone
 from collapse_jax.validation import RunFailed
 

@@ -17,7 +17,7 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.arrays import load_arrays
 from collapse_jax.runs import execute, resume
 from collapse_jax.studies.registry import STUDIES, Study
-from collapse_jax.studies.swept import Grid
+from collapse_jax.studies.sweep import Grid
 
 CONFIGS = {
     "compiled": crash_studies.Config(),

@@ -16,7 +16,7 @@ from collapse_jax.manifest import sealed
 from collapse_jax.report import write_report
 from collapse_jax.rundir import RunDirectory
 from collapse_jax.studies.registry import STUDIES, Study
-from collapse_jax.studies.swept import Grid
+from collapse_jax.studies.sweep import Grid
 from collapse_jax.trust import is_trusted, trust
 
 CONFIG = crash_studies.Config("host", generations=9, seeds=2)

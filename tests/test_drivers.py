@@ -33,8 +33,8 @@ from collapse_jax import (
     two_gaussians,
 )
 from collapse_jax.checkpoints import load_tree, save_tree
-from collapse_jax.drivers.compiled import _programs, program_bytes
 from collapse_jax.drivers import compiled as drivers
+from collapse_jax.drivers.compiled import _programs, program_bytes
 from collapse_jax.drivers.sharding import lane_mesh
 
 ROOT = jax.random.key(7)

@@ -45,7 +45,7 @@ from collapse_jax.networks.opt.tokenizer import (
 from collapse_jax.networks.opt.weights import load_opt, save_opt
 from collapse_jax.pictures import Budget, pictured
 from collapse_jax.records.external import read_records
-from collapse_jax.studies.loading import load_file
+from collapse_jax.studies.user_file import load_file
 
 TOKENIZER = train_tokenizer(["to be or not to be"] * 3, 270)
 EMBEDDING = "model.decoder.embed_tokens.weight"

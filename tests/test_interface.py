@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from collapse_jax import mixture_metrics, two_gaussians, vae_metrics
-from collapse_jax.metrics.digit_classifiers import judge_metrics, load_judges
 from collapse_jax.metrics import model_free as metrics
+from collapse_jax.metrics.digit_classifiers import judge_metrics, load_judges
 from collapse_jax.metrics.text import (
     band_log_probs,
     divergences,

@@ -20,7 +20,7 @@ from collapse_jax.studies.gaussian.config import GaussianCell, GaussianConfig
 from collapse_jax.studies.gmm import study as gmm_study
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.paired import beside_tight
-from collapse_jax.studies.mixing import named_regime
+from collapse_jax.studies.regime_options import named_regime
 from collapse_jax.studies.vae import study as vae_study
 from collapse_jax.studies.vae.config import PRESETS, VAEConfig
 

@@ -21,13 +21,13 @@ from collapse_jax import (
     simulate,
     sweep,
 )
-from collapse_jax.axes import parse_axis
 from collapse_jax.drivers.sweep import lanes_for, slabs
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.regression import regression, regression_truth, risk_metric
+from collapse_jax.studies.axes import parse_axis
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.registry import find_study
-from collapse_jax.studies.swept import Grid, Swept
+from collapse_jax.studies.sweep import Grid, Swept
 from collapse_jax.theory import ibd_fresh_fraction
 
 KEY = jax.random.key(3)

@@ -34,7 +34,7 @@ def external(
     they receive, which are copies. An exception that they raise ends the run, with a note of the seed and generation.
     Metrics, in JAX or in Python, run as they are, uncompiled; for an expensive one in JAX
     `metric._replace(function=jax.jit(metric.function))` helps. In a file of one's own, with a `Config`, the chain is a
-    study: see `collapse_jax.studies.loading`.
+    study: see `collapse_jax.studies.user_file`.
 
     Args:
         fit: (seed, params, rows, weight) -> params, or -> (params, info). `seed` is an integer in [0, 2^32). `params`

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
-from collapse_jax.studies.loading import OwnFile, blamed, load_file, presets_of
 from collapse_jax.studies.numbers.config import PRESETS as NUMBERS_PRESETS
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
+from collapse_jax.studies.user_file import OwnFile, blamed, load_file, presets_of
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 from collapse_jax.validation import check_count, check_seed, nearest, shown
 
@@ -180,7 +180,7 @@ def find_study(name: str, digest: str = "") -> Study:
         raise ValueError(f"'{name}' is a model of numbers of your own; name their table: --data FILE.csv.")
     if name.endswith(".py") or len(Path(name).parts) > 1:
         own = load_file(name, digest)
-        return Study(own.path.stem, own.title, presets_of(own), "collapse_jax.studies.own", own=own)
+        return Study(own.path.stem, own.title, presets_of(own), "collapse_jax.studies.user_study", own=own)
     beside = Path(f"{name}.py")
     raise ValueError(
         f"there is no study '{name}'; "

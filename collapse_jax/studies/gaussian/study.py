@@ -15,8 +15,8 @@ from collapse_jax.studies.gaussian.claims import evidence
 from collapse_jax.studies.gaussian.comparison import compared_regimes
 from collapse_jax.studies.gaussian.config import GaussianCell, GaussianConfig
 from collapse_jax.studies.gaussian.figures import figures
-from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Plan
+from collapse_jax.studies.regime_options import named_regime
 from collapse_jax.types import ArrayLike
 
 __all__ = ["answer", "build", "cell", "evidence", "figures"]

@@ -14,8 +14,8 @@ from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.gmm.figures import figures
 from collapse_jax.studies.gmm.paired import beside_tight
 from collapse_jax.studies.gmm.protocol import truth_of
-from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Plan
+from collapse_jax.studies.regime_options import named_regime
 
 __all__ = ["PUBLISHED", "answer", "build", "evidence", "figures"]
 

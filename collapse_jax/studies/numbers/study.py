@@ -21,9 +21,9 @@ from collapse_jax.datasets.table import load_table
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.models.mixture import mixture, mixture_metrics
-from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.numbers.config import NumbersConfig
 from collapse_jax.studies.plan import Arm, Illustration, Plan
+from collapse_jax.studies.regime_options import named_regime
 from collapse_jax.theory.gaussian import log_variance_drift, variance_mean
 from collapse_jax.validation import check_count
 

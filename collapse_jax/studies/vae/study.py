@@ -13,8 +13,8 @@ from collapse_jax.analysis.plots import COLOURS, band, digit_film, digit_rows, l
 from collapse_jax.core.chain import build_chain
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, Judges, judge_metrics, load_judges
 from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
-from collapse_jax.studies.mixing import named_regime
 from collapse_jax.studies.plan import Arm, Illustration, Plan
+from collapse_jax.studies.regime_options import named_regime
 from collapse_jax.studies.vae.answer import PUBLISHED, answer
 from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD, evidence
 from collapse_jax.studies.vae.config import VAEConfig

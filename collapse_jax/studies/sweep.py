@@ -13,7 +13,6 @@ import xarray as xr
 from collapse_jax.analysis.answers import general_answer
 from collapse_jax.analysis.claims import Evidence
 from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, phase_diagram
-from collapse_jax.axes import sweepable
 from collapse_jax.core.chain import Chain
 from collapse_jax.drivers.results import Records
 from collapse_jax.drivers.sweep import (
@@ -26,6 +25,7 @@ from collapse_jax.drivers.sweep import (
     slabs,
     sweep_stops,
 )
+from collapse_jax.studies.axes import sweepable
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.registry import Study
 from collapse_jax.validation import nearest

@@ -10,8 +10,8 @@ from collapse_jax.analysis.plots import plot
 from collapse_jax.core.chain import Chain
 from collapse_jax.drivers.compiled import DEFAULT_LANES
 from collapse_jax.drivers.results import to_dataset
-from collapse_jax.studies.loading import OwnFile, blamed
 from collapse_jax.studies.plan import Arm, Illustration, Plan
+from collapse_jax.studies.user_file import OwnFile, blamed
 
 _LOOKS = 20  # segments of a run whose chains are compiled
 
