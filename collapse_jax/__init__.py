@@ -19,7 +19,7 @@ _HOMES = {
     "segment_stops": "drivers.compiled",
     "simulate": "drivers.simulate",
     "Interrupted": "drivers.simulate",
-    "load": "rundir",
+    "load": "runs.directory",
     "plot": "analysis.plots",
     "Summary": "drivers.summary",
     "sweep": "drivers.sweep",
@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from collapse_jax.models.mixture import mixture, mixture_metrics
     from collapse_jax.models.vae import conv_vae, vae, vae_metrics
     from collapse_jax.records.external import read_records, report_records
-    from collapse_jax.rundir import load
+    from collapse_jax.runs.directory import load
     from collapse_jax.studies.plan import Arm, Illustration, Plan
 
 

@@ -23,7 +23,7 @@ from collapse_jax.arguments import HELP, command_first, take_preset
 from collapse_jax.files.reading import is_there
 from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
 from collapse_jax.machine import import_jax, use_every_core
-from collapse_jax.manifest import run_folders
+from collapse_jax.runs.manifest import run_folders
 from collapse_jax.screen import (
     AS_USUAL,
     Patient,
@@ -266,7 +266,7 @@ def _resume(arguments: list[str]) -> int:
         run_folders(folder)  # says so where there is none
         jobs = [("", "", folder, "")]
     place = prepare_jax(cluster)
-    from collapse_jax import runs
+    from collapse_jax.runs import execute as runs
 
     def go_on(job: tuple[str, str, Path, str], *, on_progress: Any) -> bool:
         name, preset, path, command = job
@@ -321,9 +321,9 @@ def _report(arguments: list[str]) -> int:
     run_folders(folder)  # says so where there is none
     prepare_jax()
     from collapse_jax.endings import Ending, shown_as, tell_ending
-    from collapse_jax.report import write_report
-    from collapse_jax.rundir import find_runs
-    from collapse_jax.runs import draw_again
+    from collapse_jax.runs.directory import find_runs
+    from collapse_jax.runs.execute import draw_again
+    from collapse_jax.runs.report import write_report
 
     runs = find_runs(folder)
     with shown_as(shown):
@@ -382,7 +382,7 @@ def _bench(arguments: list[str]) -> int:
     prepare_jax()
     import jax
 
-    from collapse_jax.provenance import provenance
+    from collapse_jax.runs.provenance import provenance
     from collapse_jax.selfcheck.speed import all_work, matmul_gflops, measure, peak_mib
 
     jax.config.update("jax_compilation_cache_dir", None)  # compiling is timed, too

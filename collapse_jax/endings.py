@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from collapse_jax.analysis.answers import added, tally, tally_words
-from collapse_jax.rundir import RunDirectory, plain
+from collapse_jax.runs.directory import RunDirectory, plain
 from collapse_jax.screen import Shown, aside, console, print_verdicts, say
 
 

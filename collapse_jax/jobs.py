@@ -12,8 +12,8 @@ from typing import Any
 
 from collapse_jax.files.reading import is_there
 from collapse_jax.machine import import_jax, keep_programs, start_jax, use_every_core
-from collapse_jax.manifest import read_sealed, sealed
 from collapse_jax.progress import watching
+from collapse_jax.runs.manifest import read_sealed, sealed
 from collapse_jax.screen import AS_USUAL, Shown, console, note
 from collapse_jax.stopping import STOPPED
 from collapse_jax.studies.registry import Study
@@ -56,8 +56,8 @@ def run_all(
         ValueError: bad configuration, bad data, or a directory that must not be written to.
     """
     place = prepare_jax(cluster)
-    from collapse_jax.rundir import check_free
-    from collapse_jax.runs import execute
+    from collapse_jax.runs.directory import check_free
+    from collapse_jax.runs.execute import execute
     from collapse_jax.studies.sweep import Grid
 
     grid = None if axes is None else Grid(axes, record_every)
@@ -100,9 +100,9 @@ def _do_jobs(
     jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: Any, shown: Shown, weights: Sequence[float]
 ) -> int:
     from collapse_jax.endings import Ending, tell_early_end, tell_ending
-    from collapse_jax.report import write_report
-    from collapse_jax.rundir import RunDirectory
-    from collapse_jax.runs import Stopped
+    from collapse_jax.runs.directory import RunDirectory
+    from collapse_jax.runs.execute import Stopped
+    from collapse_jax.runs.report import write_report
 
     finished = True
     try:
@@ -173,7 +173,7 @@ def prepare_jax(cluster: Cluster | None = None) -> Any:
     """
     use_every_core()
     import_jax()
-    from collapse_jax.processes import Place, join_processes
+    from collapse_jax.runs.processes import Place, join_processes
 
     notice = keep_programs()
     if cluster is None or cluster == Cluster():

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.provenance import num_threads
+from collapse_jax.runs.provenance import num_threads
 
 _MOST_DEVICES = 8
 _DEVICES = "JAX_NUM_CPU_DEVICES"

@@ -16,8 +16,8 @@ def run(folder: Path, number: int, port: int) -> None:
     import crash_studies
     from crash_points import CrashPoints
 
-    from collapse_jax.processes import join_processes
-    from collapse_jax.runs import execute, resume
+    from collapse_jax.runs.execute import execute, resume
+    from collapse_jax.runs.processes import join_processes
     from collapse_jax.studies.registry import STUDIES, Study
 
     config = crash_studies.Config(generations=6, seeds=4)

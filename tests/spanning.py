@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from collapse_jax.processes import Place, join_processes
+from collapse_jax.runs.processes import Place, join_processes
 
 
 def joined(processes: int, number: int, port: int, devices: int) -> Place:
@@ -26,10 +26,10 @@ def run(folder: Path, generations: int, place: Place) -> None:
     from test_language import CONFIG, PRETRAINED, REAL, RULES, TUNING, VALIDATION
 
     from collapse_jax import as_samples, build_chain, by_sampling, language, replace, run_host
-    from collapse_jax.checkpoints import Checkpoints
     from collapse_jax.drivers.sharding import fully_sharded, model_mesh
     from collapse_jax.metrics.text import diversity_metrics
-    from collapse_jax.orbax_checkpoints import orbax_format
+    from collapse_jax.runs.checkpoints import Checkpoints
+    from collapse_jax.runs.orbax_checkpoints import orbax_format
 
     mesh, tuning = model_mesh(), TUNING._replace(steps_per_piece=1)
     model = language(

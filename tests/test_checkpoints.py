@@ -25,10 +25,8 @@ from collapse_jax import (
     language,
     mixture,
     replace,
-    tuple_names,
     vae,
 )
-from collapse_jax.checkpoints import Checkpoints, Damaged, load_tree, save_tree
 from collapse_jax.core.chunks import Piece
 from collapse_jax.core.data import Stream
 from collapse_jax.files.writing import Lock, remove_parts, write_atomically
@@ -37,7 +35,9 @@ from collapse_jax.models.kde import kde
 from collapse_jax.models.one_parameter import Largest, uniform
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.networks.opt.decode import Rules
-from collapse_jax.tuple_names import kind_of, name_of
+from collapse_jax.runs import tuple_names
+from collapse_jax.runs.checkpoints import Checkpoints, Damaged, load_tree, save_tree
+from collapse_jax.runs.tuple_names import kind_of, name_of
 
 
 class Mine(NamedTuple):
@@ -91,7 +91,7 @@ def test_a_class_nobody_imported_is_not_looked_for(tmp_path):
     """Nothing outside the package and optax is imported on a file's word."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import odd; "
-        "from collapse_jax.checkpoints import save_tree; from pathlib import Path; "
+        "from collapse_jax.runs.checkpoints import save_tree; from pathlib import Path; "
         "save_tree(Path(sys.argv[1]) / 'a.npz', odd.Odd(1.0), {})"
     )
     (tmp_path / "odd.py").write_text("from typing import NamedTuple\nclass Odd(NamedTuple):\n    value: float\n")

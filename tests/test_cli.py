@@ -12,11 +12,12 @@ import time
 import numpy as np
 import pytest
 
-from collapse_jax import as_samples, build_chain, cli, replace, runs
+from collapse_jax import as_samples, build_chain, cli, replace
 from collapse_jax.cli import run_command
 from collapse_jax.completion import SHELLS, options_of, script
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.models.kde import bootstrap
+from collapse_jax.runs import execute as runs
 from collapse_jax.selfcheck import speed
 from collapse_jax.selfcheck.laws.checks import Check
 from collapse_jax.selfcheck.laws.running import Part

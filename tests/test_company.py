@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from collapse_jax import company
-from collapse_jax.company import Company
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import remove_parts
-from collapse_jax.processes import Place
+from collapse_jax.runs import company
+from collapse_jax.runs.company import Company
+from collapse_jax.runs.processes import Place
 
 
 @pytest.fixture(autouse=True)

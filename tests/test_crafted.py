@@ -8,10 +8,10 @@ import shutil
 import crash_studies
 import pytest
 
-from collapse_jax import runs
 from collapse_jax.cli import run_command
-from collapse_jax.manifest import sealed
-from collapse_jax.rundir import _digest
+from collapse_jax.runs import execute as runs
+from collapse_jax.runs.directory import _digest
+from collapse_jax.runs.manifest import sealed
 from collapse_jax.studies.registry import STUDIES, Study
 
 CONFIG = crash_studies.Config("host", generations=6, seeds=2)

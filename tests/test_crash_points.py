@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from crash_points import CrashPoints
 
-from collapse_jax import advance
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.arrays import load_arrays
-from collapse_jax.runs import execute, resume
+from collapse_jax.runs import shards as advance
+from collapse_jax.runs.execute import execute, resume
 from collapse_jax.studies.registry import STUDIES, Study
 from collapse_jax.studies.sweep import Grid
 

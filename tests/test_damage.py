@@ -18,11 +18,12 @@ import pytest
 import xarray as xr
 from crash_points import CrashPoints
 
-from collapse_jax import advance, runs
 from collapse_jax.cli import run_command
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs import execute as runs
+from collapse_jax.runs import shards as advance
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.report import write_report
 from collapse_jax.studies.registry import STUDIES, Study
 
 OWN = '''"""A law, drawn and judged."""

@@ -9,15 +9,17 @@ import sys
 import crash_studies
 import pytest
 
-from collapse_jax import jobs, rundir, runs
+from collapse_jax import jobs
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
-from collapse_jax.manifest import sealed
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs import directory as rundir
+from collapse_jax.runs import execute as runs
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.manifest import sealed
+from collapse_jax.runs.report import write_report
+from collapse_jax.runs.trust import is_trusted, trust
 from collapse_jax.studies.registry import STUDIES, Study
 from collapse_jax.studies.sweep import Grid
-from collapse_jax.trust import is_trusted, trust
 
 CONFIG = crash_studies.Config("host", generations=9, seeds=2)
 

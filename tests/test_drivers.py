@@ -32,10 +32,10 @@ from collapse_jax import (
     segment_stops,
     two_gaussians,
 )
-from collapse_jax.checkpoints import load_tree, save_tree
 from collapse_jax.drivers import compiled as drivers
 from collapse_jax.drivers.compiled import _programs, program_bytes
 from collapse_jax.drivers.sharding import lane_mesh
+from collapse_jax.runs.checkpoints import load_tree, save_tree
 
 ROOT = jax.random.key(7)
 NUM_ROWS, LANES, NUM_SEEDS, STOPS = 24, 4, 13, (4, 8, 12)

@@ -32,8 +32,8 @@ from collapse_jax import (
     weight_real,
     window,
 )
-from collapse_jax.checkpoints import load_tree, save_tree
 from collapse_jax.metrics.model_free import log_total_variance, sample_mean
+from collapse_jax.runs.checkpoints import load_tree, save_tree
 
 KEY = jax.random.key(0)
 SIZE, GENERATIONS, COLUMNS, SEEDS = 20, 4, 1024, 24

@@ -24,7 +24,6 @@ from tiny_opt import SMALL, random_params
 from tokenizers import Tokenizer, models, processors
 
 from collapse_jax import cli
-from collapse_jax.checkpoints import load_tree
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums, read_idx
 from collapse_jax.datasets.text import load_text, load_wikitext2, text_sum, wikitext2_sums
 from collapse_jax.drivers.results import read_netcdf
@@ -32,7 +31,6 @@ from collapse_jax.files import reading as gate
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import Lock
 from collapse_jax.jobs import read_jobs
-from collapse_jax.manifest import read_captions, read_claims, read_description
 from collapse_jax.metrics.digit_classifiers import load_judges
 from collapse_jax.networks.opt import tokenizer as bpe
 from collapse_jax.networks.opt.tokenizer import (
@@ -43,8 +41,10 @@ from collapse_jax.networks.opt.tokenizer import (
     train_tokenizer,
 )
 from collapse_jax.networks.opt.weights import load_opt, save_opt
-from collapse_jax.pictures import Budget, pictured
 from collapse_jax.records.external import read_records
+from collapse_jax.runs.checkpoints import load_tree
+from collapse_jax.runs.manifest import read_captions, read_claims, read_description
+from collapse_jax.runs.pictures import Budget, pictured
 from collapse_jax.studies.user_file import load_file
 
 TOKENIZER = train_tokenizer(["to be or not to be"] * 3, 270)

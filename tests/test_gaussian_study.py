@@ -7,8 +7,8 @@ import pytest
 
 from collapse_jax.analysis.claims import judge
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.rundir import RunDirectory
-from collapse_jax.runs import execute
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.execute import execute
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import PRESETS
 from collapse_jax.studies.registry import find_study

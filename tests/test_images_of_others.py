@@ -12,9 +12,9 @@ import xarray as xr
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory
-from collapse_jax.runs import execute
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.execute import execute
+from collapse_jax.runs.report import write_report
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.vae.config import PRESETS
 from collapse_jax.studies.vae.study import evidence, remarks

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapse_jax.manifest import REPLACED, read_captions, read_claims, read_description, sealed
+from collapse_jax.runs.manifest import REPLACED, read_captions, read_claims, read_description, sealed
 
 GOOD = {
     "status": "finished", "study": "gmm", "preset": "smoke", "command": "a command", "config": {"seeds": 2},

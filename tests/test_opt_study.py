@@ -18,7 +18,7 @@ from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.networks.opt.scoring import token_log_probs
 from collapse_jax.networks.opt.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
 from collapse_jax.networks.opt.weights import save_opt
-from collapse_jax.runs import execute
+from collapse_jax.runs.execute import execute
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig

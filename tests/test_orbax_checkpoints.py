@@ -6,12 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from collapse_jax.checkpoints import Checkpoints, Damaged
 from collapse_jax.core.chunks import Piece
 from collapse_jax.drivers.sharding import fully_sharded, model_mesh
 from collapse_jax.files.writing import remove_parts
-from collapse_jax.orbax_checkpoints import load_parts, orbax_format, save_parts
-from collapse_jax.processes import Place
+from collapse_jax.runs.checkpoints import Checkpoints, Damaged
+from collapse_jax.runs.orbax_checkpoints import load_parts, orbax_format, save_parts
+from collapse_jax.runs.processes import Place
 
 
 def _tree():

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax import advance, runs
 from collapse_jax.cli import run_command
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.manifest import sealed
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs import execute as runs
+from collapse_jax.runs import shards as advance
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.manifest import sealed
 from collapse_jax.screen import console
 from collapse_jax.studies.registry import find_study
 

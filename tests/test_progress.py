@@ -15,7 +15,7 @@ import pytest
 
 from collapse_jax import progress
 from collapse_jax.progress import Lines, Watch, log_line, span, two_lines
-from collapse_jax.runs import Progress
+from collapse_jax.runs.execute import Progress
 
 
 class _Clock:

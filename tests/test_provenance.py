@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from collapse_jax import provenance as module
-from collapse_jax.provenance import commit, differences, digest, provenance
+from collapse_jax.runs import provenance as module
+from collapse_jax.runs.provenance import commit, differences, digest, provenance
 
 NAMES = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "flax")
 BEFORE = {
@@ -64,7 +64,7 @@ def test_a_commit_is_that_of_the_source_tree_and_none_where_there_is_none(monkey
     found = subprocess.CompletedProcess([], 0, "v1-3-gabc-dirty\n", "")
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: found)
     assert commit() == "v1-3-gabc-dirty"
-    monkeypatch.setattr(module, "__file__", "/usr/lib/python/site-packages/collapse_jax/provenance.py")
+    monkeypatch.setattr(module, "__file__", "/usr/lib/python/site-packages/collapse_jax/runs/provenance.py")
     assert commit() is None  # an installed package lies in somebody else's tree
 
     def missing(*_, **__):

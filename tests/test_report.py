@@ -10,8 +10,8 @@ import xarray as xr
 from collapse_jax.analysis.claims import Verdict
 from collapse_jax.analysis.plots import Film, new_figure, save_figure, save_film
 from collapse_jax.drivers.results import write_netcdf
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory, plain
+from collapse_jax.runs.directory import RunDirectory, plain
+from collapse_jax.runs.report import write_report
 
 _NASTY = "'\"><script>alert(1)</script>"
 _TAGS = re.compile(r"<script")

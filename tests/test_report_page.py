@@ -16,9 +16,9 @@ import xarray as xr
 from collapse_jax.analysis.figure_contents import described, least_width, series_of, short, table_of
 from collapse_jax.analysis.plots import COLOURS, at_a_glance, new_figure, phase_diagram, save_figure
 from collapse_jax.drivers.results import write_netcdf
-from collapse_jax.pictures import Budget, pictured
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.pictures import Budget, pictured
+from collapse_jax.runs.report import write_report
 from collapse_jax.studies.plan import Illustration, Passage
 from collapse_jax.studies.registry import find_study
 

@@ -12,10 +12,10 @@ import pytest
 
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
-from collapse_jax.manifest import sealed
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory, find_runs, shards_of
-from collapse_jax.runs import Stopped, assemble_if_needed, execute, illustrate, resume
+from collapse_jax.runs.directory import RunDirectory, find_runs, shards_of
+from collapse_jax.runs.execute import Stopped, assemble_if_needed, execute, illustrate, resume
+from collapse_jax.runs.manifest import sealed
+from collapse_jax.runs.report import write_report
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.registry import find_study
@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """What is drawn is another test's business."""
-    monkeypatch.setattr("collapse_jax.runs.illustrate", lambda run: [])
+    monkeypatch.setattr("collapse_jax.runs.execute.illustrate", lambda run: [])
 
 
 def test_a_finished_run_holds_everything(finished):
@@ -107,7 +107,7 @@ def walked(tmp_path_factory):
     """A finished run without pictures."""
     path = tmp_path_factory.mktemp("walks") / "gaussian"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("collapse_jax.runs.illustrate", lambda run: [])
+        patch.setattr("collapse_jax.runs.execute.illustrate", lambda run: [])
         assert _execute(path, config=_WALKS)
     return path
 

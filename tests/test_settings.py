@@ -18,18 +18,18 @@ from collapse_jax import (
     mixture,
     mixture_metrics,
     replace,
-    runs,
     simulate,
     sweep,
     two_gaussians,
 )
-from collapse_jax import provenance as module
 from collapse_jax.cli import run_command
 from collapse_jax.core.labels import check_labels, check_record
 from collapse_jax.drivers.results import read_netcdf, to_dataset, write_netcdf
 from collapse_jax.models.kde import kde, kde_metrics
-from collapse_jax.provenance import other_settings, settings
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs import execute as runs
+from collapse_jax.runs import provenance as module
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.provenance import other_settings, settings
 from collapse_jax.studies.registry import STUDIES, Study
 from collapse_jax.theory import replace_variance
 

@@ -63,8 +63,8 @@ from pathlib import Path
 jax.config.update("jax_compilation_cache_dir", sys.argv[6])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_num_cpu_devices", int(sys.argv[5]))
-from collapse_jax import runs
-from collapse_jax.processes import Place, join_processes
+from collapse_jax.runs import execute as runs
+from collapse_jax.runs.processes import Place, join_processes
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.registry import find_study
 path, count, number, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]

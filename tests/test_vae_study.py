@@ -14,9 +14,9 @@ from collapse_jax.analysis.claims import ANALOGUE, EXACT, judge
 from collapse_jax.datasets.mnist import MNIST_SHA256, load_mnist
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, load_judges
-from collapse_jax.report import write_report
-from collapse_jax.rundir import RunDirectory
-from collapse_jax.runs import execute
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.execute import execute
+from collapse_jax.runs.report import write_report
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.vae import claims, study
 from collapse_jax.studies.vae.config import PRESETS

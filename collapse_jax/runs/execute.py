@@ -14,24 +14,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from collapse_jax.advance import Asked, Stopped, Work, advance_arm
 from collapse_jax.analysis.answers import needed_preset
 from collapse_jax.analysis.claims import Evidence, Verdict, judge
-from collapse_jax.checkpoints import Checkpoints
-from collapse_jax.company import Company
-from collapse_jax.course import Course, Progress
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock, remove_parts
-from collapse_jax.manifest import REPLACED
-from collapse_jax.orbax_checkpoints import orbax_format
-from collapse_jax.processes import Place, agree, all_agree
-from collapse_jax.provenance import check_settings, differences, provenance
-from collapse_jax.rundir import Lacking, RunDirectory, check_free, plain, shards_of
+from collapse_jax.runs.checkpoints import Checkpoints
+from collapse_jax.runs.company import Company
+from collapse_jax.runs.course import Course, Progress
+from collapse_jax.runs.directory import Lacking, RunDirectory, check_free, plain, shards_of
+from collapse_jax.runs.manifest import REPLACED
+from collapse_jax.runs.orbax_checkpoints import orbax_format
+from collapse_jax.runs.processes import Place, agree, all_agree
+from collapse_jax.runs.provenance import check_settings, differences, provenance
+from collapse_jax.runs.shards import Asked, Stopped, Work, advance_arm
+from collapse_jax.runs.study_file import check_file, confirm, copy_file, file_of, is_gone
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study, check_counts, study_of
 from collapse_jax.studies.sweep import Grid, Swept
 from collapse_jax.studies.user_file import blamed, place_in, said
-from collapse_jax.study_file import check_file, confirm, copy_file, file_of, is_gone
 from collapse_jax.validation import RunFailed
 
 __all__ = ["Progress", "Stopped", "assemble_if_needed", "draw_again", "execute", "illustrate", "resume"]

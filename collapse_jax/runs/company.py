@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from collapse_jax.files.writing import PART, write_atomically
-from collapse_jax.processes import Place
+from collapse_jax.runs.processes import Place
 
 _BEAT = 1.0  # seconds between two signs of life
 _SILENCE = 15.0  # seconds without one after which a process is gone

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from collapse_jax.checkpoints import Format, outline, rebuilt
 from collapse_jax.drivers.sharding import fully_sharded, sharding_of
 from collapse_jax.files.arrays import Damaged
 from collapse_jax.files.reading import check_unpacked, size_of
 from collapse_jax.files.writing import PART, put_folder, remove_folder
-from collapse_jax.processes import Place, all_agree
+from collapse_jax.runs.checkpoints import Format, outline, rebuilt
+from collapse_jax.runs.processes import Place, all_agree
 from collapse_jax.types import Array, PyTree
 
 

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import jax
 
-from collapse_jax.checkpoints import Checkpoint
-from collapse_jax.company import Company
 from collapse_jax.core.chunks import Piece
 from collapse_jax.drivers.compiled import Segment, run_compiled, segment_stops
 from collapse_jax.drivers.host import run_host
 from collapse_jax.drivers.results import Records, join_records
-from collapse_jax.processes import Place, largest
-from collapse_jax.rundir import RunDirectory, Shard
+from collapse_jax.runs.checkpoints import Checkpoint
+from collapse_jax.runs.company import Company
+from collapse_jax.runs.directory import RunDirectory, Shard
+from collapse_jax.runs.processes import Place, largest
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key
 

@@ -6,7 +6,7 @@ Called by `runs`.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from collapse_jax.rundir import RunDirectory, Shard
+from collapse_jax.runs.directory import RunDirectory, Shard
 from collapse_jax.studies.plan import Plan
 from collapse_jax.studies.registry import Study
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
-from collapse_jax.tuple_names import kind_of, name_of
+from collapse_jax.runs.tuple_names import kind_of, name_of
 from collapse_jax.types import PyTree
 
 _NAME = re.compile(r"(?P<chain>.+)-gen(?P<generation>\d{8})\.\w+")

@@ -10,10 +10,10 @@ from typing import Any
 
 from collapse_jax.files.reading import TOLD, absolute, read_bytes
 from collapse_jax.files.writing import write_atomically
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.trust import is_trusted, trust
 from collapse_jax.studies.registry import Study
 from collapse_jax.studies.user_file import digest_of
-from collapse_jax.trust import is_trusted, trust
 
 
 def file_of(study: Study) -> dict[str, Any]:

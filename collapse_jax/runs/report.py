@@ -18,9 +18,9 @@ import xarray as xr
 from collapse_jax.analysis.answers import general_answer
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import write_page
-from collapse_jax.manifest import read_captions
-from collapse_jax.pictures import Budget, pictured
-from collapse_jax.rundir import RunDirectory
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.manifest import read_captions
+from collapse_jax.runs.pictures import Budget, pictured
 from collapse_jax.studies.registry import study_of
 
 _MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not testable": "–"}

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from collapse_jax.checkpoints import Checkpoints
 from collapse_jax.drivers.results import (
     Records,
     as_stored,
@@ -34,8 +33,9 @@ from collapse_jax.drivers.results import (
 )
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import PART, remove_folder, remove_parts, write_atomically
-from collapse_jax.manifest import REPLACED, read_claims, read_description, run_folders, sealed, sum_of
-from collapse_jax.provenance import digest, provenance
+from collapse_jax.runs.checkpoints import Checkpoints
+from collapse_jax.runs.manifest import REPLACED, read_claims, read_description, run_folders, sealed, sum_of
+from collapse_jax.runs.provenance import digest, provenance
 from collapse_jax.studies.plan import Plan
 from collapse_jax.validation import check_alike
 

@@ -1,0 +1,1 @@
+"""Running a study into a directory, going on with it, and the report of what it found."""
