@@ -2,14 +2,14 @@
 
 import sys
 
-from collapse_jax.stopping import stop_at_once
+from collapse_jax.cli.stopping import stop_at_once
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     stop_at_once()
     try:
-        from collapse_jax.cli import main as run
+        from collapse_jax.cli.main import main as run
 
         run()
     except KeyboardInterrupt:

@@ -132,7 +132,7 @@ def _assert_same(path: Path, other: Path) -> None:
 
 def _started(command: list[str], folder: Path) -> subprocess.Popen:
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"), "XDG_STATE_HOME": str(folder)}
-    call = [sys.executable, "-c", "from collapse_jax.cli import main; main()", *command]
+    call = [sys.executable, "-c", "from collapse_jax.cli.main import main; main()", *command]
     return subprocess.Popen(
         call, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

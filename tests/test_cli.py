@@ -12,9 +12,10 @@ import time
 import numpy as np
 import pytest
 
-from collapse_jax import as_samples, build_chain, cli, replace
-from collapse_jax.cli import run_command
-from collapse_jax.completion import SHELLS, options_of, script
+from collapse_jax import as_samples, build_chain, replace
+from collapse_jax.cli import main as cli
+from collapse_jax.cli.completion import SHELLS, options_of, script
+from collapse_jax.cli.main import run_command
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.models.kde import bootstrap
 from collapse_jax.runs import execute as runs
@@ -33,7 +34,7 @@ def _read(arguments, capsys):
 
 
 def test_help_is_quick_and_imports_no_jax():
-    code = "import sys, collapse_jax.cli as c; c.run_command(['--help']); sys.exit('jax' in sys.modules)"
+    code = "import sys, collapse_jax.cli.main as c; c.run_command(['--help']); sys.exit('jax' in sys.modules)"
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "reproduce" in done.stdout
@@ -224,7 +225,7 @@ def test_mistakes_are_told_before_jax_is_loaded():
         ["run", "gmm", "--seeds", "0"], ["reproduce", "gmn"], ["resume", "/proc/nowhere"],
         ["report", "/proc/nowhere"], ["sweep", "gaussian", "--axis", "bais=1,2"],
     ]  # fmt: skip
-    begin, end = "import sys, collapse_jax.cli as c", "sys.exit('jax' in sys.modules)"
+    begin, end = "import sys, collapse_jax.cli.main as c", "sys.exit('jax' in sys.modules)"
     code = f"{begin}; print([c.run_command(line) for line in {lines}]); {end}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "[2, 2, 2, 2, 2]\n", done.stderr
@@ -306,9 +307,9 @@ def test_too_little_memory_is_a_sentence(error, monkeypatch, capsys):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr("collapse_jax.cli.run_all", full)
+    monkeypatch.setattr("collapse_jax.cli.main.run_all", full)
     assert run_command(["run", "gmm", "--preset", "smoke"]) == 2
     assert "there is too little memory (" in capsys.readouterr().err
-    monkeypatch.setattr("collapse_jax.cli.run_all", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
+    monkeypatch.setattr("collapse_jax.cli.main.run_all", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
     with pytest.raises(RuntimeError, match="a fault"):  # what nobody expects keeps its traceback
         run_command(["run", "gmm", "--preset", "smoke"])

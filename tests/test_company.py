@@ -144,7 +144,7 @@ def _begun(out, command, cache):
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_NUM_CPU_DEVICES": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, "-c", "from collapse_jax.cli import main; main()", *command, *out,
+            [sys.executable, "-c", "from collapse_jax.cli.main import main; main()", *command, *out,
              "--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", str(number)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
         )
@@ -189,6 +189,6 @@ def test_an_end_of_one_ends_both_and_the_run_goes_on_to_the_same_bits(number, co
     again = _begun([str(path)], ["resume"], tmp_path / "cache")
     codes, said = _ended(again, 300)
     assert codes == [0, 0], said
-    alone = [sys.executable, "-c", "from collapse_jax.cli import main; main()", "run", *RUN, "--out", str(whole)]
+    alone = [sys.executable, "-c", "from collapse_jax.cli.main import main; main()", "run", *RUN, "--out", str(whole)]
     subprocess.run(alone, check=True, capture_output=True)
     assert read_netcdf(path / "trajectory.nc").equals(read_netcdf(whole / "trajectory.nc"))

@@ -8,7 +8,7 @@ import shutil
 import crash_studies
 import pytest
 
-from collapse_jax.cli import run_command
+from collapse_jax.cli.main import run_command
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs.directory import _digest
 from collapse_jax.runs.manifest import sealed

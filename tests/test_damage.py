@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 from crash_points import CrashPoints
 
-from collapse_jax.cli import run_command
+from collapse_jax.cli.main import run_command
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import shards as advance

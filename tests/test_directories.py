@@ -9,7 +9,7 @@ import sys
 import crash_studies
 import pytest
 
-from collapse_jax import jobs
+from collapse_jax.cli import session as jobs
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
 from collapse_jax.runs import directory as rundir
@@ -285,7 +285,7 @@ def test_what_else_lies_among_the_figures_is_left_alone(tmp_path, whole):
 @pytest.mark.heavy
 def test_a_limit_of_the_system_is_named_and_the_run_goes_on_without_it(tmp_path):
     """Files of 40 blocks: too little for what a run writes at its end."""
-    collapse = f"{sys.executable} -c 'from collapse_jax.cli import main; main()'"
+    collapse = f"{sys.executable} -c 'from collapse_jax.cli.main import main; main()'"
     run = "run gmm --num-samples 20 --generations 60 --seeds 2 --lanes 2 --held-out 0 --out"
 
     def told(command):

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from collapse_jax.cli import run_command
+from collapse_jax.cli.main import run_command
 from collapse_jax.records.external import read_records, report_records
 from collapse_jax.records.verdicts import holm, movements
 

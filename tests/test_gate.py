@@ -23,14 +23,14 @@ import safetensors.numpy
 from tiny_opt import SMALL, random_params
 from tokenizers import Tokenizer, models, processors
 
-from collapse_jax import cli
+from collapse_jax.cli import main as cli
+from collapse_jax.cli.session import read_jobs
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums, read_idx
 from collapse_jax.datasets.text import load_text, load_wikitext2, text_sum, wikitext2_sums
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files import reading as gate
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import Lock
-from collapse_jax.jobs import read_jobs
 from collapse_jax.metrics.digit_classifiers import load_judges
 from collapse_jax.networks.opt import tokenizer as bpe
 from collapse_jax.networks.opt.tokenizer import (

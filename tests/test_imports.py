@@ -230,7 +230,7 @@ def test_configurations_import_no_jax():
         assert not roots & {"jax", "jaxlib", "jaxtyping", "optax", "flax"}, path
 
 
-@pytest.mark.parametrize("module", ["collapse_jax", "collapse_jax.cli"])
+@pytest.mark.parametrize("module", ["collapse_jax", "collapse_jax.cli.main"])
 def test_the_front_door_imports_no_jax(module):
     """--help answers at once: JAX and Matplotlib are loaded by the commands that compute and draw."""
     code = (

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import collapse_jax as cj
-from collapse_jax import cli
+from collapse_jax.cli import main as cli
 from collapse_jax.metrics.model_free import log_total_variance
 from collapse_jax.models.categorical import categorical
 from collapse_jax.models.kde import kde_metrics

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from collapse_jax import cli
+from collapse_jax.cli import main as cli
 from collapse_jax.datasets.table import load_table
 from collapse_jax.drivers.compiled import run_compiled
 from collapse_jax.drivers.results import join_records, to_dataset

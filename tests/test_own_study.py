@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax.cli import run_command
+from collapse_jax.cli.display import console
+from collapse_jax.cli.main import run_command
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import shards as advance
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.manifest import sealed
-from collapse_jax.screen import console
 from collapse_jax.studies.registry import find_study
 
 # a model in Python under a regime whose state is a class of the file; a file named in BREAK says where it breaks
@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_goes_on_in_another_process_to_the_same_bits(mine,
     mine(HEAD, HOST)
     assert _read(["run", "mine.py", "--out", "whole"], capsys)[0] == 0
     Path("broken").write_text("kill")
-    command = [sys.executable, "-m", "collapse_jax.cli"]
+    command = [sys.executable, "-m", "collapse_jax.cli.main"]
     environment = {**os.environ, "BREAK": "broken"}
     begun = subprocess.run([*command, "run", "mine.py", "--out", "run"], env=environment, check=False)
     assert begun.returncode < 0 and _description("run")["status"] == "running"
@@ -520,7 +520,7 @@ def test_help_lists_the_fields_and_imports_no_jax_by_itself(mine):
         '    """Of the kernel."""\n\ndef chain(config):\n    pass\n'
     )
     code = (
-        "import sys, collapse_jax.cli as c\ntry:\n    c.run_command(['run', 'mine.py', '--help'])\n"
+        "import sys, collapse_jax.cli.main as c\ntry:\n    c.run_command(['run', 'mine.py', '--help'])\n"
         "except SystemExit:\n    sys.exit('jax' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

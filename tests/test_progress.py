@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from collapse_jax import progress
-from collapse_jax.progress import Lines, Watch, log_line, span, two_lines
+from collapse_jax.cli import progress
+from collapse_jax.cli.progress import Lines, Watch, log_line, span, two_lines
 from collapse_jax.runs.execute import Progress
 
 
@@ -129,7 +129,7 @@ def test_a_line_comes_also_while_nothing_is_heard():
 _SHOW = """
 import sys, time
 from types import SimpleNamespace
-from collapse_jax.progress import watching
+from collapse_jax.cli.progress import watching
 with watching([1.0]) as watched:
     watched.begin(0)
     for generation in range(5):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from random_lines import MINE, lines
 
-from collapse_jax.cli import run_command
+from collapse_jax.cli.main import run_command
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import report
 from collapse_jax.selfcheck import speed, verify

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from collapse_jax.cli import run_command
+from collapse_jax.cli.main import run_command
 from collapse_jax.drivers.results import write_netcdf
 from collapse_jax.records import page
 from collapse_jax.records.external import read_records, report_records

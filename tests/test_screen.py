@@ -6,8 +6,8 @@ import os
 import pytest
 from rich.console import Console
 
-from collapse_jax import screen
-from collapse_jax.screen import joined, law_table, print_verdicts, speed_table
+from collapse_jax.cli import display as screen
+from collapse_jax.cli.display import joined, law_table, print_verdicts, speed_table
 from collapse_jax.selfcheck import speed
 from collapse_jax.selfcheck.laws.checks import Check
 

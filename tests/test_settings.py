@@ -22,7 +22,7 @@ from collapse_jax import (
     sweep,
     two_gaussians,
 )
-from collapse_jax.cli import run_command
+from collapse_jax.cli.main import run_command
 from collapse_jax.core.labels import check_labels, check_record
 from collapse_jax.drivers.results import read_netcdf, to_dataset, write_netcdf
 from collapse_jax.models.kde import kde, kde_metrics

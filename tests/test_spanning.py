@@ -102,7 +102,7 @@ def _command(arguments, folder, processes=2):
     """Start a command line in some processes."""
     job = ["--coordinator", f"127.0.0.1:{_port()}", "--num-processes", str(processes), "--process-id"]
     jobs = [[*job, str(number)] for number in range(processes)] if processes > 1 else [[]]
-    program = [sys.executable, "-m", "collapse_jax.cli", *arguments]
+    program = [sys.executable, "-m", "collapse_jax.cli.main", *arguments]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "env": _environment(folder)}
     return [subprocess.Popen([*program, *job], **quiet) for job in jobs]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from collapse_jax.cli.machine import not_started
 from collapse_jax.files.reading import TOLD, absolute, is_there, read_bytes
-from collapse_jax.machine import not_started
 from collapse_jax.validation import nearest
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}

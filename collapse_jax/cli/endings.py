@@ -13,8 +13,8 @@ from typing import Any
 from rich.text import Text
 
 from collapse_jax.analysis.answers import added, tally, tally_words
+from collapse_jax.cli.display import Shown, aside, console, print_verdicts, say
 from collapse_jax.runs.directory import RunDirectory, plain
-from collapse_jax.screen import Shown, aside, console, print_verdicts, say
 
 
 @dataclasses.dataclass(frozen=True)

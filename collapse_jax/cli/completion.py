@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from collapse_jax.jobs import Cluster
-from collapse_jax.screen import Shown
+from collapse_jax.cli.display import Shown
+from collapse_jax.cli.session import Cluster
 from collapse_jax.studies.registry import STUDIES, Study
 from collapse_jax.validation import nearest
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.cli.display import AS_USUAL, Shown, console, note
+from collapse_jax.cli.machine import import_jax, keep_programs, start_jax, use_every_core
+from collapse_jax.cli.progress import watching
+from collapse_jax.cli.stopping import STOPPED
 from collapse_jax.files.reading import is_there
-from collapse_jax.machine import import_jax, keep_programs, start_jax, use_every_core
-from collapse_jax.progress import watching
 from collapse_jax.runs.manifest import read_sealed, sealed
-from collapse_jax.screen import AS_USUAL, Shown, console, note
-from collapse_jax.stopping import STOPPED
 from collapse_jax.studies.registry import Study
 from collapse_jax.validation import is_plain_name
 
@@ -89,7 +89,7 @@ def do_jobs(
         shown: what is shown of it.
         weights: about each job's share of the time; None for equal ones.
     """
-    from collapse_jax.endings import shown_as
+    from collapse_jax.cli.endings import shown_as
 
     shown = shown if place.leads else Shown(quiet=True)  # one process speaks for all
     with shown_as(shown):
@@ -99,7 +99,7 @@ def do_jobs(
 def _do_jobs(
     jobs: Sequence[tuple[Path, Callable[..., bool]]], out: Path, place: Any, shown: Shown, weights: Sequence[float]
 ) -> int:
-    from collapse_jax.endings import Ending, tell_early_end, tell_ending
+    from collapse_jax.cli.endings import Ending, tell_early_end, tell_ending
     from collapse_jax.runs.directory import RunDirectory
     from collapse_jax.runs.execute import Stopped
     from collapse_jax.runs.report import write_report

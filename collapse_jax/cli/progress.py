@@ -15,7 +15,7 @@ from typing import Any
 from rich.live import Live
 from rich.text import Text
 
-from collapse_jax.screen import aside, note, one_line
+from collapse_jax.cli.display import aside, note, one_line
 
 _EVERY = 30.0  # seconds between plain lines, at most
 _STEP = 0.1  # of the work between plain lines, at most

@@ -19,12 +19,8 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from collapse_jax.arguments import HELP, command_first, take_preset
-from collapse_jax.files.reading import is_there
-from collapse_jax.jobs import Cluster, do_jobs, prepare_jax, read_jobs, run_all
-from collapse_jax.machine import import_jax, use_every_core
-from collapse_jax.runs.manifest import run_folders
-from collapse_jax.screen import (
+from collapse_jax.cli.arguments import HELP, command_first, take_preset
+from collapse_jax.cli.display import (
     AS_USUAL,
     Patient,
     Shown,
@@ -36,7 +32,11 @@ from collapse_jax.screen import (
     say,
     speed_table,
 )
-from collapse_jax.stopping import stop_at_once
+from collapse_jax.cli.machine import import_jax, use_every_core
+from collapse_jax.cli.session import Cluster, do_jobs, prepare_jax, read_jobs, run_all
+from collapse_jax.cli.stopping import stop_at_once
+from collapse_jax.files.reading import is_there
+from collapse_jax.runs.manifest import run_folders
 from collapse_jax.studies.axes import parse_axis
 from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Study, check_counts, find_study
 from collapse_jax.validation import RunFailed, check_seed, nearest, out_of_memory, remedy_of
@@ -320,7 +320,7 @@ def _report(arguments: list[str]) -> int:
         raise ValueError("report needs the folder of a run, or --records FILE.csv of generations run elsewhere.")
     run_folders(folder)  # says so where there is none
     prepare_jax()
-    from collapse_jax.endings import Ending, shown_as, tell_ending
+    from collapse_jax.cli.endings import Ending, shown_as, tell_ending
     from collapse_jax.runs.directory import find_runs
     from collapse_jax.runs.execute import draw_again
     from collapse_jax.runs.report import write_report
@@ -411,7 +411,7 @@ def _completion(arguments: list[str]) -> int:
         """
         return shell
 
-    from collapse_jax.completion import script
+    from collapse_jax.cli.completion import script
 
     print(script(tyro.cli(completion, args=arguments, prog="collapse-jax completion")), end="")
     return 0
