@@ -25,7 +25,7 @@ held where nothing happens, where the estimand lies on the edge of its region, a
 (power). A share of 0.025 has a standard error of 0.0035, and none one above 0.011. M is that of the records; the claims
 are the same at any other.
 
-Made by `{_COMMAND}`. `tests/test_claims_null.py` holds every claim to this with fewer sets, and
+Made by `{_COMMAND}`. `tests/analysis/test_claims_null.py` holds every claim to this with fewer sets, and
 fails for a claim without a line.
 
 | study | claim | nothing happens | the stated effect | seeds | holds of nothing | on the edge | power |

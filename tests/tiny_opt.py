@@ -11,7 +11,7 @@ import safetensors.numpy
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.model import abstract_params
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parent / "data"
 SMALL = OPTConfig(vocab_size=24, hidden_size=8, num_layers=2, num_heads=2, ffn_size=12, max_positions=10)
 CONFIGS = {
     "pre": SMALL,

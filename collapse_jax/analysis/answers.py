@@ -2,7 +2,7 @@
 
 A study gives its own sentence, `answer(config, dataset)` beside its claims; here is the general one, of studies of
 one's own and of sweeps. A claim that the run's settings cannot decide is not open: it is counted with the preset that
-decides it. Called by `studies`, `runs` and `endings`.
+decides it.
 """
 
 from collections import Counter

@@ -3,7 +3,7 @@
 A claim is fixed before the run. The verdict is computed: the interval over seeds inside the region, *holds*; outside,
 *fails*; across its edge, *inconclusive*; the protocol or the number of seeds unmet, *not testable*. A region that
 contains the null, the estimand if what is claimed did not happen, would hold of anything: not testable. Intervals are
-95 %, Holm-adjusted over the claims of a study. Called by studies.
+95 %, Holm-adjusted over the claims of a study.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What the estimands of claims have in common: seeds without a value, how far a run came, tails of a law.
-
-Called by studies.
-"""
+"""What the estimands of claims have in common: seeds without a value, how far a run came, tails of a law."""
 
 import math
 from typing import Any

@@ -1,7 +1,7 @@
 """What a figure shows, read back from the figure itself: in words, for who cannot see it, and as a table of numbers.
 
 Whatever drew it, a line is where it is: `described` says how it moves and whether theory's line, which is black, lies
-within the band beside it. Called by studies.
+within the band beside it.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Figures from results: xarray in, matplotlib figures out. No other file imports matplotlib.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart. Called by studies and experiments.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart.
 """
 
 import io

@@ -1,7 +1,4 @@
-"""Command lines before they are parsed: the command and the study come first, wherever they were typed. No JAX here.
-
-Called by `cli` and `completion`.
-"""
+"""Command lines before they are parsed: the command and the study come first, wherever they were typed. No JAX here."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Scripts that complete commands, studies, options and their choices in a shell. No JAX here. Called by `cli`.
+"""Scripts that complete commands, studies, options and their choices in a shell. No JAX here.
 
 Each is written out whole, so that a TAB starts no Python.
 """

@@ -1,4 +1,4 @@
-"""What the command line shows: sentences, tables of claims and laws. Called by `cli`, `progress` and `endings`."""
+"""What the command line shows: sentences, tables of claims and laws."""
 
 import contextlib
 import dataclasses

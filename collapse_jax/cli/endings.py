@@ -1,6 +1,6 @@
 """How a command that ran studies ends: for each its answer and what became of its claims, then where the report is.
 
-Or all of it as one JSON document. Called by `jobs` and `cli`.
+Or all of it as one JSON document.
 """
 
 import dataclasses

@@ -32,9 +32,9 @@ from collapse_jax.cli.display import (
     say,
     speed_table,
 )
-from collapse_jax.cli.machine import import_jax, use_every_core
 from collapse_jax.cli.session import Cluster, do_jobs, prepare_jax, read_jobs, run_all
 from collapse_jax.cli.stopping import stop_at_once
+from collapse_jax.drivers.machine import import_jax, use_every_core
 from collapse_jax.files.reading import is_there
 from collapse_jax.runs.manifest import run_folders
 from collapse_jax.studies.axes import parse_axis

@@ -1,7 +1,7 @@
 """How far a command has come, all its studies and arms together: two lines on a terminal, plain lines elsewhere.
 
 What is shown goes to stderr, so that stdout holds results alone. Time left is what is left at the pace of what this
-process itself has done. Called by `jobs`.
+process itself has done.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """What the commands that run studies share: JAX made ready, studies one after the other, one report.
 
-JAX is imported by the functions, not by this file. Called by `cli`.
+JAX is imported by the functions, not by this file.
 """
 
 import dataclasses
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from collapse_jax.cli.display import AS_USUAL, Shown, console, note
-from collapse_jax.cli.machine import import_jax, keep_programs, start_jax, use_every_core
 from collapse_jax.cli.progress import watching
 from collapse_jax.cli.stopping import STOPPED
+from collapse_jax.drivers.machine import import_jax, keep_programs, start_jax, use_every_core
 from collapse_jax.files.reading import is_there
 from collapse_jax.runs.manifest import read_sealed, sealed
 from collapse_jax.studies.registry import Study

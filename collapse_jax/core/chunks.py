@@ -1,6 +1,6 @@
 """A long `fit` or `sample` cut into bounded pieces, and a generation run piece by piece, or whole.
 
-The host driver stops between pieces: for progress, Ctrl-C and checkpoints. Called by `chain`, and by models.
+The host driver stops between pieces: for progress, Ctrl-C and checkpoints.
 """
 
 from collections.abc import Callable, Generator

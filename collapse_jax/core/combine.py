@@ -1,6 +1,6 @@
 """Several chains as one: they run side by side in one compiled program, and their records are stacked.
 
-A study of many sizes or regimes compiles once. Called by studies and users.
+A study of many sizes or regimes compiles once.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence

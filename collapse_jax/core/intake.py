@@ -2,7 +2,7 @@
 
 Values are read as float64 first. A column whose offset or scale float32 cannot hold loses both, in float64, to the
 frame that models carry beside their parameters; what no frame can save is refused in a sentence that names the
-column. Called by `data`.
+column.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Names, dims, units and types of what is recorded: refused before generation 0, not by the file at the end.
 
-What is checked is what an xarray Dataset and a netCDF file refuse, or lose on the way. Called by `chain` and `sweeps`.
+What is checked is what an xarray Dataset and a netCDF file refuse, or lose on the way.
 """
 
 from collections.abc import Iterable, Mapping

@@ -7,7 +7,7 @@ new real data each time. Published names are examples of these: 10 % of the orig
 (Shumailov et al. 2024, setting B) is `replace_part(original(), fraction=0.1)`; the synthetic
 augmentation loop (Alemohammad et al. 2023) is `add(original())`, the fresh data loop
 `add(fresh(sampler), count=n)`; accumulate-subsample (Kazdan et al. 2024) is
-`compose(accumulate(g), subsample(M))`. Called by users and studies.
+`compose(accumulate(g), subsample(M))`.
 """
 
 from collections.abc import Callable, Sequence

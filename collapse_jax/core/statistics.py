@@ -2,7 +2,7 @@
 
 A model that draws statistics draws the statistic of M virtual points directly, from its exact law; merging
 two of them is what pooling their points would give. So `accumulate()` is a merge and takes O(1) memory.
-A regime that must see single points refuses them when the chain is built. Called by `models`.
+A regime that must see single points refuses them when the chain is built.
 """
 
 from typing import Any, NamedTuple

@@ -1,7 +1,7 @@
 """MNIST digits: a folder of the canonical IDX files when given, else 10,000 embedded real digits.
 
 The embedded files are the first 10,000 training images (`files/NOTICE-mnist.txt`: CC BY-SA 3.0).
-Called by the VAE study. NumPy only: a folder can be checked before JAX starts.
+NumPy only: a folder can be checked before JAX starts.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""Artificial truths: Gaussian mixtures whose every moment is known.
-
-Called by studies and tests; sampled anew for each seed, so that seeds are independent repetitions.
-"""
+"""Artificial truths: Gaussian mixtures whose every moment is known."""
 
 from collections.abc import Callable
 from typing import NamedTuple

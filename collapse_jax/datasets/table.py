@@ -1,7 +1,4 @@
-"""A table of numbers from a file: one point a row.
-
-Called by `studies.numbers`.
-"""
+"""A table of numbers from a file: one point a row."""
 
 import io
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 A text is documents of lines, one paragraph a line; it is split by document, never by line, so that no article is
 both learnt and held out. The embedded files are public domain and CC BY-SA 3.0 (`files/NOTICE-text.txt`). NumPy
-only: a text can be checked before JAX starts. Called by the language-model study.
+only: a text can be checked before JAX starts.
 """
 
 import lzma

@@ -3,7 +3,7 @@
     file -> bytes (unpacked) -> signs (UTF-8, or what a byte order mark says, which goes) -> lines -> documents
 
 A line ends at a newline of Unix, Windows or old Macs alone: a page break, a line separator within a paragraph and
-other signs that `str.splitlines` takes for ends would move every block behind them. Called by `datasets.text`.
+other signs that `str.splitlines` takes for ends would move every block behind them.
 """
 
 import json

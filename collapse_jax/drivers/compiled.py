@@ -5,8 +5,7 @@ belong to whoever consumes it; `host` runs chains that are too large for it, pie
 
 Lanes run in blocks of one fixed width, padded, whatever the number of seeds, blocks or devices. So the same versions,
 device kind and thread count give the same bits for any split into segments, blocks, devices and processes. A segment
-is a `fori_loop` of traced length into a buffer of fixed length: one program serves every segment. Called by
-`simulation`, `sweep` and `runs`.
+is a `fori_loop` of traced length into a buffer of fixed length: one program serves every segment.
 """
 
 import threading

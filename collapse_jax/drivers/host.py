@@ -1,7 +1,7 @@
 """The host driver: chains one after the other, generation by generation, piece by piece.
 
 For models whose fit is itself hours long, or is Python that JAX cannot compile. It yields what the compiled driver
-yields; one step equals that driver's to tolerance. Called by `simulation` and `runs`.
+yields; one step equals that driver's to tolerance.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence

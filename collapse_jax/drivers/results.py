@@ -1,7 +1,4 @@
-"""Records become labelled arrays: dims seed and generation, units in attributes, netCDF on disk.
-
-Called by `simulation`, `runs` and `plots`.
-"""
+"""Records become labelled arrays: dims seed and generation, units in attributes, netCDF on disk."""
 
 import io
 import zlib

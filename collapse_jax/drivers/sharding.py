@@ -3,7 +3,7 @@
 Seeds are independent, so each device runs the same program on its own block of lanes (`shard_map`),
 with nothing to say to the others. A model too large for that is one program over all devices, of several processes
 if need be: its arrays are placed (`NamedSharding`), and XLA adds what the devices have to say to each other. Every
-process then runs the same program on the same values. Called by `drivers`, `host` and `models.language`.
+process then runs the same program on the same values.
 """
 
 from collections.abc import Callable, Sequence

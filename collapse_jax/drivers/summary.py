@@ -1,7 +1,7 @@
 """Records reduced over seeds where they are made: moments and histograms that merge, so memory is flat in generations.
 
 Each device reduces its own lanes at every recorded generation; the host merges the parts in double precision
-(Chan et al. 1983). Called by `sweep`.
+(Chan et al. 1983).
 """
 
 from collections.abc import Mapping, Sequence

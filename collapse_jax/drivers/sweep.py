@@ -3,8 +3,7 @@
     lane = cell * num_seeds + seed;   every cell uses the same seeds, so what differs between cells is the setting alone
 
 An axis whose values JAX can trace (a share, a weight, a temperature) is a number that each lane carries; one that
-changes shapes (a number of points) is a loop on the host, compiled once for each value. Called by users, and by
-`studies.swept` for the command line.
+changes shapes (a number of points) is a loop on the host, compiled once for each value.
 """
 
 import itertools

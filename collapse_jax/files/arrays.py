@@ -1,7 +1,7 @@
 """Named arrays as one file, with what is said of them and a check sum of each: whole, or known to be damaged.
 
 NumPy reads as many bytes as an array's header says, so that a flipped bit there gives other rows without a word;
-the sums are of type, shape and bytes. Called by `checkpoints` and `rundir`.
+the sums are of type, shape and bytes.
 """
 
 import json

@@ -1,8 +1,6 @@
 """The signs of a text file, packed or not, whatever its byte order mark says.
 
     file -> bytes (unpacked, up to a stated size) -> signs, without the mark
-
-Called by `datasets` and `records`.
 """
 
 import codecs

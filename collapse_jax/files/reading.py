@@ -3,7 +3,7 @@
     bytes read <= most,    bytes unpacked <= max(1 GiB, 100 * bytes packed)
 
 A pipe waits for ever, a device never ends, and a small packed file may hold terabytes: all are refused before memory
-or time is spent. Called by whoever reads a file that a user names, or that lies in a folder that a user names.
+or time is spent.
 """
 
 import hashlib
@@ -129,7 +129,8 @@ def check_unpacked(path: Path, packed: int, unpacked: int, ratio: int = _RATIO) 
     >>> check_unpacked(Path("digits.gz"), 10**4, 10**12)
     Traceback (most recent call last):
     ...
-    collapse_jax.files.reading.Refused: digits.gz cannot be read (its 10,000 bytes would become 1,000,000,000,000); take it
+    collapse_jax.files.reading.Refused: digits.gz cannot be read (its 10,000 bytes would become 1,000,000,000,000); take
+    it
     again from where it came from.
     """
     if unpacked > min(max(_UNPACKED, ratio * packed), memory()):

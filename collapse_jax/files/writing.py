@@ -1,7 +1,4 @@
-"""Files that survive a crash: written whole or not at all, and one writer for each directory.
-
-Called by `checkpoints`, `runs` and `cli`.
-"""
+"""Files that survive a crash: written whole or not at all, and one writer for each directory."""
 
 import contextlib
 import os
@@ -45,11 +42,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page as UTF-8, durably; of a path with bytes that are no UTF-8 these are shown as escapes."""
-    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8", errors="backslashreplace"))
 
 
 def remove_parts(folder: Path) -> None:

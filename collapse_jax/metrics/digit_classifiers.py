@@ -1,7 +1,7 @@
 """Classifiers as judges of generated digits: what do people see in them, and is it what real digits show?
 
 Five small nets, trained once on real digits, give the class histogram, how sure and how unanimous they are, and
-features in which sets of images are compared. Called by the VAE study.
+features in which sets of images are compared.
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
 """Model-free metrics: they look only at the data that a generation drew.
 
-Metrics of one family stand beside its model. Called by studies and users.
+Metrics of one family stand beside its model.
 """
 
 import jax.numpy as jnp

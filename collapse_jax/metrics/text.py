@@ -1,7 +1,6 @@
 """What is recorded of a generation of a language model: how well it predicts real text, and what it writes.
 
-A snapshot's params must have `weights`, as `models.language` has. Log-losses are in nats. Called by the
-language-model study and by users.
+A snapshot's params must have `weights`, as `models.language` has. Log-losses are in nats.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """A bigram table refitted to the transitions that it generated.
 
 Row a of the table is a categorical distribution refitted to its own draws; rows that a generation does not
-visit keep their old value, so the support can only shrink. Called by `verify` and users.
+visit keep their old value, so the support can only shrink.
 """
 
 from typing import Any

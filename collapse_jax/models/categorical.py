@@ -1,7 +1,6 @@
 """A categorical distribution refitted to its own counts: the Wright-Fisher model of population genetics.
 
 p' = Multinomial(M, p) / M. A class that is not drawn is gone for good. Drawn as labels or as their counts.
-Called by `verify` and users.
 """
 
 from collections.abc import Callable

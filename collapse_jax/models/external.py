@@ -2,7 +2,7 @@
 
 `fit` and `sample` may call scikit-learn, PyTorch or a service; they see NumPy arrays and an integer seed, and what they
 learn goes from one generation to the next as named arrays. JAX traces none of it, so the chain runs from the host:
-`simulate` does that by itself. Regimes and metrics are those of every other model. Called by users.
+`simulate` does that by itself. Regimes and metrics are those of every other model.
 """
 
 import numbers

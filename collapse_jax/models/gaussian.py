@@ -2,7 +2,7 @@ r"""A Gaussian fitted by its mean and covariance, followed in its own coordinate
 
 One generation under `replace` is L' = L A / sqrt(M - ddof), mean' = mean + L z / sqrt(M), with A the Bartlett
 factor of a Wishart matrix: the log-diagonal of L is a random walk, which the frame carries as a sum of
-logs. Drawn as points or as their exact sufficient statistics. Called by the gaussian study, `verify` and users.
+logs. Drawn as points or as their exact sufficient statistics.
 
 A direction in which the data have no spread (fewer points than dimensions) is not alive: nothing is drawn
 along it, and the frame keeps its scale, so that other data can still be told apart along it.

@@ -1,7 +1,7 @@
 """A kernel density estimate resampled from itself: the smoothed bootstrap.
 
 x' = x_i + h z, i uniform: each generation adds the kernel's variance h^2 and loses 1/M of its own. The
-params are the points; drawing picks one and adds the kernel. Called by `verify` and users.
+params are the points; drawing picks one and adds the kernel.
 """
 
 from typing import Any, NamedTuple

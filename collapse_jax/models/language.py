@@ -6,7 +6,7 @@ new tokens as a block has, and these continuations, without their prompts, are t
     weights_g = argmin -log p(blocks_{g-1});   blocks_g = continuations of the prompts by weights_g
 
 Both are made of `Pieces`, so that a large model can be stopped between them, and a tiny one runs compiled, many
-seeds under one `vmap`. Called by the language-model study and by users.
+seeds under one `vmap`.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,7 @@
 """A Gaussian mixture, fitted by EM and followed in its own coordinates.
 
 Data and components live in the frame that the whole mixture whitens: total mean 0, total covariance 1.
-EM's result is whitened again after each fit, and the frame takes up the difference. Called by the GMM
-study and by users; the iteration itself is in `em`.
+EM's result is whitened again after each fit, and the frame takes up the difference.
 """
 
 from collections.abc import Callable

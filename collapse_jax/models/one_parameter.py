@@ -1,7 +1,7 @@
 """One-parameter families refitted to their own draws: exponential, Poisson, uniform.
 
 Each draws the sufficient statistic of M virtual points exactly: a sum, a sum, a maximum. Scale families are
-followed by the log of their scale, so that nothing underflows. Called by `verify` and users.
+followed by the log of their scale, so that nothing underflows.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Linear regression refitted to labels that it made itself: y = X w + s z, x ~ N(0, I).
 
 Everything it learns is in the normal equations: gram = X'X ~ Wishart and cross = X'y, drawn from their exact
-law, so a generation costs O(d^3) whatever the number of rows T. Called by `verify` and users.
+law, so a generation costs O(d^3) whatever the number of rows T.
 
 Reference: Gerstgrasser et al. (2024); Dohmatob et al. (2024).
 """

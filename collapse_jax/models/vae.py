@@ -1,7 +1,7 @@
 """A variational autoencoder with a Bernoulli likelihood (Kingma and Welling 2014).
 
 The loss of an image is -sum_pixels [x log p + (1 - x) log(1 - p)] + KL(q(z|x) || N(0, 1)), in nats.
-The whole training is one scan, so many chains run under one `vmap`. Called by the VAE study and by users.
+The whole training is one scan, so many chains run under one `vmap`.
 """
 
 from collections.abc import Callable

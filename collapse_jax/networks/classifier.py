@@ -1,4 +1,4 @@
-"""A small convolutional classifier of digits, as a plain pytree. Called by `judges`."""
+"""A small convolutional classifier of digits, as a plain pytree."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,4 @@
-"""Training of networks with optax, as one pure scan over steps.
-
-Called by `models.vae` and `models.language`.
-"""
+"""Training of networks with optax, as one pure scan over steps."""
 
 from collections.abc import Callable
 

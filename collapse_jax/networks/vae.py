@@ -2,7 +2,7 @@
 
 `MLP`: one hidden layer each way. `ConvNet`: that of Shumailov et al. (2024), 647,081 parameters, its kernel-4
 stride-2 convolutions written as matrix products, because XLA's own convolution is 19 to 49 times slower inside
-loops on CPUs. Called by `models.vae`.
+loops on CPUs.
 """
 
 import math

@@ -3,7 +3,7 @@
 Component-major arrays [K, n] keep every operation a contiguous, fused loop over points. A component
 whose effective count falls below `min_count` dies and its responsibilities go to the living, so that
 rows still sum to 1 and the mixture's mean and covariance equal the weighted sample's after any number
-of steps (up to the ridge). Called by `models.mixture`.
+of steps (up to the ridge).
 """
 
 import math

@@ -1,8 +1,6 @@
 """Intervals over seeds: Student's t, Wilson's, of one more seed, and what equal values can tell.
 
     mean +- t s / sqrt n,   no narrower than   mean +- resolution (1 - (significance/2)^(1/n))
-
-Called by claims and by whoever shows a mean.
 """
 
 import math

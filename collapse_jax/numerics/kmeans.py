@@ -1,7 +1,4 @@
-"""k-means: the start of a mixture fit, seeded by k-means++ (Arthur and Vassilvitskii 2007).
-
-Called by `models.mixture`, once at generation 0 for a warm start, every generation for a cold one.
-"""
+"""k-means: the start of a mixture fit, seeded by k-means++ (Arthur and Vassilvitskii 2007)."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
 """Closed-form distances between Gaussian mixtures that live in frames of their own.
 
 For Gaussians, integral p q = sum_ij w_i v_j N(m_i - m_j; 0, S_i + S_j). Logs throughout: a mixture that
-has collapsed to a scale of e^-200 still has a finite log distance. Called by `models.mixture`.
+has collapsed to a scale of e^-200 still has a finite log distance.
 """
 
 import jax

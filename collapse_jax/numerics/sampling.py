@@ -1,7 +1,7 @@
 """Which rows: indices drawn by weight, and without replacement.
 
 On CPUs a draw costs what its random numbers and its sort cost, so a small part of a large pool is drawn in time
-proportional to the part. Called by `data`, `regimes` and models.
+proportional to the part.
 """
 
 from functools import partial

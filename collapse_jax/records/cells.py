@@ -2,7 +2,7 @@
 
     "1,5" -> 1.5 (where columns are not parted by commas),   "" -> NaN,   true -> 1,   seed 9007199254740993 -> itself
 
-Nothing here knows what a column means. Called by `files` and `tables`.
+Nothing here knows what a column means.
 """
 
 import contextlib

@@ -1,8 +1,6 @@
 """Which columns of a table are labels of components: a metric of several numbers has a row for each of them.
 
     rows of one seed and generation differ in   component, axis, ...   which take the same labels everywhere
-
-Called by `tables`.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 A file of records has a row for each generation of each seed: `generation`, `seed` if there is more than one, and a
 column for each metric. Nothing is assumed of how the generations came about, so no published claim is judged; what
-moved, and since when, is. The parts are in `records`. Called by `cli` and users.
+moved, and since when, is. The parts are in `records`.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
     bytes -> (gzip) -> text, whatever its byte order mark -> rows with their lines -> `Table`
 
-What a column means is none of this file's business. Called by `foreign`.
+What a column means is none of this file's business.
 """
 
 import csv

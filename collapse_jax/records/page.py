@@ -1,15 +1,14 @@
-"""The page of somebody else's records: the answer, what was left out, a table and a figure. Called by `foreign`."""
+"""The page of somebody else's records: the answer, what was left out, a table and a figure."""
 
 import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import xarray as xr
 
+from collapse_jax.analysis.page import template, write_page
 from collapse_jax.analysis.plots import plot, save_figure
-from collapse_jax.files.writing import write_page
 from collapse_jax.records import words
 from collapse_jax.records.verdicts import LEVEL, MOST_COMPONENTS, Movement, columns, movements, same_runs
 
@@ -119,12 +118,9 @@ def _remarks(dataset: xr.Dataset, found: Sequence[Movement]) -> list[str]:
 def _page(
     dataset: xr.Dataset, found: Sequence[Movement], answers: list[str], remarks: list[str], picture: Path, command: str
 ) -> str:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent.parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["number"] = lambda value: f"{value:.4g}" if np.isfinite(value) else "–"
     tested = [moved for moved in found if moved.test != "none"]
     order = [moved for moved in words.in_order(found) if moved.moved != "no change"]
-    return environment.get_template("foreign.html.j2").render(
+    return template("records.html.j2", number=_number).render(
         source=dataset.attrs.get("source", "records"),
         generations=dataset["generation"].values,
         num_seeds=dataset.sizes["seed"],
@@ -142,3 +138,7 @@ def _page(
         command=command,
         moving=False,
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "–"

@@ -3,7 +3,6 @@
     rows (seed, generation, [component, ...], metrics) -> metric[seed, generation, ...]
 
 `to_dataframe` repeats a number for every component of the others; what is the same in all is one number again.
-Called by `foreign`.
 """
 
 import difflib

@@ -7,7 +7,7 @@ independent, and without a trend as often up as down. Numbers that are positive 
 compared by logarithm. Equal changes are no certainty: s is never below the step of the numbers (their last decimal, or
 what parts the few that there are). One run alone is judged by Wilcoxon's signed ranks of its steps from stage to stage
 of the generations: a run without direction, be it a random walk or pulled back, makes as many and as large ones up as
-down. Called by `page`.
+down.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""What moved, in sentences: the answer first, with numbers and units, and what would decide what is open.
-
-Called by `page`.
-"""
+"""What moved, in sentences: the answer first, with numbers and units, and what would decide what is open."""
 
 import math
 import re

@@ -2,7 +2,7 @@
 
 No class is pickled. A file holds the arrays, their paths in the tree, and, where the tree is made of dicts, lists,
 tuples and NamedTuples alone, how they nest; other trees are read back into a template. States that no process can
-read alone have another format (`orbax_checkpoints`). Called by `rundir` and `advance`.
+read alone have another format (`orbax_checkpoints`).
 """
 
 import re

@@ -5,8 +5,7 @@
 
 Whoever hears that the run ends stops at the next checkpoint. Who cannot come there in time (a long segment, a meeting
 to which somebody will not come any more) is ended by a thread: what was finished is on disk, and a kill loses
-nothing. What an earlier company left is removed with all other parts by whoever prepares the directory. Called by
-`runs` and `advance`.
+nothing. What an earlier company left is removed with all other parts by whoever prepares the directory.
 """
 
 import os

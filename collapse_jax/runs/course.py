@@ -1,7 +1,4 @@
-"""How far a run has come among all that its arms have to do, also where it goes on from what an earlier process did.
-
-Called by `runs`.
-"""
+"""How far a run has come among all that its arms have to do, also where it goes on from what an earlier process did."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -8,8 +8,6 @@
     DIR/study.py         of a study of one's own, its file as the run began
     DIR/figures/         PNG, SVG, the numbers as CSV, a GIF where a figure moves, captions
     DIR/report.html      written by `report`
-
-Called by `runs` and `report`.
 """
 
 import contextlib

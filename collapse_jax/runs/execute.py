@@ -1,7 +1,4 @@
-"""Running a study into a directory: begin, go on, draw and judge. Several processes share a run by shards of its seeds.
-
-Called by `cli`.
-"""
+"""A study run into a directory: begin, go on, draw and judge. Several processes share a run by shards of its seeds.
 
 import dataclasses
 import json

@@ -1,7 +1,4 @@
-"""What the JSON files of a run directory say, checked: a directory may come from anybody, or be half of one.
-
-Called by `rundir`, `report` and `jobs`.
-"""
+"""What the JSON files of a run directory say, checked: a directory may come from anybody, or be half of one."""
 
 import json
 import sys

@@ -2,7 +2,7 @@
 
     CHAIN-genNNNNNNNN.orbax/   the arrays, each process's parts by itself; what they are, as JSON; their check sums
 
-It is whole or not there, and can be read back onto any number of devices and processes. Called by `advance`.
+It is whole or not there, and can be read back onto any number of devices and processes.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""The figures of a run as a page shows them: inlined, with what is seen in words, and links to their data.
-
-Called by `report`.
-"""
+"""The figures of a run as a page shows them: inlined, with what is seen in words, and links to their data."""
 
 import base64
 import os

@@ -2,7 +2,7 @@
 
 Each runs lane blocks of its own and writes their files; they meet only to begin and to end (`jax.distributed`). Where
 one model lies on the devices of all, they go in step, and meet after every piece of it. One process alone meets
-nobody. Called by `runs`, `advance` and `cli`.
+nobody.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""Where a result comes from: versions, device, threads, commit; and what of it must not change between two halves.
-
-Called by `runs` and `sweep`'s command.
-"""
+"""Where a result comes from: versions, device, threads, commit; and what of it must not change between two halves."""
 
 import os
 import platform
@@ -15,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from collapse_jax.drivers.machine import num_threads
 from collapse_jax.validation import shown
 
 _RECORDED_VERSIONS = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "flax", "xarray")
@@ -143,10 +141,6 @@ def digest(content: str) -> str:
     """
     return f"{zlib.crc32(content.encode()):08x}"
 
-
-def num_threads() -> int:
-    """Return on how many cores this process may run: XLA's threads, which decide how sums are split."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str | None:

@@ -1,8 +1,7 @@
 """A self-contained HTML page from run directories: answers first, then claims, figures, configuration.
 
 Everything is inlined and escaped; the page asks the network for nothing, and links only to what lies in the runs'
-folders. Scripts sort and filter the claims and step through films; without them all is there, too. Called by `cli` and
-`jobs`.
+folders. Scripts sort and filter the claims and step through films; without them all is there, too.
 """
 
 import math
@@ -12,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import xarray as xr
 
 from collapse_jax.analysis.answers import general_answer
+from collapse_jax.analysis.page import Undefined, template, write_page
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.files.writing import write_page
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.manifest import read_captions
 from collapse_jax.runs.pictures import Budget, pictured
@@ -40,12 +38,7 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
     Raises:
         ValueError: a run's files are missing, damaged or say too little, or the page cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = _number
-    template, budget = environment.get_template("report.html.j2"), Budget()
+    layout, budget = template("report.html.j2", number=_number), Budget()
     views: list[dict[str, Any]] = []
     for run in runs:
         dataset = read_netcdf(run.path / "trajectory.nc")
@@ -53,8 +46,8 @@ def write_report(runs: list[RunDirectory], path: Path) -> Path:
         view["anchor"] = _anchor(view["study"], [other["anchor"] for other in views])
         views.append(view)
     try:
-        page = template.render(runs=views, marks=_MARKS, moving=any(map(_moves, views)), **_top(views))
-    except (jinja2.UndefinedError, TypeError) as error:
+        page = layout.render(runs=views, marks=_MARKS, moving=any(map(_moves, views)), **_top(views))
+    except (Undefined, TypeError) as error:
         where = ", ".join(str(run.path) for run in runs)
         raise ValueError(
             f"{where} says too little for a report ({error}); take it again from where the run was made."

@@ -2,7 +2,7 @@
 
 A run that is killed at any moment so goes on from its last whole segment, or, where a fit is itself long, from its
 last piece, to the same bits. From the host, where a generation may take a millisecond or a day, what is quicker than
-writing it down is written now and then. Called by `runs`.
+writing it down is written now and then.
 """
 
 import signal

@@ -1,7 +1,4 @@
-"""The file of a study of one's own beside its runs: what of it a run keeps, and whether it is still what it was.
-
-Called by `runs`.
-"""
+"""The file of a study of one's own beside its runs: what of it a run keeps, and whether it is still what it was."""
 
 import os
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 A run directory is data. It says where the file of its study lies, and a directory from elsewhere may name any file,
 one that it brings along, too. A file is known by its bytes, or by its place, where a changed one is the user's own
-change, unless that place is in the run directory. Both are kept in the user's own state folder. Called by `study_file`.
+change, unless that place is in the run directory. Both are kept in the user's own state folder.
 """
 
 import hashlib

@@ -9,15 +9,15 @@ import sys
 from typing import Any
 
 _OURS = {
-    "State": "chain",
-    "Snapshot": "chain",
-    "Samples": "data",
-    "Blend": "data",
-    "Moments": "sufficient",
-    "Sums": "sufficient",
-    "Frame": "frame",
-    "Components": "em",
-    "Largest": "models.families",
+    "State": "core.chain",
+    "Snapshot": "core.chain",
+    "Samples": "core.data",
+    "Blend": "core.data",
+    "Moments": "core.statistics",
+    "Sums": "core.statistics",
+    "Frame": "numerics.frame",
+    "Components": "numerics.em",
+    "Largest": "models.one_parameter",
     "GaussianParams": "models.gaussian",
     "KDEParams": "models.kde",
     "LanguageParams": "models.language",
@@ -27,11 +27,11 @@ _OURS = {
     "NormalEquations": "models.regression",
     "RegressionParams": "models.regression",
     "Training": "models.vae",
-    "Linear": "nn.vae_nets",
-    "MLP": "nn.vae_nets",
-    "ConvNet": "nn.vae_nets",
-    "Classifier": "nn.classifier",
-    "Cache": "nn.opt",
+    "Linear": "networks.vae",
+    "MLP": "networks.vae",
+    "ConvNet": "networks.vae",
+    "Classifier": "networks.classifier",
+    "Cache": "networks.opt.model",
 }
 
 

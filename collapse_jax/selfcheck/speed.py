@@ -1,7 +1,6 @@
 """How fast is it here? The project's own speed table, on whatever device JAX finds.
 
-Each piece of work is run once to compile and then a few times warm; rates are medians. Called by `cli`; beside its
-peers the package is timed by `make bench`.
+Each piece of work is run once to compile and then a few times warm; rates are medians.
 """
 
 import resource

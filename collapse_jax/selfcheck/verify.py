@@ -1,4 +1,4 @@
-"""Does this installation, on this hardware, obey the laws of recursive training? Called by `cli`."""
+"""Does this installation, on this hardware, obey the laws of recursive training?"""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Axes of a sweep as they are typed; no JAX here. Called by `cli` and `studies.swept`."""
+"""Axes of a sweep as they are typed; no JAX here."""
 
 import dataclasses
 import math

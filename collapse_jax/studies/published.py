@@ -1,7 +1,7 @@
 """What a publication fixes of a study, and in what a run departs from it: that is what its labels are computed from.
 
 Each field of a configuration is either fixed, and compared with the published value, or free, with the reason why
-nothing published depends on it. Data are compared by check sums of what was read. Called by the studies' protocols.
+nothing published depends on it. Data are compared by check sums of what was read.
 """
 
 import json

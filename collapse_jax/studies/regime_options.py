@@ -1,4 +1,4 @@
-"""The regimes that a study's configuration can name. Called by the studies' build modules."""
+"""The regimes that a study's configuration can name."""
 
 from collapse_jax.core.chain import Regime
 from collapse_jax.core.regimes import (

@@ -1,7 +1,4 @@
-"""A study swept over axes of its configuration: a plan like any other, so it has checkpoints, processes and a report.
-
-Called by `runs`.
-"""
+"""A study swept over axes of its configuration: a plan like any other, so it has checkpoints, processes and a report."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

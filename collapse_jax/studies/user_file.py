@@ -2,7 +2,7 @@
 
 The file has `Config`, a dataclass, and `chain(config) -> Chain` or `build(config) -> Plan`; it may have `PRESETS`,
 `figures(config, dataset)`, `evidence(config, dataset)`, `answer(config, dataset)` and `remarks(config)`. The first line
-of its docstring is the title. JAX is imported only if the file does. Called by `registry`.
+of its docstring is the title. JAX is imported only if the file does.
 """
 
 import ast
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from collapse_jax.cli.machine import not_started
+from collapse_jax.drivers.machine import not_started
 from collapse_jax.files.reading import TOLD, absolute, is_there, read_bytes
 from collapse_jax.validation import nearest
 

@@ -1,4 +1,4 @@
-"""A study of one's own as a run sees it: what its file leaves out is filled in. Called by `registry`."""
+"""A study of one's own as a run sees it: what its file leaves out is filled in."""
 
 from typing import Any
 

@@ -1,8 +1,7 @@
 """Beam search with an OPT, to the semantics of transformers' `generate` (5.23).
 
 The K = `num_beams` best running sequences of each prompt compete at every token, and the K best that have ended
-are kept beside them. Caches are never reordered: a beam's lineage says in whose slots its tokens lie. Called by
-`models.language`.
+are kept beside them. Caches are never reordered: a beam's lineage says in whose slots its tokens lie.
 """
 
 from typing import Literal, NamedTuple

@@ -2,7 +2,7 @@
 
 `sample` and `greedy` continue prompts that are padded on the left, as `nn.beams` does, with the semantics of
 transformers' `generate` (5.23): the order of the rules, what counts as finished, what fills the rest. All are
-pure and may be jitted; lengths, counts and penalties are static. Called by `models.language`.
+pure and may be jitted; lengths, counts and penalties are static.
 """
 
 import dataclasses

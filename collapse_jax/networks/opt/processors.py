@@ -1,7 +1,7 @@
 """What stands between a model's scores and the choice of a token, one function each.
 
 The semantics are those of transformers' `generate`: scores are logits when tokens are sampled or chosen
-greedily, log-probabilities in a beam search; what is forbidden has score -inf. Called by `nn.decode`.
+greedily, log-probabilities in a beam search; what is forbidden has score -inf.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Log-likelihoods of text under an OPT: for scoring, for perplexity by the published protocols, and for training.
 
 `weighted_nll` is the one place where logits of a whole batch would be held: it goes through rows in chunks, and
-makes its gradient on the way, so that neither pass keeps more than one chunk. Called by `models.language`.
+makes its gradient on the way, so that neither pass keeps more than one chunk.
 """
 
 from collections.abc import Callable

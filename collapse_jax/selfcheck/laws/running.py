@@ -1,7 +1,7 @@
 """Many chains of any kind as one compiled program, run by `simulate`: what users run is what is tested.
 
 A part is some chains and the laws that they show; parts of as many runs and generations share a program, since a
-program of twelve chains compiles in less than twice the time of one. Called by `verify` and by tests.
+program of twelve chains compiles in less than twice the time of one.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The Gaussian study in a sentence, from its own records. Called by `study`."""
+"""The Gaussian study in a sentence, from its own records."""
 
 import math
 

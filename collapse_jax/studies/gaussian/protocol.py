@@ -1,7 +1,7 @@
 """What the claims of the Gaussian study rest on: theorems, and laws that hold for any settings. No JAX here.
 
 For one Gaussian no experiment is published whose numbers a run could repeat; a claim is labelled "law" where the
-conditions of its source are met. Called by the study's claims.
+conditions of its source are met.
 """
 
 from collapse_jax.studies.gaussian.config import GaussianConfig

@@ -1,4 +1,4 @@
-"""The mixture study in a sentence, from its own records; the presets that its publications need. Called by `study`."""
+"""The mixture study in a sentence, from its own records; the presets that its publications need."""
 
 import math
 

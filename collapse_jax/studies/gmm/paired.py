@@ -1,7 +1,7 @@
 """Two chains on the same seeds, which differ in the tolerance of EM alone.
 
 Both meet the same real data and the same k-means starts, so what their records differ by is EM's stopping error
-and what has grown from it. Called by the mixture study.
+and what has grown from it.
 """
 
 from collections.abc import Generator

@@ -1,7 +1,4 @@
-"""What a configuration of the mixture study means: its truth, and which published or theoretical statement fits it.
-
-Called by the study's chains, claims and figures.
-"""
+"""What a configuration of the mixture study means: its truth, and which published or theoretical statement fits it."""
 
 import dataclasses
 

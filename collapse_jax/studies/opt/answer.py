@@ -1,4 +1,4 @@
-"""The language-model study in a sentence, from its own records; the presets of its publications. Called by `study`."""
+"""The language-model study in a sentence, from its own records; the presets of its publications."""
 
 import math
 

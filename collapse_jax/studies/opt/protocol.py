@@ -1,7 +1,4 @@
-"""What the language-model study's publications fix, and what all seeds of a run share.
-
-Called by the study's claims.
-"""
+"""What the language-model study's publications fix, and what all seeds of a run share."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@
     weights   SHA-256 of a folder's file, or that they came from the hub
     tokens    the hub's name (git's check sum) of the vocabulary and of the merges
     network   in what its shape departs from OPT-125m's
-
-Called by the study.
 """
 
 import dataclasses

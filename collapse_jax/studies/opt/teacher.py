@@ -2,7 +2,7 @@
 
     truth = OPT fine-tuned on all of the training text;   real text ~ truth, blocks drawn from `</s>` on
 
-Every distribution of a next token is then known on both sides. Called by the language-model study.
+Every distribution of a next token is then known on both sides.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The autoencoder study in a sentence, from its own records; the preset of its publication. Called by `study`."""
+"""The autoencoder study in a sentence, from its own records; the preset of its publication."""
 
 import numpy as np
 import xarray as xr

@@ -1,7 +1,4 @@
-"""What the autoencoder study's publication fixes, what all seeds of a run share, and what judges must know.
-
-Called by the study's claims.
-"""
+"""What the autoencoder study's publication fixes, what all seeds of a run share, and what judges must know."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -310,6 +310,7 @@ def test_too_little_memory_is_a_sentence(error, monkeypatch, capsys):
     monkeypatch.setattr("collapse_jax.cli.main.run_all", full)
     assert run_command(["run", "gmm", "--preset", "smoke"]) == 2
     assert "there is too little memory (" in capsys.readouterr().err
-    monkeypatch.setattr("collapse_jax.cli.main.run_all", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
+    fails = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault"))  # noqa: E731
+    monkeypatch.setattr("collapse_jax.cli.main.run_all", fails)
     with pytest.raises(RuntimeError, match="a fault"):  # what nobody expects keeps its traceback
         run_command(["run", "gmm", "--preset", "smoke"])

@@ -113,8 +113,9 @@ def _states():
     key, points, counts = jax.random.key(0), as_samples(np.arange(20.0)[:, None]), count_sums(jnp.ones(3))
     blocks, rules = jnp.zeros((20, 4), jnp.int32), Rules(4)
     written = language(SMALL, random_params(SMALL), blocks, blocks, by_sampling(rules), FineTuning(1, 10))
+    grey = as_samples(np.full((20, 4), 0.5))
     cases = [
-        (gaussian(1), points), (mixture(2), points), (kde(), points), (vae(num_pixels=4), as_samples(np.full((20, 4), 0.5))),
+        (gaussian(1), points), (mixture(2), points), (kde(), points), (vae(num_pixels=4), grey),
         (conv_vae(), as_samples(np.full((8, 784), 0.5))), (categorical(3), counts), (written, as_samples(blocks)),
         (gaussian(1, draws="statistics"), gaussian_truth(1).moments_sampler(20)(key)),
         (regression(2), regression_truth(np.ones(2))(key, 20)), (uniform(), Largest(jnp.ones(()), jnp.asarray(20.0))),
@@ -132,7 +133,7 @@ def test_our_own_are_named_by_a_table_not_by_where_they_live():
         assert name_of(kind_of(name)) == name
 
 
-@pytest.mark.parametrize("name", ["Odd", "optax.adam", "optax.Nothing", "os:path", "json:JSONDecoder", 3, ["State"], ""])
+@pytest.mark.parametrize("name", ["Odd", "optax.adam", "optax.No", "os:path", "json:JSONDecoder", 3, ["State"], ""])
 def test_a_name_that_stands_for_no_tuple_meets_a_sentence(name):
     with pytest.raises(ValueError, match="needs the NamedTuple"):
         kind_of(name)

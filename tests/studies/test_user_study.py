@@ -530,7 +530,7 @@ def test_help_lists_the_fields_and_imports_no_jax_by_itself(mine):
 
 def test_the_file_in_the_readme_runs_as_told_there(mine, capsys):
     """Kernel noise adds up under replace and averages out under accumulate."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     (block,) = re.findall(r"```python\n(\"\"\"A kernel density.*?)```", readme, re.DOTALL)
     mine(block)
     commands = re.findall(r"\$ collapse-jax ((?:run|sweep) mine\.py [^#\n]*--out \S+)\n", readme)

@@ -119,7 +119,7 @@ def _pair(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = Path(__file__).with_name("crash_pair.py")
+    script = Path(__file__).parents[1] / "crash_pair.py"
     running = [
         subprocess.Popen(
             [sys.executable, str(script), str(folder), str(number), str(port)],

@@ -4,7 +4,7 @@
 
 What JAX says of a card that is not there, of a flag that nobody knows, or of a setting that it cannot read is an
 assertion, a dead process or a traceback, and would otherwise come out of whatever happens to touch JAX first. JAX is
-imported by the functions, not by this file. Called by `jobs`, `cli` and `studies.loading`.
+imported by the functions, not by this file.
 """
 
 import contextlib
@@ -15,8 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-from collapse_jax.runs.provenance import num_threads
 
 _MOST_DEVICES = 8
 _DEVICES = "JAX_NUM_CPU_DEVICES"
@@ -40,6 +38,11 @@ def use_every_core() -> None:
     if _DEVICES not in os.environ and _flag_count() is None:
         os.environ[_DEVICES] = str(min(num_threads(), _MOST_DEVICES))
         _ours.add(_DEVICES)
+
+
+def num_threads() -> int:
+    """Return on how many cores this process may run: XLA's threads, which decide how sums are split."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_flags() -> None:

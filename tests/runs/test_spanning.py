@@ -15,7 +15,7 @@ import xarray as xr
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = Path(__file__).parent / "spanning.py"
+PROGRAM = Path(__file__).parents[1] / "spanning.py"
 
 
 def _port():

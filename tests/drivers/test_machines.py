@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from collapse_jax.cli import machine
 from collapse_jax.cli.main import run_command
+from collapse_jax.drivers import machine
 from collapse_jax.drivers.results import read_netcdf
 
 STUDY = '''"""Resampled."""

@@ -1,8 +1,8 @@
-"""Writes the folders tests/files/flax_opt_*: what the last Flax OPT of transformers saved and computed.
+"""Writes the folders tests/data/flax_opt_*: what the last Flax OPT of transformers saved and computed.
 
 Run where transformers 4.57.6, flax 0.8.5 and jax 0.4.30 are installed (Python 3.11, numpy < 2):
 
-    python tests/files/make_flax_opt.py
+    python tests/data/make_flax_opt.py
 """
 
 from pathlib import Path

@@ -102,7 +102,7 @@ def test_shards_are_read_through_their_index(folder):
 
 @pytest.mark.parametrize("name", ["flax_opt_pre", "flax_opt_post"])
 def test_what_transformers_flax_saved_computes_what_it_computed(name):
-    """Written by tests/files/make_flax_opt.py; 3e-7 was measured, 1e-5 is what the issue promises."""
+    """Written by tests/data/make_flax_opt.py; 3e-7 was measured, 1e-5 is what the issue promises."""
     config, params = load_opt(FILES / name)
     expected = np.load(FILES / name / "expected.npz")
     mask = expected["mask"].astype(bool)

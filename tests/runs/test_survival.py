@@ -14,7 +14,7 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.arrays import load_arrays
 
 pytestmark = pytest.mark.slow
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[1]
 
 
 def _same_ending(path, other):

@@ -1,6 +1,6 @@
 """One bit of one file of a run directory is changed, or a file is cut: healed, of no consequence, or a sentence.
 
-    python tests/test_damage.py 10000    # of those, half on runs under way and half on finished ones
+    python tests/runs/test_damage.py 10000    # of those, half on runs under way and half on finished ones
 """
 
 import functools
