@@ -6,8 +6,8 @@
 from pathlib import Path
 
 import numpy as np
+from claim_benches import BENCHES
 from claim_cases import Bench, Rates, examine, stem
-from test_claims_null import BENCHES
 
 NUM_SETS = 2000
 _PAGE = Path(__file__).parent.parent / "docs" / "claims.md"

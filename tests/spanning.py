@@ -23,7 +23,7 @@ def joined(processes: int, number: int, port: int, devices: int) -> Place:
 def run(folder: Path, generations: int, place: Place) -> None:
     """Run the chain from where it is, and tell of it."""
     import jax.numpy as jnp
-    from test_language import CONFIG, PRETRAINED, REAL, RULES, TUNING, VALIDATION
+    from small_language import CONFIG, PRETRAINED, REAL, RULES, TUNING, VALIDATION
 
     from collapse_jax import as_samples, build_chain, by_sampling, language, replace, run_host
     from collapse_jax.drivers.sharding import fully_sharded, model_mesh

@@ -1,4 +1,7 @@
-"""A study run into a directory: begin, go on, draw and judge. Several processes share a run by shards of its seeds.
+"""Running a study into a directory: begin, go on, draw and judge.
+
+Several processes share a run by shards of its seeds.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A study swept over axes of its configuration: a plan like any other, so it has checkpoints, processes and a report."""
+"""A study swept over axes of its configuration: a plan like any other, with checkpoints, processes and a report."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -9,28 +9,17 @@ promised. docs/claims.md has the table. Where the sets are measured one by one, 
 import dataclasses
 from pathlib import Path
 
-import claim_records_gaussian
-import claim_records_gmm
 import claim_records_opt
-import claim_records_own
-import claim_records_vae
 import numpy as np
 import pytest
 import xarray as xr
+from claim_benches import BENCHES, RECORDS
 from claim_cases import examine, stem
 from scipy import stats
 
 from collapse_jax.analysis.claims import judge
 from collapse_jax.studies.registry import STUDIES
 
-RECORDS = {
-    "gaussian": claim_records_gaussian,
-    "gmm": claim_records_gmm,
-    "opt": claim_records_opt,
-    "my_study": claim_records_own,
-    "vae": claim_records_vae,
-}
-BENCHES = [bench for module in RECORDS.values() for bench in module.BENCHES]
 NUM_NULL = 500
 IDS = [f"{index}-{bench.study}-{next(iter(bench.cases))}" for index, bench in enumerate(BENCHES)]
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from one_parameter_points import real_points
 from registry import MODELS, NUM_ROWS
-from test_families import _real
-from test_language import REAL
-from test_language import build as small_language
+from small_language import REAL
+from small_language import build as small_language
 
 from collapse_jax import as_samples, build_chain, conv_vae, gaussian, gaussian_truth, replace, run_compiled
 from collapse_jax.drivers.compiled import _programs
@@ -52,7 +52,7 @@ _CHAINS = {
     ),
     "conv-vae": lambda: build_chain(conv_vae(num_steps=1, batch_size=4), replace(), _images, 8),
     "language": lambda: build_chain(small_language(), replace(), as_samples(jnp.asarray(REAL)), 8),
-    "uniform": lambda: build_chain(uniform(), replace(), _real("uniform"), 7),
+    "uniform": lambda: build_chain(uniform(), replace(), real_points("uniform"), 7),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from collapse_jax import Metric
-from collapse_jax.drivers.compiled import results
+from collapse_jax.drivers import results
 from collapse_jax.drivers.results import join_records, kept_params, read_netcdf, to_dataset, write_netcdf
 
 

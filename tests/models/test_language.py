@@ -1,13 +1,13 @@
 """The language model as a Model: what a fit reads and keeps, what is continued, and the chain's laws."""
 
-from dataclasses import replace as changed
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy_opt
 import pytest
-from tiny_opt import SMALL, equal, random_params
+from small_language import CONFIG, PRETRAINED, REAL, RULES, TUNING, VALIDATION, build
+from tiny_opt import equal, random_params
 
 from collapse_jax import (
     accumulate,
@@ -30,23 +30,11 @@ from collapse_jax.metrics.text import (
     generated_nats,
     log_loss_metric,
 )
-from collapse_jax.models.language import FineTuning, LanguageParams, by_beams, by_sampling, language
+from collapse_jax.models.language import LanguageParams, by_beams, by_sampling, language
 from collapse_jax.networks.opt.decode import Generated, Rules
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
 from collapse_jax.networks.training import epoch_order
-
-CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
-PRETRAINED = random_params(CONFIG, scale=0.3)
-RNG = np.random.default_rng(0)
-REAL = RNG.integers(3, 9, (8, 6)).astype(np.int32)  # six of 24 tokens, so that there is something to learn
-VALIDATION = RNG.integers(3, 9, (4, 6)).astype(np.int32)
-RULES = Rules(6, 6)
-TUNING = FineTuning(num_epochs=2, batch_size=4, learning_rate=1e-2)
-
-
-def build(decode=by_sampling(RULES), tuning=TUNING, prompts=REAL, **options):  # noqa: B008
-    return language(CONFIG, PRETRAINED, prompts, VALIDATION, decode, tuning, prompt_batch=3, **options)
 
 
 def chain(regime, **options):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from one_parameter_points import RATE, SIZE, real_points
 from scipy import special, stats
 from statistical import assert_law, assert_mean
 
@@ -15,24 +16,8 @@ from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.theory import discrete as exact
 from collapse_jax.theory import gaussian as moments
 
-SIZE, GENERATIONS, RUNS, RATE = 7, 4, 8192, 0.4
+GENERATIONS, RUNS = 4, 8192
 FITS = GENERATIONS + 1
-
-
-def _real(name, size=SIZE):
-    """Return the function key -> the statistic of `size` explicit real points."""
-
-    def draw(key):
-        weight = jnp.asarray(float(size))
-        if name == "exponential":
-            return Sums(weight, jnp.sum(jax.random.exponential(key, (size,))))
-        if name == "uniform":
-            return Largest(weight, jnp.max(jax.random.uniform(key, (size,))))
-        return Sums(weight, jnp.sum(jax.random.poisson(key, RATE, (size,)).astype(float)))
-
-    return draw
-
-
 _MODELS = {"exponential": exponential, "uniform": uniform, "poisson": poisson}
 _RATE = Metric("rate", (), "1", lambda key, s: s.params)
 
@@ -46,7 +31,7 @@ def statistics():
         found = {}
         for name, model in _MODELS.items():
             params = jnp.asarray(RATE) if name == "poisson" else frames.data_frame(1)
-            drawn, points = model().sample(key_drawn, params, SIZE), _real(name)(key_points)
+            drawn, points = model().sample(key_drawn, params, SIZE), real_points(name)(key_points)
             found[name] = [d.value if name == "uniform" else d.values for d in (drawn, points)]
         return found
 
@@ -77,7 +62,7 @@ def records():
         metrics = (_RATE,) if name == "poisson" else (log_scale_metric(),)
         for regime in (replace(), accumulate(GENERATIONS)):
             pool = "pool " if regime.max_generations else ""
-            chains[pool + name] = build_chain(model(), regime, _real(name), SIZE, metrics)
+            chains[pool + name] = build_chain(model(), regime, real_points(name), SIZE, metrics)
     return run_all(chains, jax.random.key(1), RUNS, GENERATIONS)
 
 
@@ -140,7 +125,7 @@ def test_a_long_chain_reports_its_log_scale():
     """
     generations, size, runs = 3000, 4, 128
     chains = {
-        name: build_chain(_MODELS[name](), replace(), _real(name, size), size, (log_scale_metric(),))
+        name: build_chain(_MODELS[name](), replace(), real_points(name, size), size, (log_scale_metric(),))
         for name in ("exponential", "uniform")
     }
     records = run_all(chains, jax.random.key(2), runs, generations)
@@ -176,4 +161,4 @@ def test_a_fresh_maximum_enters_the_scale():
 
 
 def test_a_window_of_maxima():
-    build_chain(uniform(), window(2), _real("uniform"), SIZE)
+    build_chain(uniform(), window(2), real_points("uniform"), SIZE)
