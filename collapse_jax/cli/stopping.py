@@ -1,7 +1,7 @@
 """How a command ends that is stopped from outside, whatever it is doing: importing, compiling, drawing.
 
 No package is imported here, so that it can be said before the first is. A run under way has better manners (see
-`advance`): it goes to its next checkpoint first.
+`runs.shards`): it goes to its next checkpoint first.
 """
 
 import contextlib

@@ -4,7 +4,7 @@ A chain meets thousands of small matrices; one LAPACK call each costs more than 
 JAX hands a batch of them to the thread pool that it is itself waiting in: two independent calls at once stop a
 program for good where the pool has two threads (seen with JAX 0.10.2; `ParallelBatchMap` in jaxlib). Up to
 `UNROLLED` dimensions the loops are written out, so that XLA fuses them over all lanes and components; beyond,
-they are loops over blocks of rows, and matrix products. Used by `frame`, `sufficient` and the models.
+they are loops over blocks of rows, and matrix products. Used by `frame`, `core.statistics` and the models.
 """
 
 from functools import partial

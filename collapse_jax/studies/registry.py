@@ -3,7 +3,7 @@
 A study module offers `build(config) -> Plan`, `figures(config, dataset) -> list[Illustration]` and
 `evidence(config, dataset) -> list[Evidence]`, and may offer `answer(config, dataset) -> str`, what the run found in a
 sentence, `PUBLISHED`, source of a claim -> the preset that has its protocol, and `remarks(config) -> tuple[str, ...]`,
-what a reader of the report must know. A name that ends in ".py" is the file of a study of one's own; see `loading`.
+what a reader of the report must know. A name that ends in ".py" is the file of a study of one's own; see `user_file`.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Where the regimes come to rest: limits of the identity by descent G as generations go on.
 
 A limit below 1 means that the variance never vanishes: E Var -> (1 - G*) Var_0. For moment-exact fits with the
-maximum-likelihood covariance, as in `descent`. M, N0, n_r and n_s count points.
+maximum-likelihood covariance, as in `identity_by_descent`. M, N0, n_r and n_s count points.
 """
 
 import jax.numpy as jnp

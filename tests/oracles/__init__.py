@@ -4,7 +4,7 @@ One function for each law, of the same name and arguments, in a module of the sa
 products, sums, recursions, exact solves. Nothing here comes from the package. `book` says what an oracle may return.
 """
 
-from oracles import ancestry, curation, descent, discrete, gaussian, limits, regression
+from oracles import ancestry, curation, discrete, gaussian, identity_by_descent, limits, regression
 from oracles.book import ORACLES, Convention
 
 __all__ = [
@@ -12,9 +12,9 @@ __all__ = [
     "Convention",
     "ancestry",
     "curation",
-    "descent",
     "discrete",
     "gaussian",
+    "identity_by_descent",
     "limits",
     "regression",
 ]

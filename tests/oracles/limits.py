@@ -1,4 +1,4 @@
-"""Where the recursions of `descent` rest: each fixed point solved from its own equation."""
+"""Where the recursions of `identity_by_descent` rest: each fixed point solved from its own equation."""
 
 import mpmath as mp
 

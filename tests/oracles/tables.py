@@ -141,15 +141,15 @@ TURNS_OF: dict[str, dict[str, Sequence]] = {
     "discrete.zipf": {"exponent": [1.5, 0.5]},
 }
 EDGES_OF: dict[str, dict[str, Sequence]] = {
-    "descent.ibd_window": {"num_generations": [100]},
+    "identity_by_descent.ibd_window": {"num_generations": [100]},
     "curation.kept_ratio_bound": {"ratio": [0.0, TINY, 1 - TINY, 1.0]},
     "discrete.poisson_survival": {"rate": [0.0, TINY, 1e3]},
     "discrete.zipf": {"exponent": [0.0, 1.0, 100.0], "num_classes": [1, 1000]},
 }
 # points that no grid meets: schedules, windows longer than the run, long static chains
 MORE: dict[str, list[dict]] = {
-    "descent.ibd_replace": [{"num_generations": 4, "num_real": 7, "num_samples": m} for m in SCHEDULES],
-    "descent.ibd_accumulate": [{"num_generations": 4, "num_real": 7, "num_samples": m} for m in SCHEDULES],
+    "identity_by_descent.ibd_replace": [{"num_generations": 4, "num_real": 7, "num_samples": m} for m in SCHEDULES],
+    "identity_by_descent.ibd_accumulate": [{"num_generations": 4, "num_real": 7, "num_samples": m} for m in SCHEDULES],
     "ancestry.absorption_times": [{"num_samples": 300}],
     "ancestry.ancestors": [
         {"num_samples": m, "num_fits": n} for m, n in ((100, 1000), (300, 3000), (1000, 2000))

@@ -2,7 +2,7 @@
 
     OPTConfig <-> config.json;   what ends and fills a text <- generation_config.json, where there is one
 
-as transformers' `generate` has it: it reads the latter alone, and of several ends each ends a text. `nn.opt_weights`
+as transformers' `generate` has it: it reads the latter alone, and of several ends each ends a text. `weights`
 calls this.
 """
 

@@ -1,6 +1,6 @@
 """Folders of published models: found on disk or fetched from the hub, read and written without surprises.
 
-`nn.opt_weights` and `nn.tokenizer` read and write through here.
+`weights` and `tokenizer` read and write through here.
 """
 
 import json

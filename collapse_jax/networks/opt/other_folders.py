@@ -1,6 +1,6 @@
 """Folders that hold no weights of the kinds that are read: what they hold instead, and what helps.
 
-`nn.opt_weights` asks before it reads, so that an adapter, another program's format or a folder of checkpoints meets its
+`weights` asks before it reads, so that an adapter, another program's format or a folder of checkpoints meets its
 cause and not a list of missing names.
 """
 

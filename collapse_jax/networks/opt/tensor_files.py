@@ -1,7 +1,7 @@
 """Named tensors from the files that models are published in, read without running anything.
 
 safetensors and msgpack hold nothing but tensors. PyTorch's .bin is a pickle, which can hold any program; it is opened
-only by PyTorch's own weights-only loader. `nn.opt_weights` calls this.
+only by PyTorch's own weights-only loader.
 """
 
 import pickletools
