@@ -13,7 +13,7 @@ from harness import REPEATS, Row
 
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig, opt_config
-from collapse_jax.networks.opt.decode import Rules, sample
+from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.networks.opt.scoring import Texts, language_loss
 from collapse_jax.networks.opt.weights import save_opt

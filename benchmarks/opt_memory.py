@@ -21,7 +21,7 @@ print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if
 _OURS = """
 import jax
 from collapse_jax.networks.opt import beams
-from collapse_jax.networks.opt import decode
+from collapse_jax.networks.opt import decoding as decode
 from collapse_jax.networks.opt import weights as opt_weights
 config, params = opt_weights.load_opt(sys.argv[1])
 search = jax.jit(lambda params: beams.beam_search(config, params, text, rules=decode.Rules(64, 64), num_beams=5))

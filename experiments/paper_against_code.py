@@ -19,7 +19,7 @@ import numpy as np
 
 from collapse_jax import FineTuning, as_samples, build_chain, by_beams, language, replace, run_host
 from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.scoring import block_log_loss
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts

@@ -48,7 +48,7 @@ from collapse_jax.core.statistics import Sums
 from collapse_jax.metrics import model_free as plain_metrics
 from collapse_jax.models import bigram, categorical, kde, regression
 from collapse_jax.models import one_parameter as families
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 
 PACKAGE = str(Path(collapse_jax.__file__).parent)
 KEY = jax.random.key(0)
@@ -60,7 +60,7 @@ MODULES = (
 # readers of files, what draws, records that check nothing, and inner functions that take arrays already checked
 LEFT_OUT = {
     "load_mnist", "load_text", "load_addresses", "load_wikipedia", "read_records", "report_records", "language",
-    "load", "plot",
+    "load", "plot", "load_table", "read_netcdf",
     "count_labels", "count_sums", "draw_counts", "draw_transitions", "normal_moments", "normal_equations",
 }  # fmt: skip
 
@@ -71,7 +71,7 @@ def public() -> dict[str, Callable]:
     for module in MODULES:
         home = importlib.import_module(f"collapse_jax.{module}")
         found |= {f"{module}.{name}": f for name, f in vars(home).items() if f.__class__.__name__ == "function"
-                  and f.__module__ == home.__name__}  # fmt: skip
+                  and f.__module__ == home.__name__ and f not in found.values()}  # fmt: skip
     truths = {"GaussianTruth": _CLOUD, "GaussianMixture": _PAIR, "CategoricalTruth": _CLASSES}
     for name, truth in truths.items():
         found |= {f"{name}.{m}": getattr(truth, m) for m in ("sample", "sampler", "moments_sampler", "counts_sampler")
@@ -167,8 +167,8 @@ GOOD: dict[str, tuple] = {
 BY_FUNCTION = {
     ("along", "dim"): ("bias",), ("side_by_side", "dim"): ("regime",), ("Pieces", "start"): (lambda key: key,),
     ("repeat_rows", "weight"): ([1, 0, 2], [0.5, 1.0, 1.5]), ("repeat_rows", "seed"): (None, 3),
-    ("as_samples", "weight"): (None, [1.0, 2.0]), ("models.bigram.bigram", "draws"): ("path", "pairs", "visits"),
-    ("models.bigram.known_table", "draws"): ("path", "pairs", "visits"),
+    ("as_samples", "weight"): (None, [1.0, 2.0]), ("bigram", "draws"): ("path", "pairs", "visits"),
+    ("known_table", "draws"): ("path", "pairs", "visits"),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from tiny_opt import SMALL, random_params
 
 from collapse_jax.models.language import FineTuning, by_sampling, language
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
 PRETRAINED = random_params(CONFIG, scale=0.3)

@@ -22,7 +22,7 @@ from collapse_jax.core.data import as_samples
 from collapse_jax.metrics.text import generated_nats
 from collapse_jax.models.language import FineTuning, by_sampling, language
 from collapse_jax.networks.opt.config import opt_config
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.runs import execute as runs
 from collapse_jax.studies.gaussian.config import GaussianConfig

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "collapse_jax"
 
 # A file may import its own folder, without a circle, and whatever lies in lower layers.
 LAYERS = [
-    {"types", "validation", "files"},
+    {"types", "validation", "namespaces", "files"},
     {"numerics", "theory", "networks"},
     {"core"},
     {"drivers", "datasets"},
@@ -22,7 +22,10 @@ LAYERS = [
     {"cli", "__main__"},
 ]
 # Within the lowest layer and the highest one imports the other.
-BESIDE = {("validation", "types"), ("files", "validation"), ("files", "types"), ("__main__", "cli")}
+BESIDE = {
+    ("validation", "types"), ("namespaces", "validation"), ("files", "validation"), ("files", "types"),
+    ("__main__", "cli"),
+}  # fmt: skip
 
 # Where a distribution is at home, and where it is not to be met.
 ONLY_IN = {

@@ -24,7 +24,7 @@ from collapse_jax.core.data import Samples, need_rows
 from collapse_jax.drivers.sharding import Layout, replicated
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig
-from collapse_jax.networks.opt.decode import Rules, sample
+from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.networks.opt.scoring import Texts, block_log_loss, language_loss
 from collapse_jax.networks.training import adamw, cosine_by_epoch, epoch_order, spread_rows
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree

@@ -25,7 +25,7 @@ from collapse_jax.models.mixture import mixture
 from collapse_jax.models.vae import conv_vae, vae
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import opt_config
-from collapse_jax.networks.opt.decode import Rules, sample
+from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.networks.opt.scoring import Texts, language_loss
 from collapse_jax.networks.training import adamw, train_step

@@ -29,7 +29,7 @@ from collapse_jax.models.language import FineTuning, by_sampling, language
 from collapse_jax.models.one_parameter import exponential, poisson, uniform
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.models.vae import vae
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.numerics.kmeans import kmeans
 
 KEY = jax.random.key(0)

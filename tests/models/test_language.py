@@ -31,7 +31,7 @@ from collapse_jax.metrics.text import (
     log_loss_metric,
 )
 from collapse_jax.models.language import LanguageParams, by_beams, by_sampling, language
-from collapse_jax.networks.opt.decode import Generated, Rules
+from collapse_jax.networks.opt.decoding import Generated, Rules
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
 from collapse_jax.networks.training import epoch_order

@@ -34,7 +34,7 @@ from collapse_jax.models.categorical import categorical, count_sums
 from collapse_jax.models.kde import kde
 from collapse_jax.models.one_parameter import Largest, uniform
 from collapse_jax.models.regression import regression, regression_truth
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.runs import tuple_names
 from collapse_jax.runs.checkpoints import Checkpoints, Damaged, load_tree, save_tree
 from collapse_jax.runs.tuple_names import kind_of, name_of

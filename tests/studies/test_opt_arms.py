@@ -11,7 +11,7 @@ import pytest
 from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.datasets.text import load_wikipedia
 from collapse_jax.models.language import FineTuning
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.scoring import token_log_probs
 from collapse_jax.networks.opt.tokenizer import encode
 from collapse_jax.studies.opt import study, teacher

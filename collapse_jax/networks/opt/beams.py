@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.networks.opt.config import OPTConfig
-from collapse_jax.networks.opt.decode import (
+from collapse_jax.networks.opt.decoding import (
     DEFAULT_RULES,
     Generated,
     Rules,

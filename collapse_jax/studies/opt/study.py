@@ -25,7 +25,7 @@ from collapse_jax.metrics.text import (
     log_loss_metric,
 )
 from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
-from collapse_jax.networks.opt.decode import Rules
+from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.scoring import block_log_loss
 from collapse_jax.studies.opt.answer import PUBLISHED, answer
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm

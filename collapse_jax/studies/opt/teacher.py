@@ -14,7 +14,7 @@ import numpy as np
 from collapse_jax.core.data import as_samples
 from collapse_jax.models.language import FineTuning, by_sampling, language
 from collapse_jax.networks.opt.config import OPTConfig
-from collapse_jax.networks.opt.decode import Rules, sample
+from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.studies.opt.texts import BLOCK, Texts, spread
 from collapse_jax.types import Key, Params
 

@@ -15,7 +15,7 @@ from tiny_opt import SMALL, random_params
 
 from collapse_jax.networks.opt import processors
 from collapse_jax.networks.opt.beams import beam_search
-from collapse_jax.networks.opt.decode import Rules, apply_rules, begin_text, greedy
+from collapse_jax.networks.opt.decoding import Rules, apply_rules, begin_text, greedy
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import token_log_probs
 from collapse_jax.networks.opt.weights import save_opt

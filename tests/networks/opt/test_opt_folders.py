@@ -13,7 +13,7 @@ from tiny_opt import CONFIGS, SMALL, equal, random_params, rewrite
 
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig
-from collapse_jax.networks.opt.decode import Rules, greedy, sample
+from collapse_jax.networks.opt.decoding import Rules, greedy, sample
 from collapse_jax.networks.opt.weights import from_tensors, load_opt, save_opt
 
 PARAMS = random_params(SMALL)

@@ -13,7 +13,7 @@ from scipy import stats
 from tiny_opt import SMALL, random_params
 
 from collapse_jax.networks.opt.beams import beam_search
-from collapse_jax.networks.opt.decode import Rules, greedy, sample
+from collapse_jax.networks.opt.decoding import Rules, greedy, sample
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.processors import (
     draw,
