@@ -6,8 +6,7 @@ import jax
 import numpy as np
 from harness import Row, timed
 
-from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
-from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace, run_compiled
 
 LANES = 256
 

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 from harness import Row, timed
 
-from collapse_jax import build_chain, mixture, replace, two_gaussians
-from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax import build_chain, mixture, replace, run_compiled, two_gaussians
 
 SIZE, GENERATIONS, TOL = 1000, 500, 1e-3  # published chains take 2,000 generations
 

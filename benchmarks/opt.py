@@ -11,12 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from harness import REPEATS, Row
 
-from collapse_jax.networks.opt.beams import beam_search
-from collapse_jax.networks.opt.config import OPTConfig, opt_config
-from collapse_jax.networks.opt.decoding import Rules, sample
-from collapse_jax.networks.opt.model import init_opt
-from collapse_jax.networks.opt.scoring import Texts, language_loss
-from collapse_jax.networks.opt.weights import save_opt
+from collapse_jax import opt
 from collapse_jax.networks.training import adamw, train_step
 from collapse_jax.types import Params
 
@@ -24,11 +19,11 @@ LENGTH = 64  # of prompts, of what is generated, and of texts to train on
 BEAMS, RATE = 5, 1e-4
 # configuration, warm runs, and (work, batch, least ratio); training comes last: it changes the peer's weights
 WORK = {
-    "OPT tiny (d 128, 4 layers, vocab 4096)": (opt_config("tiny", vocab_size=4096), REPEATS, (
+    "OPT tiny (d 128, 4 layers, vocab 4096)": (opt.opt_config("tiny", vocab_size=4096), REPEATS, (
         ("sampling", 32, 3.0), ("sampling", 128, 3.0), ("5 beams", 32, 2.5), ("training", 128, 1.3),
     )),
     # where a run takes many seconds, few of them say as much
-    "OPT-125m": (opt_config("125m"), 3, (("sampling", 8, 1.5), ("5 beams", 8, 2.0), ("training", 8, 2.0))),
+    "OPT-125m": (opt.opt_config("125m"), 3, (("sampling", 8, 1.5), ("5 beams", 8, 2.0), ("training", 8, 2.0))),
 }  # fmt: skip
 
 
@@ -45,29 +40,29 @@ def rows() -> Iterator[Row]:
             yield _beside(f"{name}, {kind}, {how}", ours, theirs, text.size, target, repeats)
 
 
-def _both(config: OPTConfig) -> tuple[Params, Any]:
+def _both(config: opt.OPTConfig) -> tuple[Params, Any]:
     """Return our random weights, and the peer's model with them."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    params = init_opt(jax.random.key(0), config)
+    params = opt.init_opt(jax.random.key(0), config)
     with tempfile.TemporaryDirectory() as folder:
-        save_opt(folder, config, params)
+        opt.save_opt(folder, config, params)
         model = transformers.OPTForCausalLM.from_pretrained(folder, attn_implementation="sdpa")
     return params, model.eval()
 
 
-def _ours(kind: str, config: OPTConfig, params: Params, text: np.ndarray) -> Callable[[], object]:
+def _ours(kind: str, config: opt.OPTConfig, params: Params, text: np.ndarray) -> Callable[[], object]:
     """Return a function that decodes after `text` once, or takes one step of training on it."""
-    key, tokens, rules = jax.random.key(1), jnp.asarray(text, jnp.int32), Rules(LENGTH, LENGTH)
+    key, tokens, rules = jax.random.key(1), jnp.asarray(text, jnp.int32), opt.Rules(LENGTH, LENGTH)
     if kind == "sampling":
-        draw = jax.jit(lambda params, tokens: sample(key, config, params, tokens, rules=rules))
+        draw = jax.jit(lambda params, tokens: opt.sample(key, config, params, tokens, rules=rules))
         return lambda: jax.block_until_ready(draw(params, tokens))
     if kind == "5 beams":
-        search = jax.jit(partial(beam_search, config, rules=rules, num_beams=BEAMS))
+        search = jax.jit(partial(opt.beam_search, config, rules=rules, num_beams=BEAMS))
         return lambda: jax.block_until_ready(search(params, tokens))
-    optimizer, loss = adamw(RATE), language_loss(config)
-    texts = Texts(tokens, jnp.ones(tokens.shape, bool), jnp.ones(tokens.shape[0]))
+    optimizer, loss = adamw(RATE), opt.language_loss(config)
+    texts = opt.Texts(tokens, jnp.ones(tokens.shape, bool), jnp.ones(tokens.shape[0]))
     state = jax.tree.map(jnp.copy, (params, optimizer.init(params)))
     # donated: in place, as the peer's
     step = jax.jit(

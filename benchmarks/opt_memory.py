@@ -7,8 +7,7 @@ import tempfile
 import jax
 from opt import WORK
 
-from collapse_jax.networks.opt.model import init_opt
-from collapse_jax.networks.opt.weights import save_opt
+from collapse_jax import opt
 
 COLUMNS = ("peak memory of a 5-beam search", "collapse_jax, MiB", "transformers, MiB")
 _PROGRAM = """
@@ -47,7 +46,7 @@ def measured() -> list[tuple[str, int, int]]:
     for name, (config, _, works) in WORK.items():
         batch = next(batch for kind, batch, _ in works if kind == "5 beams")
         with tempfile.TemporaryDirectory() as folder:
-            save_opt(folder, config, init_opt(jax.random.key(0), config))
+            opt.save_opt(folder, config, opt.init_opt(jax.random.key(0), config))
             ours, theirs = (peak(search, folder, str(batch)) for search in (_OURS, _THEIRS))
         found.append((f"{name}, batch {batch}, 64 tokens after 64", ours, theirs))
     return found

@@ -18,7 +18,7 @@ jax.config.update("jax_num_cpu_devices", max(__import__("os").cpu_count() or 1, 
 from harness import Row, machine, table  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
+from collapse_jax import plots  # noqa: E402
 from collapse_jax.validation import nearest  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -79,11 +79,11 @@ def page(results: dict) -> str:
 
 def draw(name: str, curves: dict, unit: str) -> None:
     """Write `name`.png: one panel for each curve; costs are in `unit`."""
-    figure, axes = new_figure(1, len(curves), width=9.0, height=2.8)
+    figure, axes = plots.new_figure(1, len(curves), width=9.0, height=2.8)
     for panel, (title, lines) in zip(axes[0], curves.items()):
         if panel is not axes[0, 0]:  # costs of all panels on one scale
             panel.sharey(axes[0, 0])
-        for (label, points), colour in zip(lines.items(), COLOURS):
+        for (label, points), colour in zip(lines.items(), plots.COLOURS):
             panel.plot(*zip(*points), "o-", color=colour, label=label, markersize=4)
         panel.set(xscale="log", yscale="log", xlabel=title)
         panel.tick_params(which="minor", labelbottom=False)
@@ -91,8 +91,8 @@ def draw(name: str, curves: dict, unit: str) -> None:
         if len(places) <= 5:  # else the decades say enough
             panel.set_xticks(places, [f"{x:,}" for x in places])
     axes[0, 0].set_ylabel(unit)
-    legend(axes[0, 0])
-    save_figure(figure, HERE, name)
+    plots.legend(axes[0, 0])
+    plots.save_figure(figure, HERE, name)
     (HERE / f"{name}.svg").unlink()
 
 

@@ -9,11 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from harness import REPEATS, Row, timed
 
-from collapse_jax import Chain, Model, build_chain, replace
-from collapse_jax.core.data import as_samples
-from collapse_jax.datasets.mnist import load_mnist
-from collapse_jax.drivers.compiled import run_compiled
-from collapse_jax.models.vae import conv_vae, vae
+from collapse_jax import (
+    Chain,
+    Model,
+    as_samples,
+    build_chain,
+    conv_vae,
+    load_mnist,
+    replace,
+    run_compiled,
+    vae,
+)
 from collapse_jax.types import Array
 
 # multiplications of one image forward: encoder, then decoder

@@ -24,20 +24,19 @@ from collapse_jax import (
     by_beams,
     by_sampling,
     language,
+    opt,
     original,
+    plots,
     replace,
     replace_part,
     run_host,
 )
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
-from collapse_jax.networks.opt.decoding import Rules
-from collapse_jax.networks.opt.scoring import block_log_loss, sequence_log_probs
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts
 
 SIZE, SEEDS, GENERATIONS = 64, 3, 5
 TUNING = FineTuning(num_epochs=5, batch_size=8, learning_rate=2e-4)
-RULES = Rules(BLOCK, BLOCK)
+RULES = opt.Rules(BLOCK, BLOCK)
 DECODINGS = {
     "5 beams": by_beams(RULES, 5),
     "sampling": by_sampling(RULES),
@@ -57,8 +56,8 @@ TEXTS = load_texts(OPTStudyConfig(num_samples=SIZE, num_evaluated=64))
 @jax.vmap
 def measure(weights, first, written):
     """Return log-loss on real text, nats a token of each written text under the first model, and forgotten words."""
-    loss = block_log_loss(CONFIG, weights, TEXTS.test.ravel(), BLOCK, 64).per_token
-    nats = -sequence_log_probs(CONFIG, first, written) / (BLOCK - 1)
+    loss = opt.block_log_loss(CONFIG, weights, TEXTS.test.ravel(), BLOCK, 64).per_token
+    nats = -opt.sequence_log_probs(CONFIG, first, written) / (BLOCK - 1)
     return loss, nats, 1 - jnp.mean(jnp.isin(np.unique(TEXTS.training), written))
 
 
@@ -87,11 +86,11 @@ def describe(loss, nats, forgotten):
 
 
 def main(out: Path) -> None:
-    figure, axes = new_figure(4, len(REGIMES), width=9.5, height=9.5)
+    figure, axes = plots.new_figure(4, len(REGIMES), width=9.5, height=9.5)
     for row in axes:
         row[1].sharey(row[0]), row[2].sharey(row[0])
     first = language(CONFIG, PRETRAINED, TEXTS.training, TEXTS.validation, DECODINGS["5 beams"], TUNING)
-    for (name, decode), colour in zip(DECODINGS.items(), COLOURS):
+    for (name, decode), colour in zip(DECODINGS.items(), plots.COLOURS):
         model = language(CONFIG, PRETRAINED, TEXTS.training, TEXTS.validation, decode, TUNING)
         for column, (regime_name, regime) in enumerate(REGIMES.items()):
             begun = time.perf_counter()
@@ -109,8 +108,8 @@ def main(out: Path) -> None:
         panel.set_title(f"{regime_name} (M = {SIZE}, {SEEDS} seeds)")
     for panel in axes[-1]:
         panel.set_xlabel("generation")
-    legend(axes[2, 2])
-    print(save_figure(figure, out, "decoding_and_tails"))
+    plots.legend(axes[2, 2])
+    print(plots.save_figure(figure, out, "decoding_and_tails"))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,15 @@ import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
 from scipy import stats  # noqa: E402
 
-from collapse_jax import build_chain, mixture, mixture_metrics, replace, simulate, single_cloud  # noqa: E402
-from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, save_figure  # noqa: E402
+from collapse_jax import (  # noqa: E402
+    build_chain,
+    mixture,
+    mixture_metrics,
+    plots,
+    replace,
+    simulate,
+    single_cloud,
+)
 from collapse_jax.numerics.em import Components  # noqa: E402
 from collapse_jax.numerics.mixture_distances import log_overlap  # noqa: E402
 
@@ -71,7 +78,7 @@ def against_first(parts: Components) -> np.ndarray:
 
 
 def main(out: Path) -> None:
-    figure, axes = new_figure(1, len(SIZES), width=10.5, height=3.2)
+    figure, axes = plots.new_figure(1, len(SIZES), width=10.5, height=3.2)
     for panel, (size, lengths) in zip(axes[0], SIZES.items()):
         begun = time.perf_counter()
         loose, tight = (chains(size, tol, num) for tol, num in zip((PUBLISHED, TIGHT), lengths))
@@ -92,15 +99,17 @@ def main(out: Path) -> None:
             f"{float(loose.converged.mean()):.0%} and {float(tight.converged.mean()):.0%} "
             f"({time.perf_counter() - begun:.0f} s)", flush=True,
         )  # fmt: skip
-        for result, tol, colour in ((loose, PUBLISHED, COLOURS[1]), (tight, TIGHT, COLOURS[0])):
-            band(panel, result["log_l2_origin"][:, 1:] / np.log(10), f"M = {size:,}, tol {tol:g}", colour, share=1.0)
+        for result, tol, colour in ((loose, PUBLISHED, plots.COLOURS[1]), (tight, TIGHT, plots.COLOURS[0])):
+            distance = result["log_l2_origin"][:, 1:] / np.log(10)
+            plots.band(panel, distance, f"M = {size:,}, tol {tol:g}", colour, share=1.0)
         panel.plot(part["generation"][1:], part.median("seed")[1:], color="black", linestyle=":",
                    label="its mean and covariance alone")  # fmt: skip
-        panel.axhline(stopping, color=COLOURS[4], linestyle="--", linewidth=1.1, label="two fits of the same points")
+        grey = {"color": plots.COLOURS[4], "linestyle": "--", "linewidth": 1.1}
+        panel.axhline(stopping, label="two fits of the same points", **grey)
         panel.set(xlabel="generation", xscale="log", title=f"replace, M = {size:,}")
-        legend(panel)
+        plots.legend(panel)
     axes[0, 0].set_ylabel("log10 squared L2 to generation 0")
-    print(save_figure(figure, out, "em_stopping"))
+    print(plots.save_figure(figure, out, "em_stopping"))
 
 
 if __name__ == "__main__":

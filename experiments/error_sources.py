@@ -26,14 +26,14 @@ from collapse_jax import (
     build_chain,
     fresh,
     load_mnist,
+    plots,
     replace,
     replace_part,
     schedule,
     simulate,
     vae,
 )
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
-from collapse_jax.metrics.digit_classifiers import frechet, load_judges
+from collapse_jax.metrics import frechet, load_judges
 
 SIZE, STEPS, GENERATIONS, EARLY, SEEDS = 2000, 400, 10, 3, 3
 
@@ -83,11 +83,11 @@ def main(out: Path) -> None:
         "accumulate": ({}, accumulate(GENERATIONS), SIZE, SIZE, False),
         "fresh truth": ({}, replace_part(fresh(draw), fraction=1.0), SIZE, SIZE, False),
     }
-    figure, axes = new_figure(1, 2, width=9.5, height=3.8)
+    figure, axes = plots.new_figure(1, 2, width=9.5, height=3.8)
     axes[0, 1].sharey(axes[0, 0])
     found = {}
     for (name, (changes, regime, first, size, binary)), colour in zip(
-        (sources | controls).items(), (*COLOURS[:6], *COLOURS[1:4])
+        (sources | controls).items(), (*plots.COLOURS[:6], *plots.COLOURS[1:4])
     ):
         begun = time.perf_counter()
         real = lambda key, first=first, binary=binary: draw(key, first, binary)  # noqa: E731
@@ -110,9 +110,9 @@ def main(out: Path) -> None:
         )  # fmt: skip
     for panel, title in zip(axes[0], ("sources of error, replace", "controls")):
         panel.set(yscale="log", xlabel="generation", title=f"{title} (M = {SIZE:,})")
-        legend(panel)
+        plots.legend(panel)
     axes[0, 0].set_ylabel(f"Frechet distance to teacher\n(mean, range of {SEEDS} seeds)")
-    print(save_figure(figure, out, "error_sources"))
+    print(plots.save_figure(figure, out, "error_sources"))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
 import collapse_jax as lab  # noqa: E402
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
+from collapse_jax import plots  # noqa: E402
 from collapse_jax.numerics.triangular import semidefinite_factor  # noqa: E402
 from collapse_jax.theory.identity_by_descent import ibd_accumulate, ibd_accumulate_subsample, ibd_replace  # noqa: E402
 
@@ -90,9 +90,9 @@ def main(out: Path) -> None:
         points = np.asarray([[drawn_as_points(clock, dim, size) for size in SIZES] for dim in DIMS])
     shares = np.exp(np.concatenate([moments, points[:, None]], axis=1)) / np.reshape(DIMS, (-1, 1, 1, 1, 1))
     mean, error = shares.mean(axis=3), shares.std(axis=3, ddof=1) / SEEDS**0.5
-    figure, axes = new_figure(3, len(DIMS), width=11.0, height=6.4)
+    figure, axes = plots.new_figure(3, len(DIMS), width=11.0, height=6.4)
     for (row, column), panel in np.ndenumerate(axes):
-        for n, (size, colour) in enumerate(zip(SIZES, COLOURS)):
+        for n, (size, colour) in enumerate(zip(SIZES, plots.COLOURS)):
             middle, half = mean[column, row, n], 2 * error[column, row, n]
             panel.fill_between(range(LAST + 1), middle - half, middle + half, color=colour, alpha=0.2, linewidth=0)
             panel.plot(middle, color=colour, label=f"n = {size}")
@@ -100,7 +100,7 @@ def main(out: Path) -> None:
             panel.plot(law, ":", color="black", linewidth=1.0, zorder=5, label="law" if size == SIZES[-1] else None)
         panel.set(yscale=("log", "linear", "linear")[row], ylim=((1e-8, 3), (0.6, 1.05), (0.6, 1.05))[row])
         panel.set(title=f"d = {DIMS[column]}" if row == 0 else "", xlabel="generation" if row == 2 else "")
-    legend(axes[1, 0], loc="lower left", ncols=2)
+    plots.legend(axes[1, 0], loc="lower left", ncols=2)
     for row, (regime, law) in enumerate(LAWS.items()):
         axes[row, 0].set_ylabel(f"{regime}\nvariance left")
         last = 1 - np.asarray([law(LAST, size, size)[-1] for size in SIZES])
@@ -112,7 +112,7 @@ def main(out: Path) -> None:
               f"largest |z| over {z.size} cells {np.abs(z).max():.1f}")  # fmt: skip
     for phase, (wall, cpu) in zip(("compilation and generation 0", "generations 1 to 100"), clock.spent):
         print(f"{phase}: {wall:.0f} s, {cpu:.0f} s of CPU time")
-    print(save_figure(figure, out, "kazdan_sweep"))
+    print(plots.save_figure(figure, out, "kazdan_sweep"))
 
 
 if __name__ == "__main__":

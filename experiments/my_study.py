@@ -16,8 +16,17 @@ from typing import Literal
 import numpy as np
 from sklearn.mixture import BayesianGaussianMixture
 
-from collapse_jax import Claim, Evidence, Illustration, Metric, build_chain, external, gaussian_truth, replace
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure
+from collapse_jax import (
+    Claim,
+    Evidence,
+    Illustration,
+    Metric,
+    build_chain,
+    external,
+    gaussian_truth,
+    plots,
+    replace,
+)
 
 
 @dataclass(frozen=True)
@@ -93,15 +102,15 @@ def evidence(config, dataset):
 
 
 def figures(config, dataset):
-    figure, axes = new_figure(1, 1, width=5.2, height=3.2)
+    figure, axes = plots.new_figure(1, 1, width=5.2, height=3.2)
     mean = dataset["variance"].mean("seed")
     error = dataset["variance"].std("seed", ddof=1) / dataset.sizes["seed"] ** 0.5
     panel, last = axes[0, 0], int(dataset.generation[-1])
     label = f"prior {config.prior}: mean ± 2 standard errors"
-    panel.errorbar(dataset.generation, mean, 2 * error, fmt=".", color=COLOURS[0], label=label)
-    for prior, colour in zip(("kept", "renewed"), COLOURS if config.prior == "kept" else COLOURS[1::-1]):
+    panel.errorbar(dataset.generation, mean, 2 * error, fmt=".", color=plots.COLOURS[0], label=label)
+    for prior, colour in zip(("kept", "renewed"), plots.COLOURS if config.prior == "kept" else plots.COLOURS[1::-1]):
         panel.plot(dataset.generation, law(prior, config.num_samples, last), color=colour, label=f"law, prior {prior}")
     panel.set(xlabel="generation", ylabel="variance, of the real one", ylim=(0, None))
-    legend(panel, loc="lower left")
+    plots.legend(panel, loc="lower left")
     caption = f"Mean variance of {dataset.sizes['seed']} chains of {config.num_samples} points, beside the exact laws."
     return [Illustration("variance", caption, figure)]

@@ -17,10 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax import FineTuning, as_samples, build_chain, by_beams, language, replace, run_host
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
-from collapse_jax.networks.opt.decoding import Rules
-from collapse_jax.networks.opt.scoring import block_log_loss
+from collapse_jax import (
+    FineTuning,
+    as_samples,
+    build_chain,
+    by_beams,
+    language,
+    opt,
+    plots,
+    replace,
+    run_host,
+)
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts
 
@@ -39,12 +46,12 @@ TEXTS = load_texts(OPTStudyConfig(num_samples=SIZE, num_evaluated=64))
 @jax.vmap
 def measure(weights, written):
     """Return log-loss on real text, and the share of the real training text's words that are not written."""
-    loss = block_log_loss(CONFIG, weights, TEXTS.test.ravel(), BLOCK, 64).per_token
+    loss = opt.block_log_loss(CONFIG, weights, TEXTS.test.ravel(), BLOCK, 64).per_token
     return loss, 1 - jnp.mean(jnp.isin(np.unique(TEXTS.training), written))
 
 
 def model(prompts, start, penalty):
-    decode = by_beams(Rules(BLOCK, BLOCK, penalty), 5)
+    decode = by_beams(opt.Rules(BLOCK, BLOCK, penalty), 5)
     tuning = TUNING._replace(start=start)
     return language(
         CONFIG, PRETRAINED, TEXTS.training, TEXTS.validation, decode, tuning, prompts_from=prompts
@@ -79,7 +86,7 @@ def effects(growth, generation):
 
 def main(out: Path) -> None:
     titles = ("growth of real log-loss, nats", "growth of forgotten vocabulary")
-    figure, axes = new_figure(2, 2, width=8.0, height=6.0)
+    figure, axes = plots.new_figure(2, 2, width=8.0, height=6.0)
     for row in axes:
         row[1].sharey(row[0])
     growth, fits, samples = {}, {}, {}
@@ -97,7 +104,7 @@ def main(out: Path) -> None:
                 " ".join(f"{m:.3f} +- {e:.3f}" for m, e in zip(lines.mean(0), error)),
                 flush=True,
             )
-        colour = COLOURS[FACTORS["start"].index(arm[1])]
+        colour = plots.COLOURS[FACTORS["start"].index(arm[1])]
         style = "-" if arm[2] == 1 else "--"
         for panel, lines in zip(axes[:, FACTORS["prompts"].index(arm[0])], curves):
             generation = np.arange(GENERATIONS + 1)
@@ -109,8 +116,8 @@ def main(out: Path) -> None:
         row[0].set_ylabel(title)
     for generation in (2, GENERATIONS):
         effects(growth, generation)
-    legend(axes[0, 0])
-    print(save_figure(figure, out, "paper_against_code"))
+    plots.legend(axes[0, 0])
+    print(plots.save_figure(figure, out, "paper_against_code"))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
+from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, plots, replace
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance
 
 SIZE = 10  # M
@@ -78,27 +77,27 @@ def seconds(function, *arguments):
 
 def main(out: Path) -> None:
     key, num_fits = jax.random.key(0), 100_000
-    figure, axes = new_figure(1, 2, width=9.0, height=3.4)
+    figure, axes = plots.new_figure(1, 2, width=9.0, height=3.4)
     law, speed = axes[0]
     log_variance, _ = in_parallel(key, 64, num_fits)
     fits = np.arange(1, num_fits + 1)
     centre = fits * float(log_variance_drift(SIZE, 1))
     spread = np.sqrt(fits * float(log_variance_variance(SIZE)))
     shown = np.unique(np.geomspace(1, num_fits, 400).astype(int)) - 1
-    law.plot(fits[shown], -np.asarray(log_variance)[:12, shown].T, color=COLOURS[0], linewidth=0.6)
+    law.plot(fits[shown], -np.asarray(log_variance)[:12, shown].T, color=plots.COLOURS[0], linewidth=0.6)
     law.plot(fits[shown], -centre[shown], color="black", linestyle=":", label="law: mean, 2 std of a chain")
     for sign in (-2, 2):
         law.plot(fits[shown], -(centre + sign * spread)[shown], color="black", linestyle="--", linewidth=0.9)
     law.set(xscale="log", yscale="log", ylim=(0.05, 3e4), xlabel="fits", ylabel="- log variance, nats")
     law.set_title(f"M = {SIZE}, 100,000 generations at once, 12 seeds")
-    legend(law)
+    plots.legend(law)
     final = np.asarray(log_variance)[:, -1]
     z = (final.mean() - centre[-1]) / (spread[-1] / np.sqrt(len(final)))
     print(
         f"mean log variance after {num_fits:,} fits: {final.mean():.1f}, law {centre[-1]:.1f}, z = {z:+.2f}"
     )
     seeds = (1, 4, 16, 64, 256, 1024)
-    for count, colour in zip((1_000, 10_000), COLOURS):
+    for count, colour in zip((1_000, 10_000), plots.COLOURS):
         chosen = [n for n in seeds if n * count <= 2_560_000]
         one, other = (np.array([seconds(f, key, n, count) for n in chosen]) for f in (by_scan, in_parallel))
         speed.plot(chosen, one / other, "o-", color=colour, label=f"{count:,} generations")
@@ -109,8 +108,8 @@ def main(out: Path) -> None:
     speed.axhline(1, color="black", linewidth=0.8)
     speed.set(xscale="log", yscale="log", xlabel="seeds", ylabel="speed of parallel / scan")
     speed.set_title("one long chain gains, many seeds do not")
-    legend(speed)
-    print(save_figure(figure, out, "parallel_generations"))
+    plots.legend(speed)
+    print(plots.save_figure(figure, out, "parallel_generations"))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ from collapse_jax import (  # noqa: E402
     gaussian_metrics,
     gaussian_truth,
     original,
+    plots,
     replace_part,
     sweep,
 )
-from collapse_jax.analysis.plots import new_figure, phase_diagram, save_figure  # noqa: E402
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance  # noqa: E402
 from collapse_jax.theory.identity_by_descent import ibd_fresh_fraction, ibd_original_fraction  # noqa: E402
 
@@ -78,7 +78,7 @@ def run(source, bar: Progress, name: str) -> xr.DataArray:
 
 
 def main(out: Path) -> None:
-    figure, axes = new_figure(1, 2, width=10.5, height=4.0)
+    figure, axes = plots.new_figure(1, 2, width=10.5, height=4.0)
     with Progress() as bar:
         for panel, (name, (source, law)) in zip(axes[0], CASES.items()):
             begun = time.perf_counter(), time.process_time()
@@ -90,7 +90,7 @@ def main(out: Path) -> None:
             # before the contours: their labels break the lines where they are drawn
             panel.set_xscale("function", functions=(lambda r: np.sqrt(np.maximum(r, 0)), np.square))
             panel.set_yscale("log")
-            phase_diagram(share.mean("seed"), "real_fraction", "points", label, fine, LEVELS, (figure, panel))
+            plots.phase_diagram(share.mean("seed"), "real_fraction", "points", label, fine, LEVELS, (figure, panel))
             panel.set(title=f"{name}, generation {GENERATIONS:,}", xlim=(0, 1), xticks=TICKS)
             panel.set(xlabel="share of real points r", ylabel="points of a generation M")
             z, z_log = scores(log_share, told)
@@ -100,7 +100,7 @@ def main(out: Path) -> None:
             print(f"{name}: largest |z| of the mean share over {int(z.count())} cells with r M >= 2 "
                   f"{float(np.abs(z).max()):.1f}, of the mean log share over {z_log.size} cells with r = 0 "
                   f"{float(np.abs(z_log).max()):.1f} ({took[0]:.0f} s, {took[1]:.0f} s of CPU time)")  # fmt: skip
-    print(save_figure(figure, out, "phase_diagram"))
+    print(plots.save_figure(figure, out, "phase_diagram"))
 
 
 if __name__ == "__main__":

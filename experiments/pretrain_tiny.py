@@ -17,12 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import collapse_jax.datasets
-from collapse_jax.datasets.text import load_addresses, to_blocks
-from collapse_jax.networks.opt.config import opt_config
-from collapse_jax.networks.opt.model import init_opt
-from collapse_jax.networks.opt.scoring import Texts, language_loss, token_log_probs
-from collapse_jax.networks.opt.tokenizer import encode, save_tokenizer, train_tokenizer
-from collapse_jax.networks.opt.weights import load_opt, save_opt
+from collapse_jax import load_addresses, opt, to_blocks
 from collapse_jax.networks.training import adamw
 
 LENGTH, BATCH, EPOCHS, PEAK = 128, 64, 8, 2e-3
@@ -31,10 +26,10 @@ LENGTH, BATCH, EPOCHS, PEAK = 128, 64, 8, 2e-3
 def main(folder: Path) -> None:
     addresses = load_addresses()
     lines = addresses.train + addresses.test  # only the validating addresses are held out
-    tokenizer = train_tokenizer(lines, vocab_size=2048)
-    blocks = jnp.asarray(to_blocks(encode(tokenizer, lines), LENGTH))
-    held_out = jnp.asarray(to_blocks(encode(tokenizer, addresses.validation), LENGTH))
-    config = opt_config("tiny", max_positions=LENGTH)
+    tokenizer = opt.train_tokenizer(lines, vocab_size=2048)
+    blocks = jnp.asarray(to_blocks(opt.encode(tokenizer, lines), LENGTH))
+    held_out = jnp.asarray(to_blocks(opt.encode(tokenizer, addresses.validation), LENGTH))
+    config = opt.opt_config("tiny", max_positions=LENGTH)
     print(f"{len(blocks)} blocks of {LENGTH}, {config.num_parameters:,} parameters", flush=True)
 
     per_epoch = len(blocks) // BATCH
@@ -49,14 +44,14 @@ def main(folder: Path) -> None:
 
         def step(carry, rows):
             params, state = carry
-            texts = Texts(blocks[rows], jnp.ones((BATCH, LENGTH), bool), jnp.ones(BATCH))
-            grads, told = jax.grad(language_loss(config), argnums=1, has_aux=True)(key, params, texts)
+            texts = opt.Texts(blocks[rows], jnp.ones((BATCH, LENGTH), bool), jnp.ones(BATCH))
+            grads, told = jax.grad(opt.language_loss(config), argnums=1, has_aux=True)(key, params, texts)
             updates, state = optimizer.update(grads, state, params)
             return (jax.tree.map(jnp.add, params, updates), state), told["loss"]
 
         return jax.lax.scan(step, (params, state), order)
 
-    params = init_opt(jax.random.key(0), config)
+    params = opt.init_opt(jax.random.key(0), config)
     state, begun = optimizer.init(params), time.perf_counter()
     for index in range(EPOCHS):
         (params, state), losses = epoch(jax.random.fold_in(jax.random.key(1), index), params, state)
@@ -64,10 +59,10 @@ def main(folder: Path) -> None:
             f"epoch {index}: {float(losses.mean()):.3f} nats, {time.perf_counter() - begun:.0f} s", flush=True
         )
 
-    save_opt(folder, config, jax.tree.map(lambda leaf: leaf.astype(jnp.float16), params), overwrite=True)
-    save_tokenizer(tokenizer, folder)
-    config, params = load_opt(folder)
-    losses = -np.asarray(jax.jit(lambda tokens: token_log_probs(config, params, tokens))(held_out[:512]))
+    opt.save_opt(folder, config, jax.tree.map(lambda leaf: leaf.astype(jnp.float16), params), overwrite=True)
+    opt.save_tokenizer(tokenizer, folder)
+    config, params = opt.load_opt(folder)
+    losses = -np.asarray(jax.jit(lambda tokens: opt.token_log_probs(config, params, tokens))(held_out[:512]))
     quarters = [float(part.mean()) for part in np.array_split(losses, 4, axis=1)]
     print("held-out nats a token by quarter of the context:", np.round(quarters, 3))
     (folder / "README.md").write_text(

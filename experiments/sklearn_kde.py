@@ -23,11 +23,11 @@ from collapse_jax import (
     external,
     gaussian_truth,
     original,
+    plots,
     replace,
     replace_part,
     simulate,
 )
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure
 
 SIZE, GENERATIONS, SEEDS = 100, 30, 128
 FACTOR = SIZE**-0.2  # Scott's, on the line
@@ -84,9 +84,9 @@ def main(out: Path) -> None:
     real = gaussian_truth(1).sampler(SIZE)
     jobs = [(0, "variance", name, rule, replace(), law) for name, (rule, law) in rules.items()]
     jobs += [(1, "second_moment", name, scott, regime, law) for name, (regime, law) in regimes.items()]
-    figure, axes = new_figure(1, 2, width=8.4, height=3.2)
+    figure, axes = plots.new_figure(1, 2, width=8.4, height=3.2)
     for index, (panel, variable, name, rule, regime, law) in enumerate(jobs):
-        begun, colour = time.perf_counter(), COLOURS[index]
+        begun, colour = time.perf_counter(), plots.COLOURS[index]
         chain = build_chain(kernel_density(rule), regime, real, SIZE, metrics)
         values = simulate(chain, jax.random.key(index), SEEDS, GENERATIONS)[variable]
         mean, error = values.mean("seed"), values.std("seed", ddof=1) / SEEDS**0.5
@@ -102,8 +102,8 @@ def main(out: Path) -> None:
     axes[0, 0].set(title="variance of the density under replace", xlabel="generation", yscale="log")
     axes[0, 1].set(title="E x² of what scikit-learn's scott draws", xlabel="generation")
     for panel in axes[0]:
-        legend(panel, title="dots: simulated ± 2 s.e., lines: law", title_fontsize=7.5)
-    print(save_figure(figure, out, "sklearn_kde"))
+        plots.legend(panel, title="dots: simulated ± 2 s.e., lines: law", title_fontsize=7.5)
+    print(plots.save_figure(figure, out, "sklearn_kde"))
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from collapse_jax import (  # noqa: E402
     gaussian_truth,
     mixture,
     mixture_metrics,
+    plots,
     replace,
     simulate,
     single_cloud,
     two_gaussians,
 )
-from collapse_jax.analysis.plots import COLOURS, legend, new_figure, save_figure  # noqa: E402
 from collapse_jax.theory.ancestry import both_alive  # noqa: E402
 from collapse_jax.theory.gaussian import passed_probability  # noqa: E402
 
@@ -72,10 +72,10 @@ def main(out: Path) -> None:
             lambda: two_components(two_gaussians()), death, "law of a component's death",
         ),
     }  # fmt: skip
-    figure, axes = new_figure(1, len(cases), width=10.0, height=3.2)
+    figure, axes = plots.new_figure(1, len(cases), width=10.0, height=3.2)
     for panel, (name, (run, law, law_name)) in zip(axes[0], cases.items()):
         begun, said = time.perf_counter(), []
-        for (size, log_ratio), colour in zip(run().items(), COLOURS):
+        for (size, log_ratio), colour in zip(run().items(), plots.COLOURS):
             # lost once is lost: the first passage, not the state
             passed = np.maximum.accumulate(log_ratio.values < LOST, axis=1)
             fits = np.arange(1, passed.shape[1] + 1)
@@ -88,10 +88,10 @@ def main(out: Path) -> None:
         # against fits / M the laws of the three sizes are one line
         panel.plot(fits / size, predicted, color="black", linestyle=":", linewidth=1.3, zorder=5, label=law_name)
         panel.set(title=name, xlabel="fits / M", xlim=(0, LENGTH), ylim=(-0.02, 1.02))
-        legend(panel, loc="lower right")
+        plots.legend(panel, loc="lower right")
         print(f"{name}: median fits (quartiles) {'; '.join(said)} ({time.perf_counter() - begun:.0f} s)", flush=True)
     axes[0, 0].set_ylabel("share of seeds below 1 % of variance")
-    print(save_figure(figure, out, "time_to_collapse"))
+    print(plots.save_figure(figure, out, "time_to_collapse"))
 
 
 if __name__ == "__main__":

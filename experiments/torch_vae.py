@@ -23,14 +23,13 @@ from collapse_jax import (
     external,
     load_mnist,
     original,
+    plots,
     replace,
     replace_part,
     simulate,
     vae,
 )
-from collapse_jax.analysis.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
-from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, judge_metrics, load_judges
-from collapse_jax.metrics.model_free import images, sharpness
+from collapse_jax.metrics import JUDGEMENTS, images, judge_metrics, load_judges, sharpness
 
 SIZE, GENERATIONS, SEEDS = 1000, 6, 3
 STEPS, BATCH, LEARNING_RATE, HIDDEN, LATENTS = 250, 128, 4e-3, 256, 16
@@ -84,9 +83,9 @@ def main(out: Path) -> None:
     metrics = [images(12), sharpness(), *judge_metrics(load_judges())]
     # around a model in Python metrics are not compiled, unless each is by itself
     metrics = [metric._replace(function=jax.jit(metric.function)) for metric in metrics]
-    figure, axes = new_figure(1, 3, width=9.6, height=3.0)
+    figure, axes = plots.new_figure(1, 3, width=9.6, height=3.0)
     shown = []
-    for (regime_name, regime), colour in zip(regimes.items(), COLOURS):
+    for (regime_name, regime), colour in zip(regimes.items(), plots.COLOURS):
         for (model_name, model), line in zip(models.items(), ("-", ":")):
             begun = time.perf_counter()
             chain = build_chain(model, regime, digits, SIZE, metrics)
@@ -94,7 +93,7 @@ def main(out: Path) -> None:
             judged = result["judged"].assign_coords(judgement=list(JUDGEMENTS)).to_dataset("judgement")
             result = result.drop_vars("judged").merge(judged)
             for panel, name in zip(axes[0], ("frechet_distance", "sharpness", "unanimous_share")):
-                band(panel, result[name], f"{regime_name}, {model_name}", colour, share=1.0, line=line)
+                plots.band(panel, result[name], f"{regime_name}, {model_name}", colour, share=1.0, line=line)
                 panel.set(title=name.replace("_", " "), xlabel="generation")
             fall = np.log(result["frechet_distance"].isel(generation=[0, -1]))
             print(
@@ -104,12 +103,12 @@ def main(out: Path) -> None:
             )  # fmt: skip
             shown += [(f"{regime_name}, {model_name}", result["images"].isel(seed=0, generation=-1).values)]
     axes[0, 0].set_yscale("log")
-    legend(axes[0, 1], loc="upper right")
-    print(save_figure(figure, out, "torch_vae"))
-    picture, panels = new_figure(1, 1, width=6.2, height=2.9)
-    digit_rows(panels[0, 0], np.stack([row for _, row in shown]), [name for name, _ in shown])
+    plots.legend(axes[0, 1], loc="upper right")
+    print(plots.save_figure(figure, out, "torch_vae"))
+    picture, panels = plots.new_figure(1, 1, width=6.2, height=2.9)
+    plots.digit_rows(panels[0, 0], np.stack([row for _, row in shown]), [name for name, _ in shown])
     panels[0, 0].set_ylabel("")
-    print(save_figure(picture, out, "torch_vae_digits"))
+    print(plots.save_figure(picture, out, "torch_vae_digits"))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 import collapse_jax.datasets
-from collapse_jax.datasets.mnist import load_mnist
-from collapse_jax.metrics.digit_classifiers import load_judges, save_judges, train_judges
+from collapse_jax import load_mnist
+from collapse_jax.metrics import load_judges, save_judges, train_judges
 
 
 def main(path: Path) -> None:

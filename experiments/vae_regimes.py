@@ -21,6 +21,7 @@ from collapse_jax import (
     fresh,
     load_mnist,
     original,
+    plots,
     replace,
     replace_part,
     simulate,
@@ -28,8 +29,7 @@ from collapse_jax import (
     vae_metrics,
     window,
 )
-from collapse_jax.analysis.plots import COLOURS, band, digit_rows, legend, new_figure, save_figure
-from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, NUM_HELD_OUT, judge_metrics, load_judges
+from collapse_jax.metrics import JUDGEMENTS, NUM_HELD_OUT, judge_metrics, load_judges
 
 SIZE, GENERATIONS, SEEDS = 2000, 10, 3
 
@@ -50,11 +50,11 @@ def main(out: Path) -> None:
     }
     model = vae(num_steps=400, learning_rate=4e-3)
     metrics = (*vae_metrics(num_shown=12), *judge_metrics(load_judges()))
-    figure, axes = new_figure(1, 4, width=11.0, height=3.0)
+    figure, axes = plots.new_figure(1, 4, width=11.0, height=3.0)
     names = {"latent_spread": "latent spread", "unanimous_share": "unanimous share", "sharpness": "sharpness",
              "frechet_distance": "Frechet distance to real"}  # fmt: skip
     last, start = [], None
-    for (name, regime), colour in zip(regimes.items(), COLOURS):
+    for (name, regime), colour in zip(regimes.items(), plots.COLOURS):
         begun = time.perf_counter()
         chain = build_chain(model, regime, first, SIZE, metrics)
         result = simulate(
@@ -63,7 +63,7 @@ def main(out: Path) -> None:
         judged = result["judged"].assign_coords(judgement=list(JUDGEMENTS)).to_dataset("judgement")
         result = result.drop_vars("judged").merge(judged)
         for panel, (variable, title) in zip(axes[0], names.items()):
-            band(panel, result[variable], name, colour, share=1.0)
+            plots.band(panel, result[variable], name, colour, share=1.0)
             panel.set(title=title, xlabel="generation")
         end = result.isel(generation=-1)
         start = result if start is None else start
@@ -76,13 +76,13 @@ def main(out: Path) -> None:
         )  # fmt: skip
         last.append(end["images"].isel(seed=0).values)
     axes[0, 3].set_yscale("log")
-    legend(axes[0, 0])
-    print(save_figure(figure, out, "vae_regimes"))
-    shown, panels = new_figure(1, 1, width=6.0, height=2.9)
+    plots.legend(axes[0, 0])
+    print(plots.save_figure(figure, out, "vae_regimes"))
+    shown, panels = plots.new_figure(1, 1, width=6.0, height=2.9)
     rows = [start["images"].isel(seed=0, generation=0).values, *last]
-    digit_rows(panels[0, 0], np.stack(rows), ["generation 0", *regimes])
+    plots.digit_rows(panels[0, 0], np.stack(rows), ["generation 0", *regimes])
     panels[0, 0].set_ylabel("")
-    print(save_figure(shown, out, "vae_regimes_digits"))
+    print(plots.save_figure(shown, out, "vae_regimes_digits"))
 
 
 if __name__ == "__main__":
