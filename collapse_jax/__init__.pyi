@@ -9,11 +9,6 @@ from collapse_jax.analysis.claims import Claim as Claim
 from collapse_jax.analysis.claims import Evidence as Evidence
 from collapse_jax.analysis.plots import plot as plot
 from collapse_jax.core import regimes as regimes
-from collapse_jax.core.chain import Chain as Chain
-from collapse_jax.core.chain import Metric as Metric
-from collapse_jax.core.chain import Model as Model
-from collapse_jax.core.chain import Regime as Regime
-from collapse_jax.core.chain import Snapshot as Snapshot
 from collapse_jax.core.chain import build_chain as build_chain
 from collapse_jax.core.chunks import Pieces as Pieces
 from collapse_jax.core.combine import along as along
@@ -21,6 +16,11 @@ from collapse_jax.core.combine import side_by_side as side_by_side
 from collapse_jax.core.data import Samples as Samples
 from collapse_jax.core.data import Stream as Stream
 from collapse_jax.core.data import as_samples as as_samples
+from collapse_jax.core.protocol import Chain as Chain
+from collapse_jax.core.protocol import Metric as Metric
+from collapse_jax.core.protocol import Model as Model
+from collapse_jax.core.protocol import Regime as Regime
+from collapse_jax.core.protocol import Snapshot as Snapshot
 from collapse_jax.core.regimes import accumulate as accumulate
 from collapse_jax.core.regimes import add as add
 from collapse_jax.core.regimes import compose as compose

@@ -3,17 +3,16 @@
 A study of many sizes or regimes compiles once.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, Record, State
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.protocol import Chain, Composite, Metric, Record
 from collapse_jax.types import ArrayLike, Key
-from collapse_jax.validation import check_function, check_key, check_kind, check_list, check_numbers
+from collapse_jax.validation import check_function, check_key, check_kind, check_list, check_numbers, shown
 
 
 def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
@@ -44,8 +43,9 @@ def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
     members = tuple(chains.values())
     if not members:
         raise ValueError("`chains` must hold at least one chain, got none; for example {'replace': chain}.")
-    for member in members:
+    for label, member in chains.items():
         check_kind("chains", member, Chain, "make each with build_chain(model, regime, real, num_samples)")
+        _check_traceable(label, member)
     names = [sorted(metric.name for metric in chain.metrics) for chain in members]
     if any(found != names[0] for found in names):
         raise ValueError(
@@ -53,20 +53,20 @@ def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
             "give them the same ones."
         )
 
-    def init(key: Key) -> tuple[State, Record]:
+    def init(key: Key) -> tuple[Composite, Record]:
         return together([chain.init(jax.random.fold_in(key, i)) for i, chain in enumerate(members)])
 
-    def step(key: Key, state: State) -> tuple[State, Record]:
+    def step(key: Key, state: Composite) -> tuple[Composite, Record]:
         return together(
-            [chain.step(jax.random.fold_in(key, i), state.params[i]) for i, chain in enumerate(members)]
+            [chain.step(jax.random.fold_in(key, i), state.members[i]) for i, chain in enumerate(members)]
         )
 
-    def together(parts: list[tuple[State, Record]]) -> tuple[State, Record]:
+    def together(parts: list[tuple[Any, Record]]) -> tuple[Composite, Record]:
         records = [record for _, record in parts]
         stacked = {name: jnp.stack([record[name] for record in records]) for name in names[0]}
         stacked["is_finite"] = jnp.all(jnp.stack([record["is_finite"] for record in records]))
         states = tuple(state for state, _ in parts)
-        return State(states[0].generation, states, (), (), ()), stacked
+        return Composite(states[0].generation, states), stacked
 
     rooms = [chain.max_generations for chain in members if chain.max_generations is not None]
     return _chain(init, step, members[0].metrics, dim, min(rooms, default=None))
@@ -97,18 +97,19 @@ def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: 
     if swept.ndim != 1:
         raise ValueError(f"`values` must be one row of numbers, got shape {swept.shape}; flatten them.")
     first = make(np.asarray(values)[0].item())  # concrete: this one is checked
+    _check_traceable(shown(np.asarray(values)[0].item()), first)
     kept = [metric.name for metric in first.metrics]
 
     def choose(record: Record) -> Record:
         return {**{name: record[name] for name in kept}, "is_finite": jnp.all(record["is_finite"])}
 
-    def init(key: Key) -> tuple[State, Record]:
+    def init(key: Key) -> tuple[Composite, Record]:
         states, record = jax.vmap(lambda value: make(value).init(key))(swept)
-        return State(states.generation[0], states, (), (), ()), choose(record)
+        return Composite(states.generation[0], states), choose(record)
 
-    def step(key: Key, state: State) -> tuple[State, Record]:
-        states, record = jax.vmap(lambda value, one: make(value).step(key, one))(swept, state.params)
-        return State(states.generation[0], states, (), (), ()), choose(record)
+    def step(key: Key, state: Composite) -> tuple[Composite, Record]:
+        states, record = jax.vmap(lambda value, one: make(value).step(key, one))(swept, state.members)
+        return Composite(states.generation[0], states), choose(record)
 
     return _chain(init, step, first.metrics, dim, first.max_generations)
 
@@ -116,17 +117,21 @@ def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: 
 def _chain(
     init: Callable, step: Callable, metrics: tuple[Metric, ...], dim: str, max_generations: int | None
 ) -> Chain:
-    def begin(key: Key) -> tuple[State, Record]:
+    def begin(key: Key) -> tuple[Composite, Record]:
         check_key(key)
         return init(key)
 
-    def advance(key: Key, state: State) -> tuple[State, Record]:
+    def advance(key: Key, state: Composite) -> tuple[Composite, Record]:
         check_key(key)
         return step(key, state)
 
-    def pieces(key: Key, state: State | None, piece: Piece | None = None) -> Generator[Piece, None, Any]:
-        return begin(key) if state is None else advance(key, state)
-        yield  # makes this a generator; the members' steps are not cut
-
     described = tuple(metric._replace(dims=(dim, *metric.dims)) for metric in metrics)
-    return Chain(begin, advance, pieces, described, max_generations)
+    return Chain(begin, advance, described, max_generations)
+
+
+def _check_traceable(label: str, chain: Chain) -> None:
+    if chain.on_host:
+        raise ValueError(
+            f"chain '{label}' is Python, which does not compile, so it cannot run beside others; simulate "
+            "each by itself."
+        )

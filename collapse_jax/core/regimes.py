@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Regime
 from collapse_jax.core.data import Samples, need_data_units, need_rows
+from collapse_jax.core.protocol import Regime
 from collapse_jax.numerics.frame import to_data_units
 from collapse_jax.numerics.sampling import distinct_indices, live_indices
 from collapse_jax.types import Array, ArrayLike, Key, PyTree

@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, UInt
 
-from collapse_jax.core.chain import Chain, Record, State
+from collapse_jax.core.protocol import Carried, Chain, Record
 from collapse_jax.drivers.sharding import LANES, lane_mesh
 from collapse_jax.types import Array, Key, PyTree
 from collapse_jax.validation import check_count, check_function, check_key, check_kind, check_list, shown
@@ -209,7 +209,7 @@ def program_bytes(
 class _Programs(NamedTuple):
     """The compiled start and the compiled segment of some chains, and the shapes of their states."""
 
-    begin: Callable[..., tuple[State, tuple]]
+    begin: Callable[..., tuple[Carried, tuple]]
     advance: Any  # as `begin`; a compiled program, which knows what memory it takes
     state: PyTree
 
@@ -253,11 +253,11 @@ def _compiled(
 ) -> _Programs:
     """Compile the programs of a group of lanes, side by side."""
 
-    def first(key: Key, lane: Array) -> tuple[State, Record]:
+    def first(key: Key, lane: Array) -> tuple[Carried, Record]:
         seed, chain = chain_of(lane)
         return chain.init(jax.random.fold_in(jax.random.fold_in(key, seed), 0))
 
-    def one(key: Key, lane: Array, state: State) -> tuple[State, Record]:
+    def one(key: Key, lane: Array, state: Carried) -> tuple[Carried, Record]:
         seed, chain = chain_of(lane)
         return chain.step(jax.random.fold_in(jax.random.fold_in(key, seed), state.generation + 1), state)
 
@@ -267,12 +267,12 @@ def _compiled(
             return record, {}
         return jax.tree.map(lambda a: jnp.asarray(a)[None], reduce(record, counts)), record
 
-    def begin(key: Key, lanes: Array, counts: Array) -> tuple[State, tuple]:
+    def begin(key: Key, lanes: Array, counts: Array) -> tuple[Carried, tuple]:
         states, record = jax.vmap(first, (None, 0))(key, lanes)
         buffered, last = kept(record, counts)
         return states, (jax.tree.map(lambda a: a[None], buffered), last)
 
-    def advance(key: Key, lanes: Array, counts: Array, states: State, length: Array) -> tuple[State, tuple]:
+    def advance(key: Key, lanes: Array, counts: Array, states: Carried, length: Array) -> tuple[Carried, tuple]:
         step = jax.vmap(one, (None, 0, 0))
 
         def body(index: Array, carry: tuple) -> tuple:
@@ -310,7 +310,7 @@ def _compiled(
 
 
 def _segment(
-    start: int, stop: int, states: Sequence[State], records: Sequence[tuple], num_seeds: int, reduced: bool,
+    start: int, stop: int, states: Sequence[Carried], records: Sequence[tuple], num_seeds: int, reduced: bool,
     length: int = 1,
 ) -> Segment:  # fmt: skip
     """Return what some groups of lanes did, as NumPy arrays; the lanes that only fill up a group are left out."""
@@ -320,7 +320,7 @@ def _segment(
     return Segment(start, stop, _join(by_lane, rows), lambda: _join(_here(states, stop), num_seeds), last)
 
 
-def _here(states: Sequence[State], stop: int) -> Sequence[State]:
+def _here(states: Sequence[Carried], stop: int) -> Sequence[Carried]:
     """Return states that have not been given away."""
     if any(leaf.is_deleted() for leaf in jax.tree.leaves(states)):
         raise ValueError(

@@ -5,13 +5,16 @@ yields; one step equals that driver's to tolerance.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Record, State
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.chain_checks import check_rows, check_same
+from collapse_jax.core.chunks import Piece, Pieces
+from collapse_jax.core.labels import check_record
+from collapse_jax.core.protocol import Call, Carried, Chain, Record
 from collapse_jax.drivers.compiled import Segment, check_resume, check_stops, to_numpy
 from collapse_jax.drivers.sharding import readable
 from collapse_jax.types import Key, PyTree
@@ -69,9 +72,9 @@ def run_host(
     left = [piece]  # used up by the first generation that runs
     first: list[tuple[str, Record]] = []  # the first record and its place: all others are to be built alike
 
-    def run(seed: int, generation: int, state: State | None) -> tuple[State, Record]:
+    def run(seed: int, generation: int, state: Carried | None) -> tuple[Carried, Record]:
         key_generation = jax.random.fold_in(jax.random.fold_in(key, seed), generation)
-        pieces = chain.pieces(key_generation, state, left.pop() if left else None)
+        pieces = _in_pieces(chain, key_generation, state, left.pop() if left else None)
         watched = _watched(pieces, f"seed {seed}, generation {generation}", first)
         while True:
             try:
@@ -98,9 +101,54 @@ def run_host(
         yield _segment(start + 1, stop, states, records, first_seed, in_place)
 
 
+def _in_pieces(
+    chain: Chain, key: Key, state: Carried | None, last: Piece | None
+) -> Generator[Piece, None, tuple[Carried, Record]]:
+    """Run a generation piece by piece, from the piece after `last` on; what Python fits and draws is checked."""
+    if chain.calls is None:  # the steps of a chain of chains are not cut
+        return chain.init(key) if state is None else chain.step(key, state)
+    calls, done, answer = chain.calls(key, state), {} if last is None else dict(last.done), None
+    while True:
+        try:
+            call = calls.send(answer)
+        except StopIteration as stop:
+            after, record = stop.value
+            break
+        if call.phase == "measure":
+            if chain.on_host and state is None:
+                check_rows(call.args[1].training, call.args[1].synthetic)
+            # compiled once for all generations
+            answer = (call.function if chain.on_host else jax.jit(call.function))(*call.args)
+        elif call.phase in done:
+            answer = done[call.phase]
+        else:
+            begun = last if last is not None and last.phase == call.phase else None
+            answer = yield from _phase(call, begun, done)
+    if chain.on_host:
+        check_record(record, chain.metrics) if state is None else check_same(state, after)
+    return after, record
+
+
+def _phase(call: Call, begun: Piece | None, done: dict[str, PyTree]) -> Generator[Piece, None, Any]:
+    """Run a fit or a draw, from the piece after `begun` on, and enter its result in `done`."""
+    phase, function = call.phase, call.function
+    if isinstance(function, Pieces):
+        num_pieces = function.num_pieces
+        position, carry = (0, function.start(*call.args)) if begun is None else (begun.position, begun.carry)
+        for index in range(position, num_pieces):
+            carry = function.advance(index, carry)
+            if index + 1 < num_pieces:
+                yield Piece(phase, index + 1, num_pieces, carry, dict(done))
+        done[phase] = function.finish(carry)
+    else:
+        done[phase], num_pieces = function(*call.args), 1
+    yield Piece(phase, num_pieces, num_pieces, None, dict(done))
+    return done[phase]
+
+
 def _watched(
-    pieces: Generator[Piece, None, tuple[State, Record]], place: str, first: list[tuple[str, Record]]
-) -> Generator[Piece, None, tuple[State, Record]]:
+    pieces: Generator[Piece, None, tuple[Carried, Record]], place: str, first: list[tuple[str, Record]]
+) -> Generator[Piece, None, tuple[Carried, Record]]:
     """Run a generation's pieces; whatever goes wrong, its record included, is noted to be in that place."""
     try:
         state, record = yield from pieces
@@ -118,14 +166,14 @@ def _watched(
 
 
 def _segment(
-    start: int, stop: int, states: list[State], records: list[list[Record]], first_seed: int, in_place: bool
+    start: int, stop: int, states: list[Carried], records: list[list[Record]], first_seed: int, in_place: bool
 ) -> Segment:
     states = list(states)
     joined = _stack([_stack(rows) for rows in records])
     return Segment(start, stop, joined, lambda: states[0] if in_place else _one_state(states, first_seed))
 
 
-def _one_state(states: list[State], first_seed: int) -> PyTree:
+def _one_state(states: list[Carried], first_seed: int) -> PyTree:
     """Return the seeds' states as one; what Python itself fitted may have another shape in each."""
     leaves = [dict(_named_leaves(state)) for state in states]
     for seed, other in enumerate(leaves, first_seed):
@@ -136,7 +184,7 @@ def _one_state(states: list[State], first_seed: int) -> PyTree:
     return _stack(states)
 
 
-def _named_leaves(state: State) -> Iterator[tuple[str, PyTree]]:
+def _named_leaves(state: Carried) -> Iterator[tuple[str, PyTree]]:
     for path, leaf in jax.tree.leaves_with_path(state):
         yield f"state{jax.tree_util.keystr(path)}", leaf
 
@@ -145,10 +193,10 @@ def _stack(trees: Sequence[PyTree]) -> PyTree:
     return jax.tree.map(lambda *parts: np.stack([to_numpy(part) for part in parts]), *trees)
 
 
-def _apart(chain: Chain, stacked: PyTree, num_seeds: int) -> list[State]:
+def _apart(chain: Chain, stacked: PyTree, num_seeds: int) -> list[Carried]:
     """Return each seed's state; what Python itself fitted stays NumPy's, in its own precision."""
 
-    def of(index: int) -> State:
+    def of(index: int) -> Carried:
         mine = jax.tree.map(lambda leaf: leaf[index], stacked)
         if not chain.on_host:
             return jax.tree.map(jnp.asarray, mine)

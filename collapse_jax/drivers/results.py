@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from collapse_jax.core.chain import Metric
+from collapse_jax.core.protocol import Metric
 from collapse_jax.files.reading import check_unpacked, chunks, size_of
 from collapse_jax.types import PyTree
 from collapse_jax.validation import check_alike

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from collapse_jax.core.chain import Chain
+from collapse_jax.core.protocol import Chain
 from collapse_jax.drivers.compiled import DEFAULT_LANES, Segment, run_compiled, segment_stops
 from collapse_jax.drivers.host import run_host
 from collapse_jax.drivers.results import Records, join_records, kept_params, to_dataset
@@ -83,6 +83,10 @@ def simulate(
     keep = [check_count("keep", generation, minimum=0) for generation in check_list("keep", keep, "(0, 100)")]
     if keep and (named := [metric.name for metric in chain.metrics if metric.name.startswith(("params.", "params["))]):
         raise ValueError(f"`keep` names its variables params.<path>, and so is metric '{named[0]}' named; rename that.")
+    if keep and chain.calls is None:
+        raise ValueError(
+            "`keep` names generations of one chain, and this one is of several; simulate each by itself."
+        )
     beyond = [generation for generation in keep if generation > num_generations]
     if beyond:
         raise ValueError(

@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import UInt
 
-from collapse_jax.core.chain import Chain
 from collapse_jax.core.labels import check_name
+from collapse_jax.core.protocol import Chain
 from collapse_jax.drivers.compiled import ChainOf, Segment, program_bytes, run_compiled, segment_stops
 from collapse_jax.drivers.results import Records, join_records, to_dataset
 from collapse_jax.drivers.summary import Summary, check_summary, merge_parts, reducer, summary_dataset

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Float, Integer
 
 from collapse_jax import datasets
-from collapse_jax.core.chain import Metric, Snapshot
+from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.datasets.mnist import Digits, load_mnist
 from collapse_jax.files.arrays import check_members
 from collapse_jax.files.reading import open_file

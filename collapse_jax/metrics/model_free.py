@@ -5,8 +5,8 @@ Metrics of one family stand beside its model.
 
 import jax.numpy as jnp
 
-from collapse_jax.core.chain import Metric, Snapshot
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.numerics import frame as frames
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import check_count, check_numbers

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from collapse_jax.core.chain import Metric, Snapshot
+from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import block_log_loss, sliding_log_loss, token_log_probs

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax.core.chain import Metric, Model
+from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Sums, need_sums
 from collapse_jax.numerics.sampling import weighted_indices
 from collapse_jax.types import Array, ArrayLike, Key

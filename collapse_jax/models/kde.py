@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax.core.chain import Metric, Model
 from collapse_jax.core.data import Samples, points_of
+from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.frame import Frame
 from collapse_jax.numerics.sampling import weighted_indices

@@ -18,9 +18,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from collapse_jax.core.chain import Model
 from collapse_jax.core.chunks import Pieces
 from collapse_jax.core.data import Samples, need_rows
+from collapse_jax.core.protocol import Model
 from collapse_jax.drivers.sharding import Layout, replicated
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig

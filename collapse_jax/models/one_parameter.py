@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from collapse_jax.core.chain import Metric, Model
 from collapse_jax.core.data import kind_of
+from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Sums, need_sums, pooled
 from collapse_jax.numerics.frame import Frame, advance, data_frame
 from collapse_jax.types import Array, ArrayLike, Key

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.core.chain import Metric, Model
+from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Sums, need_sums
 from collapse_jax.numerics import triangular
 from collapse_jax.types import Array, ArrayLike, Key

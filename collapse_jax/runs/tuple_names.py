@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 _OURS = {
-    "State": "core.chain",
-    "Snapshot": "core.chain",
+    "State": "core.protocol",
+    "Composite": "core.protocol",
     "Samples": "core.data",
     "Blend": "core.data",
     "Moments": "core.statistics",

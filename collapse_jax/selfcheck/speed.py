@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import as_samples
+from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.datasets.synthetic import two_gaussians

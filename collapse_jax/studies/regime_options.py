@@ -1,6 +1,6 @@
 """The regimes that a study's configuration can name."""
 
-from collapse_jax.core.chain import Regime
+from collapse_jax.core.protocol import Regime
 from collapse_jax.core.regimes import (
     accumulate,
     add,

@@ -10,7 +10,7 @@ import xarray as xr
 from collapse_jax.analysis.answers import general_answer
 from collapse_jax.analysis.claims import Evidence
 from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, phase_diagram
-from collapse_jax.core.chain import Chain
+from collapse_jax.core.protocol import Chain
 from collapse_jax.drivers.results import Records
 from collapse_jax.drivers.sweep import (
     MEMORY,

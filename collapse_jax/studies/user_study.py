@@ -7,7 +7,7 @@ import xarray as xr
 from collapse_jax.analysis.answers import general_answer
 from collapse_jax.analysis.claims import Evidence
 from collapse_jax.analysis.plots import plot
-from collapse_jax.core.chain import Chain
+from collapse_jax.core.protocol import Chain
 from collapse_jax.drivers.compiled import DEFAULT_LANES
 from collapse_jax.drivers.results import to_dataset
 from collapse_jax.studies.plan import Arm, Illustration, Plan

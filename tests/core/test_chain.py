@@ -20,13 +20,14 @@ from collapse_jax import (
     mixture,
     original,
     replace,
+    run_host,
     two_gaussians,
 )
 from collapse_jax import gaussian as framed_gaussian
-from collapse_jax.core.chunks import exhaust
+from collapse_jax.core.protocol import Call, run_whole
 from collapse_jax.numerics.frame import to_data_units
 
-M = 8
+M, KEY = 8, jax.random.key(0)
 REAL = as_samples(np.linspace(-1.0, 1.0, M, dtype=np.float32)[:, None])
 
 
@@ -215,31 +216,27 @@ def test_pieces_make_the_same_step():
     )
     chain = build_chain(model._replace(fit=pieces), replace(), REAL, M)
     state, _ = chain.init(jax.random.key(0))
-    seen, steps = [], chain.pieces(jax.random.key(1), state)
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as stop:
-            after, record = stop.value
-            break
+    seen, resume = [], (0, jax.tree.map(lambda leaf: leaf[None], state))
+    (segment,) = run_host(chain, KEY, 1, [1], resume=resume, on_piece=lambda seed, piece: seen.append(piece))
+    after, record = jax.tree.map(lambda leaf: leaf[0], segment.state()), {"sum": segment.records["sum"][0, 0]}
     assert [(piece.phase, piece.position, sorted(piece.done)) for piece in seen] == [
         ("fit", 1, []), ("fit", 2, []), ("fit", 3, ["fit"]), ("sample", 1, ["fit", "sample"]),
     ]  # fmt: skip
     assert [float(piece.carry[1]) for piece in seen[:2]] == [0, 1]
     assert float(seen[2].done["fit"][1]["sum"]) == 3
-    whole, whole_record = chain.step(jax.random.key(1), state)
+    whole, whole_record = chain.step(jax.random.fold_in(jax.random.fold_in(KEY, 0), 1), state)
     assert float(record["sum"]) == float(whole_record["sum"]) == 3
     for piecewise, plain in zip(jax.tree.leaves(after), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(piecewise, plain, rtol=1e-6)
 
 
-def test_exhaust_returns_what_a_generator_returns():
-    def count():
-        yield 1
-        yield 2
-        return 3
+def test_run_whole_answers_every_call_and_returns_what_the_generator_returns():
+    def calls():
+        first = yield Call("fit", lambda x, y: x + y, (1, 2))
+        second = yield Call("sample", lambda x: 10 * x, (first,))
+        return first, second
 
-    assert exhaust(count()) == 3
+    assert run_whole(calls()) == (3, 30)
 
 
 def test_the_frame_moves_what_a_regime_stores():

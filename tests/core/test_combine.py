@@ -9,6 +9,7 @@ from collapse_jax import (
     accumulate,
     along,
     build_chain,
+    external,
     gaussian,
     gaussian_metrics,
     gaussian_truth,
@@ -101,3 +102,19 @@ def test_refusals():
         side_by_side({"a": _chain(), "b": _chain(metrics=gaussian_metrics()[:1])}, "regime")
     with pytest.raises(ValueError, match="num_samples"):
         along(lambda size: _chain(size=size), (1, 10), "num_samples")
+
+
+def test_python_runs_beside_nothing():
+    """Its chains do not compile; the remedy is said before anything is."""
+    model = external(lambda seed, params, rows, weight: {"m": rows.mean(0)}, lambda seed, params, num: np.zeros((num, 1)))
+    chain = build_chain(model, replace(), TRUTH.sampler(20), 20)
+    with pytest.raises(ValueError, match="chain 'mine' is Python, which does not compile.*simulate"):
+        side_by_side({"mine": chain}, "regime")
+    with pytest.raises(ValueError, match="chain '1' is Python"):
+        along(lambda size: chain, (1, 10), "num_samples")
+
+
+def test_params_of_several_chains_are_not_kept():
+    joint = side_by_side({"a": _chain(), "b": _chain(accumulate(5))}, "regime")
+    with pytest.raises(ValueError, match="names generations of one chain.*simulate each"):
+        simulate(joint, KEY, 2, 3, keep=(1,))

@@ -8,8 +8,8 @@ import scipy.linalg
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Snapshot
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.metrics.digit_classifiers import (
     JUDGEMENTS,

@@ -13,7 +13,7 @@ from statistical import assert_mean
 
 from collapse_jax import as_samples, build_chain, replace, theory
 from collapse_jax.core import regimes
-from collapse_jax.core.chain import Snapshot
+from collapse_jax.core.protocol import Snapshot
 from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,

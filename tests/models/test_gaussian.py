@@ -24,8 +24,8 @@ from collapse_jax import (
     weight_real,
     window,
 )
-from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Snapshot
 from collapse_jax.core.statistics import moments_of
 from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
 from collapse_jax.numerics import frame as frames

@@ -19,8 +19,8 @@ from collapse_jax import (
     run_compiled,
     run_host,
 )
-from collapse_jax.core.chain import Snapshot
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Snapshot
 from collapse_jax.drivers.sharding import model_mesh
 from collapse_jax.metrics.text import (
     band_log_probs,

@@ -9,8 +9,8 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from statistical import assert_mean
 
 from collapse_jax import build_chain, mixture, mixture_metrics, replace, simulate, theory, two_gaussians
-from collapse_jax.core.chain import Metric, Snapshot
 from collapse_jax.core.data import Samples, as_samples
+from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.datasets.synthetic import GaussianMixture
 from collapse_jax.models.mixture import MixtureParams, params_from_truth, total_moments
 from collapse_jax.numerics import frame as frames

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from collapse_jax import theory
-from collapse_jax.core.chain import Chain, Metric, State
 from collapse_jax.core.data import as_samples
+from collapse_jax.core.protocol import Chain, Metric, State
 from collapse_jax.models.gaussian import gaussian_truth
 from collapse_jax.models.vae import conv_vae, vae
 from collapse_jax.studies.gaussian import study as gaussian_study
@@ -218,7 +218,7 @@ def _fake(offset, metrics=()):
         record |= {"converged": jnp.asarray(True), "is_finite": jnp.isfinite(count)}
         return State(jnp.asarray(generation), count, jnp.asarray(0.0), (), ()), record
 
-    return Chain(lambda key: step(key, None), step, None, metrics, 6 if offset == 1 else None)
+    return Chain(lambda key: step(key, None), step, metrics, 6 if offset == 1 else None)
 
 
 @pytest.mark.parametrize("broken", [None, "first", "second"])

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import binom
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import along
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import Regime, curate, replace
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, Snapshot, build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.protocol import Chain, Metric, Snapshot
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth

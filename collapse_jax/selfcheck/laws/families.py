@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import digamma
 
-from collapse_jax.core.chain import Chain, Metric, build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.protocol import Chain, Metric
 from collapse_jax.core.regimes import accumulate, replace
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform

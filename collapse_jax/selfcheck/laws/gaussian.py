@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.special import polygamma
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import along
+from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth

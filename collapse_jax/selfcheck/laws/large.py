@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import along
+from collapse_jax.core.protocol import Chain, Metric, Regime
 from collapse_jax.core.regimes import accumulate, add, original, replace, weight_real
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics

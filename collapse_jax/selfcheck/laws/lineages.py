@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, Regime, Snapshot, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Chain, Metric, Regime, Snapshot
 from collapse_jax.core.regimes import add, compose, curate, fresh, replace
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.kde import bootstrap

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import zeta
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace, schedule
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics, temperature
 from collapse_jax.selfcheck.laws.checks import Check, check, check_exact

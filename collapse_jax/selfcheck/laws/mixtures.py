@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import along
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.synthetic import two_gaussians
 from collapse_jax.models.mixture import mixture, mixture_metrics

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.core.chain import Chain, Regime, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import along
+from collapse_jax.core.protocol import Chain, Regime
 from collapse_jax.core.regimes import (
     accumulate,
     add,

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, Regime, Snapshot, build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.protocol import Chain, Metric, Regime, Snapshot
 from collapse_jax.core.regimes import Source, accumulate, replace, weight_real
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.regression import NormalEquations, normal_equations, regression, risk_metric

@@ -4,14 +4,13 @@ A part is some chains and the laws that they show; parts of as many runs and gen
 program of twelve chains compiles in less than twice the time of one.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, Record, State
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.protocol import Chain, Composite, Metric, Record
 from collapse_jax.drivers.simulate import simulate
 from collapse_jax.selfcheck.laws.checks import Check
 from collapse_jax.types import Key
@@ -77,30 +76,26 @@ def together(chains: Mapping[str, Chain]) -> Chain:
     """
     members = tuple(chains.items())
 
-    def init(key: Key) -> tuple[State, Record]:
+    def init(key: Key) -> tuple[Composite, Record]:
         keys = jax.random.split(key, len(members))
         return joined([chain.init(keys[i]) for i, (_, chain) in enumerate(members)])
 
-    def step(key: Key, state: State) -> tuple[State, Record]:
+    def step(key: Key, state: Composite) -> tuple[Composite, Record]:
         keys = jax.random.split(key, len(members))
-        return joined([chain.step(keys[i], state.params[i]) for i, (_, chain) in enumerate(members)])
+        return joined([chain.step(keys[i], state.members[i]) for i, (_, chain) in enumerate(members)])
 
-    def joined(parts: list[tuple[State, Record]]) -> tuple[State, Record]:
+    def joined(parts: list[tuple[Any, Record]]) -> tuple[Composite, Record]:
         record = {
             f"{label}: {name}": value
             for (label, _), (_, part) in zip(members, parts)
             for name, value in part.items()
         }
         states = tuple(state for state, _ in parts)
-        return State(states[0].generation, states, (), (), ()), record
-
-    def pieces(key: Key, state: State | None, piece: Piece | None = None) -> Generator[Piece, None, Any]:
-        return init(key) if state is None else step(key, state)
-        yield  # makes this a generator; the members' steps are not cut
+        return Composite(states[0].generation, states), record
 
     metrics = tuple(_labelled(label, metric) for label, chain in members for metric in chain.metrics)
     rooms = [chain.max_generations for _, chain in members if chain.max_generations is not None]
-    return Chain(init, step, pieces, metrics, min(rooms, default=None))
+    return Chain(init, step, metrics, min(rooms, default=None))
 
 
 def _labelled(label: str, metric: Metric) -> Metric:

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, Snapshot, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Chain, Metric, Snapshot
 from collapse_jax.core.regimes import fresh, replace, replace_part
 from collapse_jax.models.bigram import bigram, known_table, row_heterozygosity, table_metric
 from collapse_jax.models.categorical import categorical, categorical_metrics, count_sums, top_p

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import add, fresh, replace
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.selfcheck.laws.checks import Check, check

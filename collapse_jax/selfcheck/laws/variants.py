@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.core.chain import Chain, Metric, Snapshot, build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.protocol import Chain, Metric, Snapshot
 from collapse_jax.core.regimes import accumulate, curate, replace, schedule
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.kde import kde, kde_metrics

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.core.chain import Chain, Regime, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
+from collapse_jax.core.protocol import Chain, Regime
 from collapse_jax.core.regimes import accumulate, compose, fresh, replace, replace_part, schedule
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.categorical import (

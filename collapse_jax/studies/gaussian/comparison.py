@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collapse_jax import theory
-from collapse_jax.core.chain import Regime
+from collapse_jax.core.protocol import Regime
 from collapse_jax.core.regimes import (
     accumulate,
     add,

@@ -6,8 +6,9 @@ What each published statement needs to be true is in `collapse_jax.theory`.
 
 import numpy as np
 
-from collapse_jax.core.chain import Chain, Metric, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import along, side_by_side
+from collapse_jax.core.protocol import Chain, Metric
 from collapse_jax.core.regimes import replace
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.studies.gaussian.answer import answer

@@ -4,11 +4,9 @@ Both meet the same real data and the same k-means starts, so what their records 
 and what has grown from it.
 """
 
-from collections.abc import Generator
 from typing import Any
 
-from collapse_jax.core.chain import Chain, Record, Snapshot, State
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.protocol import Chain, Composite, Record, Snapshot
 from collapse_jax.types import Key
 
 TIGHT = "tight_"
@@ -30,25 +28,21 @@ def beside_tight(chain: Chain, tight: Chain) -> Chain:
     described = {metric.name: metric for metric in chain.metrics}
     between = described["log_l2_origin"]._replace(name="log_l2_between")
 
-    def together(key: Key, first: tuple[State, Record], second: tuple[State, Record]) -> tuple[State, Record]:
+    def together(key: Key, first: tuple[Any, Record], second: tuple[Any, Record]) -> tuple[Composite, Record]:
         (state, record), (tight_state, tight_record) = first, second
         joined = {**record, **{TIGHT + name: tight_record[name] for name in _COMPARED}}
         joined["is_finite"] = record["is_finite"] & tight_record["is_finite"]
         # the distance to an origin, with the other chain's model in the origin's place
         pair = Snapshot(state.generation, state.params, tight_state.params, state.synthetic, state.synthetic)
         joined[between.name] = between.function(key, pair)
-        return State(state.generation, (state, tight_state), (), (), ()), joined
+        return Composite(state.generation, (state, tight_state)), joined
 
-    def init(key: Key) -> tuple[State, Record]:
+    def init(key: Key) -> tuple[Composite, Record]:
         return together(key, chain.init(key), tight.init(key))
 
-    def step(key: Key, state: State) -> tuple[State, Record]:
-        loose_state, tight_state = state.params
+    def step(key: Key, state: Composite) -> tuple[Composite, Record]:
+        loose_state, tight_state = state.members
         return together(key, chain.step(key, loose_state), tight.step(key, tight_state))
 
-    def pieces(key: Key, state: State | None, piece: Piece | None = None) -> Generator[Piece, None, Any]:
-        return init(key) if state is None else step(key, state)
-        yield  # makes this a generator; a step is not cut
-
     named = [described[name]._replace(name=TIGHT + name) for name in _COMPARED if name in described]
-    return Chain(init, step, pieces, (*chain.metrics, *named, between), chain.max_generations)
+    return Chain(init, step, (*chain.metrics, *named, between), chain.max_generations)

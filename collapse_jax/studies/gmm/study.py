@@ -6,7 +6,8 @@ analogue is said beside each claim.
 
 import jax
 
-from collapse_jax.core.chain import Chain, build_chain
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.protocol import Chain
 from collapse_jax.models.mixture import mixture, mixture_metrics
 from collapse_jax.studies.gmm.answer import PUBLISHED, answer
 from collapse_jax.studies.gmm.claims import evidence

@@ -15,8 +15,9 @@ import xarray as xr
 from collapse_jax.analysis.claims import LAW, Claim, Evidence, measured
 from collapse_jax.analysis.estimands import last_reached
 from collapse_jax.analysis.plots import at_a_glance, plot
-from collapse_jax.core.chain import Metric, Model, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import as_samples
+from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.datasets.table import load_table
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics

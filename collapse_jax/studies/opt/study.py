@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from collapse_jax.core.chain import Chain, Metric, Regime, build_chain
+from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples, as_samples
+from collapse_jax.core.protocol import Chain, Metric, Regime
 from collapse_jax.core.regimes import accumulate, fresh, original, replace, replace_part
 from collapse_jax.drivers.sharding import fully_sharded, model_mesh, replicated
 from collapse_jax.metrics.text import (
