@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse_jax.core.data import Samples
 from collapse_jax.core.labels import check_labels, check_record
-from collapse_jax.core.protocol import Metric, Model, State
+from collapse_jax.core.protocol import Carried, Metric, Model
 from collapse_jax.validation import check_function, check_kind, check_list
 
 
@@ -45,7 +45,7 @@ def check_traced(
         jax.eval_shape(lambda key, params, size=size: model.sample(key, params, size), key, state.params)
 
 
-def check_same(state: State, after: State) -> None:
+def check_same(state: Carried, after: Carried) -> None:
     """Refuse a state built otherwise than the one before; NumPy params may grow in their first axis, rows kept."""
     before_leaves, before_tree = jax.tree.flatten_with_path(state)
     after_leaves, after_tree = jax.tree.flatten_with_path(after)

@@ -149,7 +149,7 @@ class Chain(NamedTuple):
     step: Callable[[Key, Any], tuple[Carried, Record]]
     metrics: tuple[Metric, ...]
     max_generations: int | None = None
-    calls: Callable[[Key, State | None], Generator[Call, Any, tuple[State, Record]]] | None = None
+    calls: Callable[[Key, Any], Generator[Call, Any, tuple[State, Record]]] | None = None
     on_host: bool = False
     told: str = ""
 

@@ -106,9 +106,10 @@ def test_refusals():
 
 def test_python_runs_beside_nothing():
     """Its chains do not compile; the remedy is said before anything is."""
-    model = external(lambda seed, params, rows, weight: {"m": rows.mean(0)}, lambda seed, params, num: np.zeros((num, 1)))
+    fit = lambda seed, params, rows, weight: {"mean": rows.mean(0)}  # noqa: E731
+    model = external(fit, lambda seed, params, num: np.zeros((num, 1)))
     chain = build_chain(model, replace(), TRUTH.sampler(20), 20)
-    with pytest.raises(ValueError, match="chain 'mine' is Python, which does not compile.*simulate"):
+    with pytest.raises(ValueError, match=r"chain 'mine' is Python, which does not compile.*simulate"):
         side_by_side({"mine": chain}, "regime")
     with pytest.raises(ValueError, match="chain '1' is Python"):
         along(lambda size: chain, (1, 10), "num_samples")
@@ -116,5 +117,5 @@ def test_python_runs_beside_nothing():
 
 def test_params_of_several_chains_are_not_kept():
     joint = side_by_side({"a": _chain(), "b": _chain(accumulate(5))}, "regime")
-    with pytest.raises(ValueError, match="names generations of one chain.*simulate each"):
+    with pytest.raises(ValueError, match=r"names generations of one chain.*simulate each"):
         simulate(joint, KEY, 2, 3, keep=(1,))
