@@ -528,12 +528,12 @@ def test_help_lists_the_fields_and_imports_no_jax_by_itself(mine):
     assert "--width" in done.stdout and "Of the kernel." in done.stdout and "Light." in done.stdout
 
 
-def test_the_file_in_the_readme_runs_as_told_there(mine, capsys):
+def test_the_file_in_the_docs_runs_as_told_there(mine, capsys):
     """Kernel noise adds up under replace and averages out under accumulate."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (block,) = re.findall(r"```python\n(\"\"\"A kernel density.*?)```", readme, re.DOTALL)
+    page = (Path(__file__).parents[2] / "docs" / "your_own.md").read_text()
+    (block,) = re.findall(r"```python\n(\"\"\"A kernel density.*?)```", page, re.DOTALL)
     mine(block)
-    commands = re.findall(r"\$ collapse-jax ((?:run|sweep) mine\.py [^#\n]*--out \S+)\n", readme)
+    commands = re.findall(r"\$ collapse-jax ((?:run|sweep) mine\.py [^#\n]*--out \S+)\n", page)
     assert len(commands) == 2
     for command in commands:
         code, _, err = _read(command.split(), capsys)
