@@ -8,7 +8,7 @@ never read. `Stream` holds no rows at all: it draws new ones from a model whenev
 Networks read either through `minibatch`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -154,7 +154,7 @@ class Samples(NamedTuple):
         return self._replace(x=frames.enter(frame, self.x, self.frame), frame=frame)
 
 
-def as_samples(x: PyTree, weight: ArrayLike | Sequence[float] | None = None) -> Samples:
+def as_samples(x: PyTree, weight: Any = None) -> Samples:
     """Return rows as a data set, each standing for one point unless `weight` says otherwise.
 
     Args:
