@@ -6,7 +6,18 @@ Shumailov et al. 2024 saw texts pile up at low perplexity under model 0 and, at 
 model 0 would hardly write. They decoded by 5 beams and replaced the data. Here the tiny OPT writes by 5 beams, by
 plain sampling, at temperature 0.7, and from the nucleus of 0.95; each under replace, with 10 % of original data kept,
 and under accumulate. Each decoding is compared with what model 0 wrote by that same decoding. The host driver runs
-all, so that the fit is compiled once for all decodings. Takes about a quarter of an hour.
+all, so that the fit is compiled once for all decodings.
+
+Answer: the pile-up is decoding's; the longer tail is not seen with beams, and not decided with sampling. Tiny OPT, M
+= 64 blocks, 5 generations, 3 seeds, mean +- standard error over seeds, replace / 10 % original / accumulate. Share of
+texts below the 5th percentile of what model 0 writes by the same decoding: 5 beams 0.79 +- 0.16 / 0.78 +- 0.18 / 0.64
++- 0.11, temperature 0.7 0.69 +- 0.11 / 0.66 +- 0.12 / 0.52 +- 0.08, top-p 0.95 0.16 +- 0.05 / 0.12 +- 0.07 / 0.10 +-
+0.04, plain sampling 0.02 +- 0.01 / 0.03 +- 0.02 / 0.04 +- 0.01. The 95th percentile moves, in nats a token, by -0.92
++- 0.02 / -0.91 +- 0.01 / -0.62 +- 0.20 with beams, and only with sampling to the right: +0.05 +- 0.11 / +0.09 +- 0.05
+/ +0.06 +- 0.03, at most two standard errors. The regime sets how much the log-loss on real text grows: beams 0.244 +-
+0.028 / 0.164 +- 0.021 / 0.132 +- 0.008, sampling 0.146 +- 0.009 / 0.096 +- 0.010 / 0.046 +- 0.005. With beams every
+prompt soon gets one and the same text, and where that text lies is chance: at M = 256 (2 seeds, the study itself) it
+lay in the middle, and no text below the 5th percentile.
 """
 
 import time

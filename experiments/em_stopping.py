@@ -5,8 +5,12 @@
 The published code's protocol (one cloud, two components, k-means start, at most 2,000 steps) at its tolerance of
 1e-5 nats and at 1e-8, on the same seeds, in double precision: float32 cannot see a change below 2e-7. Two fits of
 the same points differ by stopping error alone. Mean and covariance of a mixture are those of its training set
-after any number of EM steps: the part of the distance that they make is sampling error alone. Takes nine minutes
-of CPU time.
+after any number of EM steps: the part of the distance that they make is sampling error alone.
+
+Answer: stopping error, early in the chain. Same seeds, log L2 to generation 0 at tolerance 1e-5 less at 1e-8, 8
+seeds, 95 %: +2.5 +- 0.3 at M = 200,000 (generations 1 to 4), +0.34 +- 0.35 at 20,000 (1 to 12), -0.04 +- 0.42 at
+1,000 (1 to 100). At M = 200,000 two fits of the same points differ ten times as much as a generation of sampling
+does; sampling error grows and is near half of L2 by generation 40, so later generations are not decided here.
 """
 
 import time

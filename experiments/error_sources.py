@@ -8,7 +8,15 @@ decoder means. Every arm changes one thing against the base: a fixed synthetic s
 lossy draw), the net's size, the number of steps. Controls: fresh data of the teacher in every generation; accumulate;
 and replace with as much data as accumulate has seen, where generation g trains on (g + 1) M images, all drawn by model
 g - 1, which tells amount from memory of the real data.
-Takes about eight minutes.
+
+Answer: with a teacher as truth, M = 2000, 3 seeds, Frechet distance of decoder means as a share of the base's (mean
++- standard error over seeds) at generation 3 and at 10, where the base has become one point: first that a decoder
+mean is no draw (Bernoulli pixels 0.60 +- 0.03 and 0.88 +- 0.02) and too few steps (three times the steps 0.48 +- 0.02
+and 0.90 +- 0.03); hardly the finite sample (fresh minibatches 0.90 +- 0.01 and 0.99, five times the images 0.86 +-
+0.04 and 1.00) nor the width (0.98 +- 0.09 and 1.03). None of them stops it. Accumulate reaches 0.38 +- 0.01 and 0.339
++- 0.003; replace with as much data as accumulate has seen, (g + 1) M images all drawn by the latest model, 0.98 +-
+0.01 and 0.986 +- 0.003: accumulate helps by keeping the old data, not by their amount. With fresh data of the teacher
+nothing moves (0.161 +- 0.009 and 0.090 +- 0.006).
 """
 
 import time

@@ -5,6 +5,13 @@
 The sweep of Kazdan et al. (2024): d x n x regime x 100 seeds x 100 generations, 7,500 chains, which its authors ran as
 7,500 processes. Replace and accumulate draw the moments of n points from their exact law, and lanes carry n: a program
 for each d and regime. Accumulate-subsample must see points: a program for each d and n. Dotted: the law of the mean.
+
+Answer: what the laws say, whatever the dimension. The sweep of Kazdan et al. (2024), 7,500 chains, 100 seeds, mean
+share of the variance at generation 100 for n = 100 and d = 1, 10, 100, and the law: replace 0.29 +- 0.04, 0.28 +-
+0.03, 0.37 +- 0.05 (0.362); accumulate 0.997 +- 0.017, 0.993 +- 0.006, 0.985 +- 0.002 (0.984); accumulate-subsample
+0.982 +- 0.023, 0.975 +- 0.009, 0.977 +- 0.004 (0.971). Largest z 1.4 over the 10 cells of replace with n >= 200, 1.6
+and 1.7 over the 25 of the others. Under replace with n = 10 and 32 hardly any of 100 chains carries the mean: it lies
+far below its expectation.
 """
 
 import time

@@ -8,6 +8,12 @@ figures and the report come with the command. `BayesianGaussianMixture` has a pr
 set on the data that it is fitted to, in each generation anew; here it may also be set once, on the real data. With one
 component in one dimension both laws are exact: renewed, E V falls by the factor M / (M + 1) in each generation, about
 as without a prior; kept, E V and the mean's squared distance D from the prior's obey the recursion in `law`.
+
+Answer: yes, if it is kept. `BayesianGaussianMixture` has a prior worth one point, which by default it sets anew on
+the data of each fit. One component, M = 20, 256 seeds, mean variance from generation 20 to 40 as a share of the real
+one's, 95 % interval, and the exact law. Set once on the real data 0.684 (0.612 to 0.757), law 0.671, where it stays;
+with other seeds (`--seed 1`) 0.738 (0.636 to 0.839). Renewed 0.220 (0.158 to 0.281), law 0.230, falling by M / (M +
+1) a generation, about as without a prior.
 """
 
 from dataclasses import dataclass

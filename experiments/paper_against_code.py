@@ -6,7 +6,15 @@ Shumailov et al. 2024 prompt with the original text in every generation, fine-tu
 decode by 5 beams without a penalty; their code prompts with the text just trained on, and has a repetition penalty of
 3. The other start, named in neither, is the pretrained checkpoint. All eight combinations on the tiny OPT, no original
 data kept; an effect is the mean difference over the four pairs of arms that differ in one choice alone, paired by
-seed. Takes about ten minutes.
+seed.
+
+Answer: the penalty first. Tiny OPT, M = 64 blocks, 5 beams, no original data, all eight combinations, 3 paired seeds;
+what a choice adds to the growth of log-loss on real text at generation 5 (mean +- standard error, nats a token; the
+paper's own combination grows by 0.244 +- 0.028): penalty 3 for 1 +0.115 +- 0.030, starting from the pretrained model
+for generation 0's +0.039 +- 0.013, prompting with the text just trained on for the original -0.022 +- 0.013. The last
+is two effects: without a penalty previous prompts lower the loss after its jump at generation 1 (0.237 +- 0.011 to
+0.185 +- 0.037), with penalty 3 they do not (0.197 +- 0.004 to 0.375 +- 0.014). The replicated spike with partial
+recovery is thus not seen at penalty 3, where the loss keeps what it has lost.
 """
 
 import itertools

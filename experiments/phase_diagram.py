@@ -5,6 +5,14 @@
 A Gaussian, each of M points real with probability r and else the last model's: fresh real points, or those of the one
 set of M that generation 0 saw. 21 values of r, which lanes carry, x 6 of M, a program each, x 64 seeds, 1,000
 generations; over it the law, 1 - G, by identity by descent.
+
+Answer: what counts is the number of real points, r M, more than their share. Variance left at generation 1,000, 64
+seeds, mean +- standard error and the law, 9 % real, M = 10, 100, 500: fresh points 0.54 +- 0.08 (0.61), 0.86 +- 0.03
+(0.94), 0.970 +- 0.017 (0.988); points of the original set 0.49 +- 0.10 (0.55), 0.88 +- 0.03 (0.94), 0.974 +- 0.019
+(0.987). Largest z over the 99 cells with r M >= 2 3.5 and 3.1; below that a few chains carry the mean. All cells
+share their seeds and so deviate together, below the law for most M >= 50: with 1,024 other seeds, fresh points, M =
+100 and five r from 0.04 to 1 it is 1.3. At r = 0 the mean log variance follows its own law, largest z 1.2 over 6
+cells.
 """
 
 import time

@@ -6,7 +6,14 @@ A density fitted by scikit-learn is a model like any other (`external`), so regi
 Its "scott" is a bandwidth in data units, M^(-1/5), whatever the data's spread; SciPy's multiplies it by their standard
 deviation. Left: the density's variance under `replace`, E V_n = M h^2 + (1 - 1/M)^n (V_0 - M h^2) for a fixed h, and
 (1 - 1/M + f^2)^n V_0 for f times the standard deviation; n = generation + 1 fits. Right: E x^2 of what is drawn, which
-each regime's weights on the past fix exactly. Needs scikit-learn (extra `peers`). Takes a minute and a half.
+each regime's weights on the past fix exactly. Needs scikit-learn (extra `peers`).
+
+Answer: what the laws say: rules named after Scott raise it, a narrow kernel lets it fall. M = 100, 128 seeds, mean +-
+standard error at generation 30, and the law. Under replace `bandwidth="scott"`, which scikit-learn means in data
+units whatever the spread, 4.82 +- 0.18 (4.98); SciPy's, times the standard deviation, 67 +- 4 (73); h = 0.05 0.78 +-
+0.05 (0.80). Second moment of scikit-learn's draws: replace 5.9 +- 0.3 (5.9), 10 % original 2.53 +- 0.07 (2.52),
+accumulate, where the bandwidth shrinks as rows are added, 1.30 +- 0.02 (1.31; over 31 generations the largest z is
+3.2, with 2,048 other seeds and 7 generations 1.1).
 """
 
 import time

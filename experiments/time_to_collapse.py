@@ -4,6 +4,10 @@
 
 One Gaussian in one dimension, whose law of first passage is known; one cloud fitted with two components; and two
 clusters, which lose their variance only after one component has died. Under replace, without real data, 256 seeds.
+
+Answer: about 2 M. Median over 256 seeds (quartiles) at M = 200: one Gaussian 2.1 M (1.6 to 2.9), the law says 2.1;
+one cloud with K = 2 2.2 M (1.7 to 2.9); two clusters 2.0 M (1.6 to 2.8), for which one component must die first, by
+the law half of them by 1.1 M. At M = 50 both mixtures take 2.4 M.
 """
 
 import time

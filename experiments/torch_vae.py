@@ -4,7 +4,12 @@
 
 `fit` and `sample` below are what one would write without this package; `external` makes them a model, whose params are
 the decoder's state_dict as NumPy arrays. The same net, settings and digits in JAX (`vae`) stand beside it; five digit
-classifiers judge both. Needs PyTorch (extra `peers`). Takes about four minutes on one core.
+classifiers judge both. Needs PyTorch (extra `peers`).
+
+Answer: as far as three seeds can tell, in every regime. Same net, settings and 1,000 digits, 3 seeds, log Frechet
+distance to real, mean +- standard error, PyTorch and JAX: generation 0 7.37 +- 0.03 and 7.40 +- 0.03; generation 6
+replace 8.57 +- 0.00 and 8.57 +- 0.01, 10 % original 8.39 +- 0.04 and 8.41 +- 0.05, accumulate 7.97 +- 0.01 and 7.99
++- 0.03. The differences, PyTorch less JAX, are 0.00 +- 0.01, -0.02 +- 0.06 and -0.02 +- 0.03.
 """
 
 import time
