@@ -36,9 +36,14 @@ def evidence(config: OPTStudyConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Return what the run says about each published claim."""
     arms = {str(name): dataset.sel(arm=name) for name in dataset["arm"].values}
     first, read = next(iter(arms)), data_read(dataset)
-    departure = lambda claim: departure_of(config, claim, first, read)  # noqa: E731
-    gathered = [*_learning(arms[first], departure), *_degradation(arms), *_tails(arms), *_penalties(arms)]
-    return [labelled(item, departure(item.claim), shared_by_seeds(config, item.claim.name)) for item in gathered]
+    sampled = not any("beams" in name for name in arms)  # then the claims about beams are told of sampling
+    if sampled:
+        arms = {name.replace("sample", "beams"): arm for name, arm in arms.items()}
+    departure = lambda claim: departure_of(config, claim, first, read, sampled=sampled)  # noqa: E731
+    one = next(iter(arms.values()))
+    gathered = [*_learning(one, departure), *_degradation(arms), *_tails(arms), *_penalties(arms)]
+    shared = lambda claim: shared_by_seeds(config, claim.name, sampled=sampled)  # noqa: E731
+    return [labelled(item, departure(item.claim), shared(item.claim)) for item in gathered]
 
 
 def _learning(arm: xr.Dataset, departure: Callable[[Claim], str]) -> list[Evidence]:

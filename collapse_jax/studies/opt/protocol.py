@@ -47,10 +47,13 @@ PUBLISHED = {
 
 
 _BEFORE_WRITING = ("fine-tuning-learns", "published-fine-tuned")  # of model 0 of a run's first arm
+_ZERO_SHOT = "published-zero-shot"  # of no arm
 _EPOCHS = 5  # of the published fine-tuning, and of setting A
 
 
-def departure_of(config: OPTStudyConfig, claim: Claim, first_arm: str, read: Mapping[str, Any] | None) -> str:
+def departure_of(
+    config: OPTStudyConfig, claim: Claim, first_arm: str, read: Mapping[str, Any] | None, *, sampled: bool = False
+) -> str:
     """Return in what a run departs from what a claim's source did, "" for nothing.
 
     Args:
@@ -58,6 +61,7 @@ def departure_of(config: OPTStudyConfig, claim: Claim, first_arm: str, read: Map
         claim: what is judged.
         first_arm: of the run.
         read: what the run says of the data that it read.
+        sampled: its texts are sampled, in no arm written by beams.
 
     Raises:
         KeyError: a source that nobody has said the protocol of.
@@ -67,10 +71,12 @@ def departure_of(config: OPTStudyConfig, claim: Claim, first_arm: str, read: Map
         others = ["setting A with 5 epochs beside B with 10, here equal epochs"]
     elif claim.name in _BEFORE_WRITING and epochs != _EPOCHS:
         others = [f"{_EPOCHS} epochs, here {epochs}"]
+    if sampled and claim.name not in (*_BEFORE_WRITING, _ZERO_SHOT):
+        others.append("texts by 5 beams, here sampled")
     return departure(config, PUBLISHED[claim.source], read, others)
 
 
-def shared_by_seeds(config: OPTStudyConfig, claim: str) -> str:
+def shared_by_seeds(config: OPTStudyConfig, claim: str, *, sampled: bool = False) -> str:
     """Return what all seeds have in common that a claim depends on.
 
     Seeds differ by the order of minibatches and by dropout, in setting B by which blocks are kept, and where text is
@@ -79,8 +85,9 @@ def shared_by_seeds(config: OPTStudyConfig, claim: str) -> str:
     Args:
         config: of the run.
         claim: its name.
+        sampled: its texts are sampled, in no arm written by beams.
     """
-    if claim == "published-zero-shot":
+    if claim == _ZERO_SHOT:
         return "all: no seed enters a loss before training"
     given = "base model, real blocks, validation text"
     if config.truth == "teacher":
@@ -88,4 +95,4 @@ def shared_by_seeds(config: OPTStudyConfig, claim: str) -> str:
     if claim in _BEFORE_WRITING:
         return given
     prompts = ", prompts" if config.prompts == "original" else ""
-    return f"{given}{prompts}; beams are deterministic"
+    return f"{given}{prompts}" if sampled else f"{given}{prompts}; beams are deterministic"
