@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # what `make test` leaves out: `make test-all` and `make parity` run it
 MARKS       ?= not heavy and not parity
 
-.PHONY: help reproduce test test-all parity bench lint clean
+.PHONY: help reproduce test test-all parity bench lint docs clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-all                                          run every test, parity and the heavy ones too"
 	@echo "make parity                                            compare with PyTorch and transformers"
 	@echo "make bench [ARGS=gmm]                                  time the package beside its peers, write benchmarks/RESULTS.md"
+	@echo "make docs                                              the pages of docs/ and the API as a site: build/docs"
 	@echo "make lint                                              style, types, import directions"
 
 reproduce: $(VENV)/.installed-base
@@ -41,6 +42,9 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest tests/test_imports.py
+
+docs: $(VENV)/.installed-docs
+	$(VENV)/bin/mkdocs build --strict --quiet
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -21,8 +21,8 @@ in its domain, computes in float64, and gives the limit at an edge where there i
 computes in JAX's precision, by forms that do not cancel. `collapse-jax verify` compares them with simulations; the
 tests compare them with their mathematics in 80 digits.
 
-Made by `.venv/bin/python tests/theory_table.py` from the docstrings, which say more: conditions, units, what was
-printed wrongly elsewhere.
+Made by `.venv/bin/python tests/theory_table.py` from the docstrings, which say more: conditions, units, what was printed
+wrongly elsewhere. Where no source is named, a law is elementary, or follows from those beside it.
 """
 
 
@@ -51,7 +51,8 @@ def _row(function: Callable) -> str:
     text = re.sub(r"\s+", " ", inspect.getdoc(function) or "")
     told = re.sub(r"\s+", " ", (inspect.getdoc(function) or "").split("\n\n")[0]).removeprefix("Return ")
     sources = re.findall(r"Reference: (.*?\(\d{4}[^)]*\)[^.;]*)", text)
-    told = re.sub(r"\s*Reference: .*", "", told).removesuffix(".")
+    told = re.sub(r"\s*Reference: .*", "", told)
+    told = re.sub(r"(?<!\.)\.$", "", told)
     cells = (f"`{function.__name__}({', '.join(inspect.signature(function).parameters)})`", told, "; ".join(sources))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

@@ -42,7 +42,7 @@ def _heavy(*values):
 
 @pytest.mark.parametrize(
     ("study", "num_kills", "num_places"),
-    [("gaussian", 4, 2), _heavy("pieces", 4, 2), _heavy("gmm", 20, 8), _heavy("pieces", 20, 8)],
+    [_heavy("gaussian", 4, 2), _heavy("pieces", 4, 2), _heavy("gmm", 20, 8), _heavy("pieces", 20, 8)],
 )
 def test_kills_change_no_bit(study, num_kills, num_places, tmp_path):
     """Models by the compiled driver, an OPT from the host: SIGKILL at random moments, and on from there."""

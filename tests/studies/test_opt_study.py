@@ -218,13 +218,9 @@ def test_a_model_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
         load_model(str(tmp_path))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(
-    ("shape", "large"),
-    [
-        (_ONE_LAYER, 1000),
-        pytest.param({}, 20_000_000, marks=pytest.mark.heavy),  # OPT-125m's layers: they alone are large
-    ],
+    ("shape", "large"), [(_ONE_LAYER, 1000), ({}, 20_000_000)]  # OPT-125m's layers: they alone are large
 )
 def test_the_path_of_the_paper_s_preset_with_random_weights(shape, large, tmp_path, monkeypatch):
     """A small vocabulary and few blocks: one generation of a model that counts as large, driven from the host."""
