@@ -21,8 +21,8 @@ in its domain, computes in float64, and gives the limit at an edge where there i
 computes in JAX's precision, by forms that do not cancel. `collapse-jax verify` compares them with simulations; the
 tests compare them with their mathematics in 80 digits.
 
-Made by `.venv/bin/python tests/theory_table.py` from the docstrings, which say more: conditions, units, what was printed
-wrongly elsewhere. Where no source is named, a law is elementary, or follows from those beside it.
+Made by `.venv/bin/python tests/theory_table.py` from the docstrings, which say more: conditions, units, what was
+printed wrongly elsewhere. Where no source is named, a law is elementary, or follows from those beside it.
 """
 
 
