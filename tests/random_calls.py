@@ -53,9 +53,9 @@ from collapse_jax.networks.opt.decoding import Rules
 PACKAGE = str(Path(collapse_jax.__file__).parent)
 KEY = jax.random.key(0)
 MODULES = (
-    "metrics", "datasets.synthetic", "models.bigram", "models.categorical", "models.families", "models.gaussian",
-    "models.kde", "models.regression", "theory.ancestry", "theory.curation", "theory.descent", "theory.discrete",
-    "theory.gaussian", "theory.limits", "theory.regression",
+    "metrics.model_free", "datasets.synthetic", "models.bigram", "models.categorical", "models.one_parameter",
+    "models.gaussian", "models.kde", "models.regression", "theory.ancestry", "theory.curation",
+    "theory.identity_by_descent", "theory.discrete", "theory.gaussian", "theory.limits", "theory.regression",
 )  # fmt: skip
 # readers of files, what draws, records that check nothing, and inner functions that take arrays already checked
 LEFT_OUT = {

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +84,8 @@ _SMALL = ("mixture-warm", "categorical")  # loops that end for each lane at anot
 )
 def test_devices_have_nothing_to_say_to_each_other_and_change_no_bit(names):
     """As users run it: the tests' own programs are compiled with fewer optimisations, where one and two may differ."""
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": "2"}
+    beside = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])  # the tests' helpers
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": beside}
     done = subprocess.run([sys.executable, __file__, *names], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -36,6 +36,8 @@ from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
 from collapse_jax.networks.training import epoch_order
 
+RNG = np.random.default_rng(1)
+
 
 def chain(regime, **options):
     return build_chain(build(**options), regime, as_samples(jnp.asarray(REAL)), 8, diversity_metrics(24, 8))
