@@ -143,6 +143,20 @@ MISTAKES = {
     "points for labels": lambda: cj.build_chain(categorical(3), cj.replace(), REAL, 20),
     "too many components": lambda: cj.build_chain(cj.mixture(50), cj.replace(), REAL, 20),
 }
+FRAME = pd.DataFrame({"age": [31, 45, 50], "income": [1.5, 2.5, 3.5]})
+MISTAKES |= {
+    "a column of text": lambda: cj.as_samples(FRAME.assign(name=["a", "b", "c"])),
+    "a column of dates": lambda: cj.as_samples(FRAME.assign(day=pd.to_datetime(["2024-01-01"] * 3))),
+    "missing values": lambda: cj.as_samples(FRAME.assign(gap=[1.0, np.nan, 2.0])),
+    "infinite values": lambda: cj.as_samples(FRAME.assign(much=[np.inf, 1.0, 2.0])),
+    "beyond float32": lambda: cj.as_samples(FRAME.assign(much=[1e300, 1.0, 2.0])),
+    "rows of unequal length": lambda: cj.as_samples([[1.0, 2.0], [3.0]]),
+    "groups far apart": lambda: cj.as_samples(np.r_[np.arange(9.0) - 1e8, np.arange(9.0) + 1e8][:, None]),
+    "shares of too little": lambda: cj.as_samples(FRAME, np.full(3, 0.1)),
+    "more components than points": lambda: cj.build_chain(cj.mixture(5), cj.replace(), cj.as_samples(FRAME), 20),
+    "bytes for intensities": lambda: cj.build_chain(cj.vae(num_pixels=2), cj.replace(), cj.as_samples(FRAME), 20),
+    "columns for another model": lambda: cj.build_chain(cj.gaussian(3), cj.replace(), cj.as_samples(FRAME), 20),
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

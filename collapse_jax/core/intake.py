@@ -109,6 +109,9 @@ def _numbers(given: Any, what: str) -> np.ndarray:
     if values.dtype.kind in _REMEDIES:
         raise TypeError(f"{what} must hold numbers, got {_REMEDIES[values.dtype.kind]}.")
     if values.dtype.kind not in "biu":
+        if what.startswith("column"):
+            told = shown(np.atleast_1d(values).tolist()[:3])
+            raise TypeError(f"{what} must be numbers, got {told}; leave it out, or turn its values into numbers.")
         remedy = "pandas.DataFrame(x) makes columns of them" if _records(given) else "pass [num_rows, ...]"
         raise TypeError(f"{what} must be numbers, the same number in every row, got {shown(given)}; {remedy}.")
     return values
