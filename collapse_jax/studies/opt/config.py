@@ -67,9 +67,9 @@ PRESETS = {
     "smoke": OPTStudyConfig(
         num_samples=16, generations=1, arms=("A1 beams",), batch_size=8, num_beams=2, num_evaluated=16
     ),
-    # sampled, as ten generations of eight seeds then take minutes, and signs can be told; beams: `standard`
+    # sampled, as ten generations of five seeds then take minutes, and signs can be told; beams: `standard`
     "laptop": OPTStudyConfig(
-        num_samples=64, generations=9, seeds=8, lanes=8, arms=("A5 sample", "B5 sample"), num_evaluated=64
+        num_samples=72, generations=9, seeds=5, lanes=5, arms=("A5 sample", "B5 sample"), num_evaluated=64
     ),
     "standard": OPTStudyConfig(
         num_samples=128, generations=9, seeds=5, lanes=5,
