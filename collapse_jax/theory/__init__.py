@@ -9,6 +9,15 @@ returns NumPy: the limit at an edge where there is one, otherwise a ValueError i
 it computes in JAX's precision, by forms that do not cancel in float32. `law`, `stable` and `matrices` are how.
 """
 
+from collapse_jax.theory import (
+    ancestry,
+    curation,
+    discrete,
+    gaussian,
+    identity_by_descent,
+    limits,
+    regression,
+)
 from collapse_jax.theory.identity_by_descent import (
     he_optimal_weight,
     ibd_accumulate,
@@ -27,6 +36,10 @@ from collapse_jax.theory.identity_by_descent import (
 )
 
 __all__ = [
+    "ancestry",
+    "curation",
+    "discrete",
+    "gaussian",
     "he_optimal_weight",
     "ibd_accumulate",
     "ibd_accumulate_subsample",
@@ -39,6 +52,9 @@ __all__ = [
     "ibd_weight_fresh",
     "ibd_weight_original",
     "ibd_window",
+    "identity_by_descent",
+    "limits",
+    "regression",
     "replace_variance",
     "replace_variance_error",
 ]
