@@ -160,7 +160,7 @@ def test_the_published_code_of_mixtures(size):
 
 
 def test_autoencoders(monkeypatch):
-    monkeypatch.setattr("collapse_jax.studies.vae.claims.departure_of", lambda *_: "")
+    monkeypatch.setattr("collapse_jax.studies.vae.claims.departure_of", lambda *_, **__: "")
     config, seeds, num = claim_records_vae.CONFIG, 7, 22
     numbers, dims = _random(), ("seed", "generation")
     spread, mean, sharp = (numbers(seeds, num) for _ in range(3))
@@ -199,7 +199,7 @@ def test_autoencoders(monkeypatch):
 
 
 def test_language_models(monkeypatch):
-    monkeypatch.setattr(claim_records_opt.claims, "departure_of", lambda *_: "")
+    monkeypatch.setattr(claim_records_opt.claims, "departure_of", lambda *_, **__: "")
     arms, seeds, num, texts = claim_records_opt.ARMS, 7, 11, 128
     config = dataclasses.replace(claim_records_opt.CONFIG, seeds=seeds)
     numbers, dims = _random(), ("arm", "seed", "generation")

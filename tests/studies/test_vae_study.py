@@ -111,7 +111,7 @@ def test_a_folder_gives_model_0_its_training_digits_and_the_test_ones_to_no_mode
 def test_the_published_loss_is_compared_above_the_digits_own_entropy(run, monkeypatch):
     """As if the run were exact: 1 nat an image above the published loss of model 0, and 1 % above that of model 3."""
     _, dataset = run
-    monkeypatch.setattr(claims, "departure_of", lambda *_: "")
+    monkeypatch.setattr(claims, "departure_of", lambda *_, **__: "")
     loss = xr.zeros_like(dataset["loss"]) + 98.6328125 + 1.0
     loss.loc[{"generation": 3}] = 36804 / 256 * 1.01
     gathered = {item.claim.name: item for item in claims.evidence(CONFIG, dataset.assign(loss=loss))}
