@@ -17,20 +17,19 @@ def run(folder: Path, number: int, port: int) -> None:
     from crash_points import CrashPoints
 
     from collapse_jax.runs.execute import execute, resume
+    from collapse_jax.runs.job import Job
     from collapse_jax.runs.processes import join_processes
-    from collapse_jax.studies.registry import STUDIES, Study
+    from collapse_jax.studies.registry import STUDIES, Entry
 
     config = crash_studies.Config(generations=6, seeds=4)
-    STUDIES["crashing"] = Study("crashing", "of two processes", {"smoke": config}, "crash_studies")
+    STUDIES["crashing"] = Entry("crashing", "of two processes", {"smoke": config}, "crash_studies")
     place, path = join_processes(f"127.0.0.1:{port}", 2, number), folder / "run"
     if (path / "config.json").is_file():
         assert resume(path, on_progress=lambda progress: None, place=place)
         return
     with CrashPoints(path, folder / f"points{number}", folder / "turn"):
-        execute(
-            STUDIES["crashing"], config, path, preset="smoke", command="a command", overwrite=False,
-            on_progress=lambda progress: None, place=place,
-        )  # fmt: skip
+        job = Job(STUDIES["crashing"], config, path, "smoke", "a command")
+        execute(job, on_progress=lambda progress: None, place=place)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.model import init_opt
 from collapse_jax.runs import execute as runs
+from collapse_jax.runs.job import Job
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig
 from collapse_jax.studies.plan import Arm, Plan
-from collapse_jax.studies.registry import STUDIES, Study, find_study
+from collapse_jax.studies.registry import STUDIES, Entry, find_study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +67,11 @@ def run(name, path):
     """Begin, or go on."""
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_CACHE"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    runs.illustrate = lambda run: []  # what is drawn at the end is another test's business
+    runs.draw = lambda *_: []  # what is drawn at the end is another test's business
     if (path / "config.json").is_file():
         return runs.resume(path, on_progress=lambda progress: None)
-    return runs.execute(
-        find_study(name), CONFIGS[name], path, preset="smoke", command="survivor", overwrite=False,
-        on_progress=lambda progress: None,
-    )  # fmt: skip
+    job = Job(find_study(name), CONFIGS[name], path, "smoke", "survivor")
+    return runs.execute(job, on_progress=lambda progress: None)
 
 
 def child(work):
@@ -142,7 +141,7 @@ def progress(path):
 
 def main(name, folder, num_kills, seed):
     folder = Path(folder)
-    STUDIES["pieces"] = Study("pieces", "an OPT in pieces", {"smoke": OPTConfig()}, "survivor")
+    STUDIES["pieces"] = Entry("pieces", "an OPT in pieces", {"smoke": OPTConfig()}, "survivor")
     finish(lambda: run(name, folder / "whole"))
     first, whole = timed(name, folder / "again")  # every program is in the cache now
     rng, lives = np.random.default_rng(seed), []

@@ -34,7 +34,10 @@ ONLY_IN = {
 }  # fmt: skip
 NOT_IN = {
     "xarray": ("types", "validation", "numerics", "theory", "networks", "core", "datasets", "metrics", "models"),
-    "jax": ("cli", "studies/axes", "studies/registry", "studies/user_file", "studies/*/config"),
+    "jax": (
+        "cli", "runs/job", "studies/axes", "studies/registry", "studies/regime_names", "studies/user_file",
+        "studies/*/config",
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collapse_jax.numerics import holm
 from collapse_jax.numerics.intervals import Kind, all_equal, excluding_level, interval, log
 
 EXACT, ANALOGUE, LAW = "exact protocol", "analogue", "law"
@@ -148,15 +149,10 @@ def judge(evidence: Sequence[Evidence], significance: float = 0.05) -> list[Verd
     """
     testable = [index for index, item in enumerate(evidence) if not _why_untestable(item)]
     family = [index for index in testable if evidence[index].claim.kind != "range"]
-    p_values = {index: _decision_level(evidence[index]) for index in family}
-    levels, stopped = dict.fromkeys(testable, significance), False
-    for rank, index in enumerate(sorted(family, key=lambda i: p_values[i])):
-        if not stopped:
-            threshold = significance / (len(family) - rank)
-            stopped = p_values[index] > threshold
-        levels[index] = threshold
+    levels = holm.levels([_decision_level(evidence[index]) for index in family], significance)
+    level = dict.fromkeys(testable, significance) | dict(zip(family, levels))
     return [
-        _decide(item, levels[index]) if index in levels else _not_testable(item, _why_untestable(item))
+        _decide(item, level[index]) if index in level else _not_testable(item, _why_untestable(item))
         for index, item in enumerate(evidence)
     ]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from collapse_jax.cli.display import Shown
 from collapse_jax.cli.session import Cluster
-from collapse_jax.studies.registry import STUDIES, Study
+from collapse_jax.studies.registry import STUDIES, Entry
 from collapse_jax.validation import nearest
 
 SHELLS = ("bash", "zsh", "fish")
@@ -38,7 +38,7 @@ def words_of(command: str) -> tuple[str, ...]:
     return tuple(STUDIES) if command in (*_WITH_STUDY, "reproduce") else ()
 
 
-def options_of(command: str, study: Study | None = None) -> Options:
+def options_of(command: str, study: Entry | None = None) -> Options:
     """Return a command's options, of run and sweep with a study's fields."""
     if command in _PLAIN:
         return {f"--{name}": () for name in ("help", *_PLAIN[command])}

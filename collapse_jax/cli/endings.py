@@ -14,7 +14,8 @@ from rich.text import Text
 
 from collapse_jax.analysis.answers import added, tally, tally_words
 from collapse_jax.cli.display import Shown, aside, console, print_verdicts, say
-from collapse_jax.runs.directory import RunDirectory, plain
+from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.manifest import plain
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,13 +32,14 @@ from collapse_jax.cli.display import (
     say,
     speed_table,
 )
-from collapse_jax.cli.session import Cluster, do_jobs, prepare_jax, read_jobs, run_all
+from collapse_jax.cli.session import Cluster, Task, do_tasks, prepare_jax, run_jobs
 from collapse_jax.cli.stopping import stop_at_once
 from collapse_jax.drivers.machine import import_jax, use_every_core
 from collapse_jax.files.reading import is_there
+from collapse_jax.runs.job import Job, read_jobs
 from collapse_jax.runs.manifest import run_folders
-from collapse_jax.studies.axes import parse_axis
-from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Study, check_counts, find_study
+from collapse_jax.studies.axes import Grid, parse_axis
+from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES, Entry, check_counts, find_study
 from collapse_jax.validation import RunFailed, check_seed, nearest, out_of_memory, remedy_of
 
 
@@ -165,9 +166,12 @@ def _reproduce(arguments: list[str]) -> int:
         if name not in STUDIES:
             raise ValueError(f"there is no study '{name}'; {nearest(name, STUDIES)}")
     named = [study for name, study in STUDIES.items() if not studies or name in studies]
-    jobs = [(study, study.preset(chosen), out / study.name) for study in named]
     command = _command_line("reproduce", arguments)
-    return run_all(jobs, out, chosen, overwrite, command, cluster, shown=shown, keep_states=keep_states)
+    jobs = [
+        Job(study, study.preset(chosen), out / study.name, chosen, command, overwrite, keep_states=keep_states)
+        for study in named
+    ]
+    return run_jobs(jobs, out, cluster, shown)
 
 
 def _run(arguments: list[str]) -> int:
@@ -175,10 +179,8 @@ def _run(arguments: list[str]) -> int:
     study, preset, chosen = _chosen("run", arguments, about)
     out = chosen.out or Path("runs") / f"{study.name}-{preset}"
     command = _command_line("run", arguments)
-    return run_all(
-        [(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster,
-        shown=chosen.shown, keep_states=chosen.keep_states,
-    )  # fmt: skip
+    job = Job(study, chosen.config, out, preset, command, chosen.overwrite, keep_states=chosen.keep_states)
+    return run_jobs([job], out, chosen.cluster, chosen.shown)
 
 
 def _sweep(arguments: list[str]) -> int:
@@ -194,14 +196,12 @@ def _sweep(arguments: list[str]) -> int:
     if not axes:
         raise ValueError("a sweep needs an axis; for example --axis num_samples=10,100,1000.")
     out = chosen.out or Path("runs") / f"sweep-{study.name}"
-    command = _command_line("sweep", arguments)
-    return run_all(
-        [(study, chosen.config, out)], out, preset, chosen.overwrite, command, chosen.cluster,
-        axes=axes, record_every=chosen.record_every, shown=chosen.shown, keep_states=chosen.keep_states,
-    )  # fmt: skip
+    command, grid = _command_line("sweep", arguments), Grid(axes, chosen.record_every)
+    job = Job(study, chosen.config, out, preset, command, chosen.overwrite, grid, chosen.keep_states)
+    return run_jobs([job], out, chosen.cluster, chosen.shown)
 
 
-def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, Any, Any]) -> tuple[Study, str, Any]:
+def _chosen(command: str, arguments: list[str], about: str, *more: tuple[str, Any, Any]) -> tuple[Entry, str, Any]:
     """Return the study that a command line names, its preset, and every option as an attribute."""
     if not arguments or arguments[0].startswith("-"):
         print(f"usage: collapse-jax {command} STUDY [options]; studies: {', '.join(STUDIES)}, or FILE.py of your own")
@@ -264,24 +264,19 @@ def _resume(arguments: list[str]) -> int:
     jobs = read_jobs(folder)
     if not jobs:
         run_folders(folder)  # says so where there is none
-        jobs = [("", "", folder, "")]
     place = prepare_jax(cluster)
-    from collapse_jax.runs import execute as runs
+    from collapse_jax.runs.execute import execute
+    from collapse_jax.runs.execute import resume as go_on
 
-    def go_on(job: tuple[str, str, Path, str], *, on_progress: Any) -> bool:
-        name, preset, path, command = job
-        if is_there(path / "config.json"):
-            return runs.resume(
-                path, on_progress=on_progress, despite=despite, place=place, study_file=file, trusted=trusted
-            )
-        study = find_study(name)
-        return runs.execute(
-            study, study.preset(preset), path,
-            preset=preset, command=command, overwrite=False, on_progress=on_progress, place=place,
-        )  # fmt: skip
-
-    weights = [STUDIES[name].weight if name in STUDIES else 1.0 for name, *_ in jobs]
-    return do_jobs([(job[2], functools.partial(go_on, job)) for job in jobs], folder, place, shown, weights)
+    options: dict[str, Any] = {"despite": despite, "place": place, "study_file": file, "trusted": trusted}
+    tasks = [
+        Task(job.path, functools.partial(go_on, job.path, **options), job.study.weight)
+        if is_there(job.path / "config.json")
+        else Task(job.path, functools.partial(execute, job, place=place), job.study.weight)
+        for job in jobs
+    ]
+    tasks = tasks or [Task(folder, functools.partial(go_on, folder, **options))]
+    return do_tasks(tasks, folder, place, shown)
 
 
 def _report(arguments: list[str]) -> int:
@@ -322,7 +317,7 @@ def _report(arguments: list[str]) -> int:
     prepare_jax()
     from collapse_jax.cli.endings import Ending, shown_as, tell_ending
     from collapse_jax.runs.directory import find_runs
-    from collapse_jax.runs.execute import draw_again
+    from collapse_jax.runs.drawing import draw_again
     from collapse_jax.runs.report import write_report
 
     runs = find_runs(folder)

@@ -105,6 +105,11 @@ def chunks(path: Path, most: int | None = None) -> Iterator[bytes]:
             yield chunk
 
 
+def digest_of(content: bytes) -> str:
+    """Return the check sum by which something is known: nobody makes another of the same by chance."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256(*paths: Path, most: int | None = None) -> str:
     """Return the SHA-256 of files, one after the other; what is raised as for `size_of`."""
     found = hashlib.sha256()

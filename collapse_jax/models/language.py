@@ -26,7 +26,7 @@ from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.networks.opt.scoring import Texts, block_log_loss, language_loss
-from collapse_jax.networks.training import adamw, cosine_by_epoch, epoch_order, spread_rows
+from collapse_jax.networks.training import adamw, cosine_by_epoch, epoch_order, optimizer_step, spread_rows
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 from collapse_jax.validation import (
     check_choice,
@@ -240,10 +240,8 @@ def _fine_tuning(
                 is_real = jax.random.uniform(key_kept) < tuning.real_batches
                 rows = jnp.where(is_real & (carry.params.num_fits > 0), real, rows)
             texts = Texts(layout.rows(rows), everywhere, jnp.ones(tuning.batch_size))
-            grads, told = jax.grad(loss, argnums=1, has_aux=True)(key_loss, weights, texts)
-            updates, opt_state = optimizer.update(grads, opt_state, weights)
-            weights, opt_state = layout.state((jax.tree.map(jnp.add, weights, updates), opt_state))
-            return weights, opt_state, total + told["loss"]
+            stepped, told = optimizer_step(key_loss, weights, opt_state, texts, loss, optimizer)
+            return *layout.state(stepped), total + told["loss"]
 
         epoch, place = index // pieces_per_epoch, index % pieces_per_epoch
         first = epoch * steps_per_epoch + place * per_piece

@@ -58,15 +58,27 @@ def train_step(
     num_parts: int = 1,
 ) -> tuple[tuple[Params, optax.OptState], Losses]:
     """Return params and optimiser state after one step, and what its loss reported; arguments as for `train`."""
-    check_count("num_parts", num_parts)
     key_batch, key_loss = jax.random.split(key)
-    minibatch = batch(key_batch)
+    return optimizer_step(key_loss, params, opt_state, batch(key_batch), loss, optimizer, num_parts)
+
+
+def optimizer_step(
+    key: Key,
+    params: Params,
+    opt_state: optax.OptState,
+    minibatch: PyTree,
+    loss: Callable[[Key, Params, PyTree], tuple[Array, Losses]],
+    optimizer: optax.GradientTransformation,
+    num_parts: int = 1,
+) -> tuple[tuple[Params, optax.OptState], Losses]:
+    """Return what `train_step` does, of a minibatch that is known; the key is the loss's alone."""
+    check_count("num_parts", num_parts)
     gradient = jax.grad(loss, argnums=1, has_aux=True)
     if num_parts == 1:
-        grads, reported = gradient(key_loss, params, minibatch)
+        grads, reported = gradient(key, params, minibatch)
     else:
         parts = jax.tree.map(lambda rows: _parts(rows, num_parts), minibatch)
-        keys = jax.random.split(key_loss, num_parts)
+        keys = jax.random.split(key, num_parts)
         zero = jax.tree.map(jnp.zeros_like, params)
 
         def add(total: Params, part: tuple[Key, PyTree]) -> tuple[Params, Losses]:

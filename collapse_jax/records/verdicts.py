@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from scipy import special, stats
 
+from collapse_jax.numerics import holm
 from collapse_jax.numerics.intervals import interval
 
 LEVEL = 0.05
@@ -104,7 +105,7 @@ def movements(dataset: xr.Dataset) -> tuple[Movement, ...]:
     own = np.setdiff1d(np.arange(dataset.sizes["seed"]), [again for again, _ in same_runs(dataset)])
     found = [_paired(name, array.isel(seed=own)) for name, array in columns(dataset)]
     tested = [index for index, one in enumerate(found) if one.movement.test != "none"]
-    adjusted = holm([found[index].movement.p for index in tested])
+    adjusted = holm.adjusted([found[index].movement.p for index in tested])
     num_left = len(tested) - sum(p < LEVEL for p in adjusted)
     level = LEVEL / max(num_left, 1)  # the interval at this level leaves out 0 just where Holm's steps reach
     judged = [one.movement for one in found]
@@ -326,12 +327,3 @@ def _mean(values: np.ndarray, is_log: bool) -> tuple[float, float, float]:
     low, high = interval(values, "mean", LEVEL) if len(values) > 1 else (np.nan, np.nan)
     found = _average(values), low, high
     return tuple(float(np.exp(one)) for one in found) if is_log else found  # type: ignore[return-value]
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values such that the chance of one below 0.05 among them, where nothing moved, is at most 0.05."""
-    adjusted, reached = [0.0] * len(p), 0.0
-    for rank, index in enumerate(np.argsort(p)):
-        reached = max(reached, min(1.0, (len(p) - rank) * p[index]))
-        adjusted[index] = reached
-    return adjusted

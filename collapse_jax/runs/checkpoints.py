@@ -122,10 +122,6 @@ class Format(NamedTuple):
     load: Callable[[Path, PyTree | None], tuple[PyTree, dict[str, Any]]] = load_tree
     remove: Callable[[Path], None] = _remove
 
-    def for_reading(self) -> "Format":
-        """Return the format of one who leaves writing to another process."""
-        return self._replace(save=lambda path, tree, facts: None, remove=lambda path: None)
-
 
 NPZ = Format()
 

@@ -1,11 +1,11 @@
 """How far a run has come among all that its arms have to do, also where it goes on from what an earlier process did."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from collapse_jax.runs.directory import RunDirectory, Shard
+from collapse_jax.runs.job import Job
 from collapse_jax.studies.plan import Plan
-from collapse_jax.studies.registry import Study
 
 _DRAWING = 0.1  # of a run's work, about: figures and verdicts
 
@@ -37,15 +37,14 @@ class Progress(NamedTuple):
 class Course:
     """Where a run is among all that its arms have to do, counted in generations of chains."""
 
-    def __init__(
-        self, directory: RunDirectory, plan: Plan, config: Any, study: Study, shards: Sequence[Shard]
-    ) -> None:
+    def __init__(self, directory: RunDirectory, plan: Plan, job: Job, shards: Sequence[Shard]) -> None:
+        config, name = job.config, job.study.name
         self.chains = plan.num_lanes or config.seeds
         self.lasts = [config.generations if arm.generations is None else arm.generations for arm in plan.arms]
         reached = [[directory.checkpoints.reached(shard.label(i)) for shard in shards] for i in range(len(plan.arms))]
         self.begun = [max(min(of_shards, default=0), 0) for of_shards in reached]
         wheres = [arm.value if plan.dim is None else f"{plan.dim}={arm.value}" for arm in plan.arms]
-        self.labels = [f"{study.name} {where}" for where in wheres] if len(wheres) > 1 else [study.name]
+        self.labels = [f"{name} {where}" for where in wheres] if len(wheres) > 1 else [name]
 
     def at(self, arm: int, generation: int) -> Progress:
         """Return how far the run has come where an arm has reached a generation, and those before it their ends."""

@@ -10,10 +10,8 @@
     DIR/report.html      written by `report`
 """
 
-import contextlib
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,15 +27,22 @@ from collapse_jax.drivers.results import (
     to_dataset,
     write_netcdf,
 )
-from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import PART, remove_folder, remove_parts, write_atomically
-from collapse_jax.runs.checkpoints import Checkpoints
-from collapse_jax.runs.manifest import REPLACED, read_claims, read_description, run_folders, sealed, sum_of
-from collapse_jax.runs.provenance import digest, provenance
+from collapse_jax.runs.checkpoints import NPZ, Checkpoints, Format
+from collapse_jax.runs.manifest import (
+    REPLACED,
+    plain,
+    read_claims,
+    read_description,
+    run_folders,
+    sealed,
+    sum_of,
+)
+from collapse_jax.runs.provenance import provenance
+from collapse_jax.runs.record_files import RecordFiles
 from collapse_jax.studies.plan import Plan
 from collapse_jax.validation import check_alike
 
-_RECORDS = re.compile(r"(?P<label>.+)-(?P<first>\d{8})-(?P<last>\d{8})\.npz")
 _OURS = ("trajectory.nc", "claims.json", "report.html", "study.py", "figures", "records", "checkpoints", "config.json")
 
 
@@ -74,11 +79,17 @@ class Lacking(ValueError):
 
 
 class RunDirectory:
-    """A run on disk; written atomically, file by file."""
+    """A run on disk; written atomically, file by file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: where.
+        form: of its checkpoints.
+    """
+
+    def __init__(self, path: Path, form: Format = NPZ) -> None:
         self.path = path
-        self.checkpoints = Checkpoints(path / "checkpoints")
+        self.checkpoints = Checkpoints(path / "checkpoints", form)
+        self.records = RecordFiles(path / "records")
 
     @classmethod
     def create(cls, path: Path, description: dict[str, Any]) -> "RunDirectory":
@@ -136,75 +147,8 @@ class RunDirectory:
         """How the seeds are cut."""
         return [Shard(*shard) for shard in self.description["shards"]]
 
-    def append(self, label: str, start: int, stop: int, records: Records) -> None:
-        """Write one segment's records durably; what other files hold of the same generations goes.
-
-        Such files are what a run left that was killed between its records and its state, and then went on from an
-        older state by other steps.
-
-        Args:
-            label: of the shard.
-            start: the first generation that it covers.
-            stop: the last one.
-            records: arrays [num_seeds, num_recorded, ...].
-        """
-        self._write_records(label, start, stop, records)
-        for path, first, last in self._record_files(label):
-            if last < start or first > stop or (first, last) == (start, stop):
-                continue
-            if first < start:  # its beginning is still needed
-                with contextlib.suppress(Damaged):
-                    held, _ = load_arrays(path)
-                    every = self.description.get("record_every") or 1
-                    num = (start - 1) // every - (first - 1) // every
-                    head = {name: array[:, :num] for name, array in held.items()}
-                    self._write_records(label, first, start - 1, head)
-            path.unlink()
-
-    def segments(self, label: str) -> list[Records]:
-        """Return a shard's records, segment by segment, up to the first that is not there or damaged."""
-        return [records for _, records in self._readable(label)]
-
-    def recorded_until(self, label: str) -> int:
-        """Return the generation up to which a shard's records are there, from generation 0 on; -1 for none."""
-        return max((stop for stop, _ in self._readable(label)), default=-1)
-
-    def damaged_records(self, label: str, reached: int) -> list[Path]:
-        """Return the files that should go on where a shard's whole records end, at generation `reached`."""
-        return [path for path, first, _ in self._record_files(label) if first == reached + 1]
-
-    def _readable(self, label: str) -> Iterator[tuple[int, Records]]:
-        """Follow the files from generation 0 on; of several that begin where the last ended, the longest whole one."""
-        files, reached = self._record_files(label), -1
-        while True:
-            following = sorted(((last, path) for path, first, last in files if first == reached + 1), reverse=True)
-            for last, path in following:
-                if (records := self._records_in(path, reached + 1, last)) is not None:
-                    yield last, records
-                    reached = last
-                    break
-            else:
-                return
-
-    def _record_files(self, label: str) -> list[tuple[Path, int, int]]:
-        """Return a shard's files with the first and the last generation that their names say."""
-        found = [(path, _RECORDS.fullmatch(path.name)) for path in (self.path / "records").glob(f"{label}-*.npz")]
-        return sorted((path, int(name["first"]), int(name["last"])) for path, name in found if name is not None)
-
-    def _records_in(self, path: Path, first: int, last: int) -> Records | None:
-        """Return what a file holds; None where it is damaged, or not of the generations that its name says."""
-        try:
-            records, about = load_arrays(path)
-        except Damaged:
-            return None
-        return records if (about.get("first"), about.get("last")) == (first, last) else None
-
-    def _write_records(self, label: str, first: int, last: int, records: Records) -> None:
-        path = self.path / "records" / f"{label}-{first:08d}-{last:08d}.npz"
-        save_arrays(path, records, {"first": first, "last": last})
-
-    def assemble(self, plan: Plan, generations: int | None = None) -> None:
-        """Put `trajectory.nc` together from the segments, and read it back; for the one who holds the lock.
+    def assemble(self, plan: Plan, generations: int | None = None) -> xr.Dataset:
+        """Put `trajectory.nc` together from the segments, and return it as it is read back; for who holds the lock.
 
         Args:
             plan: the run's.
@@ -221,12 +165,16 @@ class RunDirectory:
         if data := self.description.get("data"):
             dataset.attrs["data"] = json.dumps(data)
 
+        found = []
+
         def write(part: Path) -> None:
             write_netcdf(dataset, part)
-            if not read_netcdf(part).equals(as_stored(dataset)):
+            found.append(read_netcdf(part))
+            if not found[0].equals(as_stored(dataset)):
                 raise ValueError(f"{self.path / 'trajectory.nc'} is not read as it was written; look after the disk.")
 
         write_atomically(self.path / "trajectory.nc", write)
+        return found[0]
 
     def close(self) -> None:
         """Say that the run is finished; its records, which `trajectory.nc` holds, go, and its states.
@@ -252,7 +200,7 @@ class RunDirectory:
         """
         shards = []
         for label in (shard.label(arm) for shard in self.shards):
-            segments = list(self._readable(label))
+            segments = list(self.records.readable(label))
             reached = segments[-1][0] if segments else -1
             if last is not None and reached != last:
                 raise Lacking(
@@ -336,7 +284,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 def _digest(description: dict[str, Any]) -> str:
     """Return the check sum of all that decides which numbers a run gives."""
     decides = {name: description.get(name) for name in ("study", "config", "grid", "shards", "record_every")}
-    return digest(json.dumps(plain(decides), sort_keys=True))
+    return sum_of(json.dumps(plain(decides), sort_keys=True).encode())
 
 
 def find_runs(path: Path) -> list[RunDirectory]:
@@ -376,17 +324,6 @@ def load(path: Path | str) -> xr.Dataset:
     attributes = {name: told.get(name, "") for name in ("study", "preset", "status", "command", "device", "started")}
     nested = {name: json.dumps(plain(told.get(name, {}))) for name in ("config", "versions", "settings")}
     return read_netcdf(run.path / "trajectory.nc").assign_attrs({**attributes, **nested})
-
-
-def plain(value: Any) -> Any:
-    """Return JSON's own types; a number that is not finite becomes None."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _assemble(plan: Plan, arms: Sequence[Records | None]) -> xr.Dataset:

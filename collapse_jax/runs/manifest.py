@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from collapse_jax.files.reading import read_json
 from collapse_jax.validation import is_plain_name
 
@@ -52,6 +54,17 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
     if seal is not None and seal != _seal(told):
         raise ValueError(f"{path} is not as it was written (its check sum differs); {_REMEDY}")
     return told
+
+
+def plain(value: Any) -> Any:
+    """Return JSON's own types; a number that is not finite becomes None."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def sum_of(content: bytes) -> str:

@@ -5,7 +5,6 @@ import platform
 import re
 import shlex
 import subprocess
-import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -131,15 +130,6 @@ def set_again(changed: tuple[str, Any, Any]) -> str:
     """
     name, old, _ = changed
     return f"{name.upper()}={'' if old is None else old}"
-
-
-def digest(content: str) -> str:
-    """Return a short check sum of a text.
-
-    >>> digest("seeds = 64") == digest("seeds = 65")
-    False
-    """
-    return f"{zlib.crc32(content.encode()):08x}"
 
 
 

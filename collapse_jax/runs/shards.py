@@ -21,7 +21,7 @@ from collapse_jax.drivers.results import Records, join_records
 from collapse_jax.runs.checkpoints import Checkpoint
 from collapse_jax.runs.company import Company
 from collapse_jax.runs.directory import RunDirectory, Shard
-from collapse_jax.runs.processes import Place, largest
+from collapse_jax.runs.group import Group
 from collapse_jax.studies.plan import Arm, Plan
 from collapse_jax.types import Key
 
@@ -62,7 +62,7 @@ class Work(NamedTuple):
         key: the root of all randomness.
         asked: whether it is to stop.
         notice: told in a sentence what a reader of the screen must know.
-        place: of this process among those that run every chain in step with it.
+        group: those that compute the same chains.
         company: the other processes of the run, which may end it.
     """
 
@@ -71,22 +71,18 @@ class Work(NamedTuple):
     key: Key
     asked: Asked
     notice: Callable[[str], None]
-    place: Place = Place()
+    group: Group = Group()
     company: Company | None = None
 
-    def agree(self, flag: bool) -> bool:
-        """Return whether any of the processes in step says so."""
-        return bool(largest(self.place, [int(flag)])[0])
-
     def check(self) -> None:
-        """Stop here if any of the processes in step was asked to, or another process of the run has come to an end.
+        """Stop here if any of the group was asked to, or another process of the run has come to an end.
 
         Raises:
             Stopped: it was.
             KeyboardInterrupt: the other was interrupted.
         """
         why = "" if self.company is None else self.company.asked
-        if self.agree(self.asked.to_stop or why in ("stopped", "failed")):
+        if self.group.any(self.asked.to_stop or why in ("stopped", "failed")):
             raise Stopped
         if why == "interrupted":
             raise KeyboardInterrupt
@@ -131,7 +127,7 @@ class _Pace:
         if self.due:
             self.not_before, self.spent = now + _STATES_SHARE * self.spent, 0.0
         due = always or not self.work.plan.on_host or self.work.asked.to_stop or now >= self.not_before
-        self.due = self.work.agree(due)
+        self.due = self.work.group.any(due)
 
 
 def _advance_shard(
@@ -145,8 +141,9 @@ def _advance_shard(
         held.append(segment.records)
         if pace.due:
             begun = time.monotonic()
-            if work.place.leads:
-                directory.append(label, before + 1, segment.stop, join_records(held))
+            if work.group.leads:
+                records, every = join_records(held), work.plan.record_every
+                directory.records.append(label, before + 1, segment.stop, records, every)
             before, held = segment.stop, []
             directory.checkpoints.save(label, segment.stop, segment.state(), {})
             directory.checkpoints.drop(f"{label}-piece")
@@ -175,7 +172,7 @@ def _segments(
     keep = _Pieces(work, f"{label}-piece", generation, pace)
     return run_host(
         arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_piece=keep,
-        in_place=plan.mesh is not None,
+        in_place=work.group.spans,
     )  # fmt: skip
 
 
@@ -187,7 +184,7 @@ class _Pieces:
 
     def __call__(self, seed: int, piece: Piece) -> None:
         begun = time.monotonic()
-        if self.work.agree(begun >= self.pace.no_piece_before or self.work.asked.to_stop):
+        if self.work.group.any(begun >= self.pace.no_piece_before or self.work.asked.to_stop):
             self.work.directory.checkpoints.save(self.label, self.generation, piece, {})
             ended = time.monotonic()
             self.pace.no_piece_before = ended + _SHARE * (ended - begun)
@@ -198,11 +195,11 @@ class _Pieces:
 
 def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
     """Return the newest whole checkpoint whose records are all there; None to begin anew."""
-    recorded = largest(work.place, [work.directory.recorded_until(label)])[0]  # before anybody writes
+    recorded = work.group.largest(work.directory.records.reached(label))  # before anybody writes
     template = None if arm.chain.on_host else jax.eval_shape(arm.chain.init, work.key)[0]
     found, damaged = work.directory.checkpoints.latest(label, template, at_most=recorded)
     _tell_damaged(work, damaged)
-    if work.place.leads and (lost := work.directory.damaged_records(label, recorded)):
+    if work.group.leads and (lost := work.directory.records.damaged_after(label, recorded)):
         again = 0 if found is None else found.generation + 1
         work.notice(f"{lost[0]} is damaged; generations from {again} on are computed again.")
     return found

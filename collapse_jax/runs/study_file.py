@@ -9,22 +9,24 @@ from collapse_jax.files.reading import TOLD, absolute, read_bytes
 from collapse_jax.files.writing import write_atomically
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.trust import is_trusted, trust
-from collapse_jax.studies.registry import Study
-from collapse_jax.studies.user_file import digest_of
+from collapse_jax.studies.registry import Entry
+from collapse_jax.studies.user_file import short_digest
 
 
-def file_of(study: Study) -> dict[str, Any]:
+def file_of(study: Entry) -> dict[str, Any]:
     """Return what `config.json` says of the file of a study of one's own."""
-    own = study.own
-    return {} if own is None else {"file": {"path": str(own.path), "digest": own.digest, "versions": own.versions()}}
+    file = study.file
+    if file is None:
+        return {}
+    return {"file": {"path": str(file.path), "digest": file.digest, "versions": file.versions()}}
 
 
-def copy_file(run: RunDirectory, study: Study) -> None:
+def copy_file(run: RunDirectory, study: Entry) -> None:
     """Keep the file as it is run: who has changed it can look up what ran. Who runs it trusts it."""
-    own = study.own
-    if own is not None:
-        trust(own.path, own.source)
-        write_atomically(run.path / "study.py", lambda part: part.write_bytes(own.source))
+    file = study.file
+    if file is not None:
+        trust(file.path, file.source)
+        write_atomically(run.path / "study.py", lambda part: part.write_bytes(file.source))
 
 
 def is_gone(description: Mapping[str, Any]) -> bool:
@@ -85,7 +87,7 @@ def check_file(run: RunDirectory, description: Mapping[str, Any], despite: bool)
     path, copy = Path(description["file"]["path"]), run.path / "study.py"
     if is_gone(description):
         raise ValueError(f"{path}, the study of this run, is gone; put it back, for example from {copy}.")
-    if digest_of(read_bytes(path, TOLD)) != description["file"]["digest"] and not despite:
+    if short_digest(read_bytes(path, TOLD)) != description["file"]["digest"] and not despite:
         raise ValueError(
             f"{path} was changed after the run began, so its bits could not be kept; restore it ({copy} is as it was), "
             "or add --despite-differences to go on with it as it is."

@@ -5,16 +5,15 @@ one that it brings along, too. A file is known by its bytes, or by its place, wh
 change, unless that place is in the run directory. Both are kept in the user's own state folder.
 """
 
-import hashlib
 import os
 from pathlib import Path
 
-from collapse_jax.files.reading import TOLD, absolute, read_bytes, without_waiting
+from collapse_jax.files.reading import TOLD, absolute, digest_of, read_bytes, without_waiting
 
 
 def trust(path: Path, source: bytes) -> None:
     """Remember a file as the user's own; where there is no home to keep that, it is not remembered."""
-    new = {_digest(source), _digest(bytes(path))} - _known()
+    new = {digest_of(source), digest_of(bytes(path))} - _known()
     if not new:
         return
     try:
@@ -35,7 +34,7 @@ def is_trusted(path: Path, source: bytes, received: Path) -> bool:
         received: the run directory that names it; a place in there counts for nothing.
     """
     is_inside = absolute(path).is_relative_to(absolute(received))
-    return bool(_known() & {_digest(source), *(() if is_inside else (_digest(bytes(path)),))})
+    return bool(_known() & {digest_of(source), *(() if is_inside else (digest_of(bytes(path)),))})
 
 
 def _known() -> set[str]:
@@ -53,7 +52,3 @@ def _place() -> Path:
     """
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "collapse_jax" / "studies"
-
-
-def _digest(source: bytes) -> str:
-    return hashlib.sha256(source).hexdigest()

@@ -1,13 +1,26 @@
-"""Axes of a sweep as they are typed; no JAX here."""
+"""The grid of a sweep, and its axes as they are typed; no JAX here."""
 
 import dataclasses
 import math
-from typing import Any, get_args, get_type_hints
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from collapse_jax.validation import check_choice, nearest
 
 _COMMON = ("generations", "seeds", "lanes", "seed")  # one value for a whole sweep
 _MOST_VALUES = 10_000  # each is checked by building its chain
+
+
+class Grid(NamedTuple):
+    """What is swept.
+
+    Attributes:
+        axes: field of the configuration -> values.
+        record_every: generations 0, k, 2k, ... are recorded.
+    """
+
+    axes: Mapping[str, tuple]
+    record_every: int = 1
 
 
 def sweepable(config: Any) -> list[str]:

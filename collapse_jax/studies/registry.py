@@ -1,13 +1,10 @@
 """The studies by name, without importing JAX: configurations, presets, and where the work is done.
 
-A study module offers `build(config) -> Plan`, `figures(config, dataset) -> list[Illustration]` and
-`evidence(config, dataset) -> list[Evidence]`, and may offer `answer(config, dataset) -> str`, what the run found in a
-sentence, `PUBLISHED`, source of a claim -> the preset that has its protocol, and `remarks(config) -> tuple[str, ...]`,
-what a reader of the report must know. A name that ends in ".py" is the file of a study of one's own; see `user_file`.
+An entry is what is known of a study before JAX is loaded; `load` returns the study itself, see `study`. A name that
+ends in ".py" is a user's file; see `user_file`.
 """
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -18,31 +15,36 @@ from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
 from collapse_jax.studies.numbers.config import PRESETS as NUMBERS_PRESETS
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
-from collapse_jax.studies.user_file import OwnFile, blamed, load_file, presets_of
+from collapse_jax.studies.user_file import UserFile, blamed, load_file, presets_of
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 from collapse_jax.validation import check_count, check_seed, nearest, shown
 
 
-class Study(NamedTuple):
-    """A published experiment: name, title, presets (dataclass instances), and the module that runs it.
+class Entry(NamedTuple):
+    """What is known of a study without JAX.
 
-    `cell` is the configuration of one chain of a sweep, which the module's `cell` builds, where the study itself is
-    more than chains of one kind; None means that a sweep is around a preset. `own` is the file of one's own study.
-    `weight` is about its share of the time of `reproduce`: for the time left of studies that have not begun.
+    Attributes:
+        name: by which the command knows it.
+        title: of its report.
+        presets: name -> configuration, an instance of a dataclass.
+        home: the module with the study's functions.
+        cell: configuration of one chain, where a sweep is around that and not around a preset.
+        file: the user's; None for a study of the package.
+        weight: about its share of the time of `reproduce`, for the time left of studies that have not begun.
     """
 
     name: str
     title: str
     presets: dict[str, Any]
-    module_name: str
+    home: str
     cell: Any = None
-    own: OwnFile | None = None
+    file: UserFile | None = None
     weight: float = 1.0
 
     @property
     def default(self) -> str:
         """The preset that is meant where none is named: of a file its first."""
-        return "laptop" if self.own is None else next(iter(self.presets))
+        return "laptop" if self.file is None else next(iter(self.presets))
 
     def preset(self, name: str) -> Any:
         """Return the configuration of a preset.
@@ -54,10 +56,10 @@ class Study(NamedTuple):
             raise ValueError(f"study '{self.name}' has no preset '{name}'; {nearest(name, self.presets)}")
         return self.presets[name]
 
-    def load(self) -> Any:
-        """Return the module that builds, draws and judges the study, or what stands for it (imports JAX)."""
-        module = importlib.import_module(self.module_name)
-        return module if self.own is None else module.Own(self.own)
+    @property
+    def path(self) -> Path | None:
+        """Where the user's file is; None for a study of the package."""
+        return None if self.file is None else self.file.path
 
     def config_from(self, fields: dict[str, Any]) -> Any:
         """Return a configuration from the fields that a run stored as JSON.
@@ -65,9 +67,8 @@ class Study(NamedTuple):
         Raises:
             ValueError: a value is not of its field's type.
         """
-        examples = tuple(self.presets.values())
-        with blamed(None if self.own is None else self.own.path, "mend `Config`"):
-            return _filled(examples, fields)
+        with blamed(self.path, "mend `Config`"):
+            return _filled(tuple(self.presets.values()), fields)
 
     def cell_from(self, fields: dict[str, Any]) -> Any:
         """Return the configuration that a sweep is around, from the fields that it stored as JSON."""
@@ -125,23 +126,23 @@ def is_of(value: Any, hint: Any) -> bool:
 STUDIES = {
     study.name: study
     for study in (
-        Study(
+        Entry(
             "gaussian",
             "A Gaussian refitted to its own samples",
             GAUSSIAN_PRESETS,
             "collapse_jax.studies.gaussian.study",
             GaussianCell(),
         ),
-        Study(
+        Entry(
             "gmm",
             "Gaussian mixtures refitted to their own samples",
             GMM_PRESETS,
             "collapse_jax.studies.gmm.study",
         ),
-        Study(
+        Entry(
             "vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"
         ),
-        Study(
+        Entry(
             "opt", "OPT fine-tuned on what OPT wrote", OPT_PRESETS, "collapse_jax.studies.opt.study", weight=3.0
         ),
     )
@@ -149,14 +150,14 @@ STUDIES = {
 
 
 # of numbers of one's own: not among those that `reproduce` runs
-NUMBERS = Study(
+NUMBERS = Entry(
     "numbers", "Numbers of one's own, refitted to what the fit draws", NUMBERS_PRESETS,
     "collapse_jax.studies.numbers.study",
 )  # fmt: skip
 MODELS_OF_NUMBERS = ("gaussian", "gmm", "kde")
 
 
-def find_study(name: str, digest: str = "") -> Study:
+def find_study(name: str, digest: str = "") -> Entry:
     """Return the study of that name, or that of a Python file.
 
     Args:
@@ -178,8 +179,8 @@ def find_study(name: str, digest: str = "") -> Study:
     if name in MODELS_OF_NUMBERS:
         raise ValueError(f"'{name}' is a model of numbers of your own; name their table: --data FILE.csv.")
     if name.endswith(".py") or len(Path(name).parts) > 1:
-        own = load_file(name, digest)
-        return Study(own.path.stem, own.title, presets_of(own), "collapse_jax.studies.user_study", own=own)
+        file = load_file(name, digest)
+        return Entry(file.path.stem, file.title, presets_of(file), file.module.__name__, file=file)
     beside = Path(f"{name}.py")
     raise ValueError(
         f"there is no study '{name}'; "
@@ -187,7 +188,7 @@ def find_study(name: str, digest: str = "") -> Study:
     )
 
 
-def study_of(description: Mapping[str, Any]) -> Study:
+def study_of(description: Mapping[str, Any]) -> Entry:
     """Return the study that a run is of, from what its `config.json` says.
 
     Raises:

@@ -2,13 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from collapse_jax.analysis.answers import general_answer
-from collapse_jax.analysis.claims import Evidence
 from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, phase_diagram
 from collapse_jax.core.protocol import Chain
 from collapse_jax.drivers.results import Records
@@ -22,108 +20,94 @@ from collapse_jax.drivers.sweep import (
     slabs,
     sweep_stops,
 )
-from collapse_jax.studies.axes import sweepable
+from collapse_jax.studies.axes import Grid, sweepable
 from collapse_jax.studies.plan import Arm, Illustration, Plan
-from collapse_jax.studies.registry import Study
+from collapse_jax.studies.study import Study
 from collapse_jax.validation import nearest
 
 _SHOWN = 6  # values of an axis that get a line of their own
 
 
-class Grid(NamedTuple):
-    """What is swept.
+def swept(study: Study, grid: Grid) -> Study:
+    """Return a study swept over a grid: a study as well, of general figures and without claims of its own.
 
-    Attributes:
-        axes: field of the configuration -> values.
-        record_every: generations 0, k, 2k, ... are recorded.
+    Published claims are about a study's own settings.
     """
+    return Study(
+        study.entry,
+        build=lambda config: _plan(study, grid, config),
+        figures=lambda config, dataset: _pictures(_axes(study, grid, config), dataset),
+    )
 
-    axes: Mapping[str, tuple]
-    record_every: int = 1
+
+def _plan(study: Study, grid: Grid, config: Any) -> Plan:
+    """Return the chains of the grid: an arm for each place on the axes that JAX cannot trace.
+
+    With a model in Python among them every cell is such a place, and all run from the host, seed by seed.
+
+    Raises:
+        ValueError: an axis that the configuration does not have, or a value that the study refuses.
+    """
+    known = sweepable(config)
+    for name in grid.axes:
+        if name not in known:
+            raise ValueError(f"study '{study.entry.name}' has no field '{name}' to sweep; {nearest(name, known)}")
+    found = slabs(lambda **cell: _chain(study, config, cell), _axes(study, grid, config), config.seeds)
+    stops = sweep_stops(config.generations, grid.record_every)
+    if any(slab.chain.on_host for slab in found):
+        return _on_host(found, config, grid.record_every)
+    num_lanes = found[0].num_cells * config.seeds
+    length = longest(stops)
+    options = {"record_every": grid.record_every, "chain_of": found[0].chain_of, "donate": True}
+    lanes = lanes_for(found[0], num_lanes, length // grid.record_every, MEMORY, **options)
+    arms = tuple(Arm(_label(slab), slab.chain, chain_of=slab.chain_of) for slab in found)
+
+    def together(arms: Sequence[Records | None]) -> xr.Dataset:
+        return _joined(found, arms, config.seeds, grid.record_every)
+
+    return Plan(
+        None, arms, length, lanes, num_lanes=num_lanes, record_every=grid.record_every, gather=together
+    )
 
 
-class Swept:
-    """What a study's module is to a run: it builds, draws and judges."""
+def _on_host(found: Sequence[Slab], config: Any, every: int) -> Plan:
+    """Return the plan of cells that run seed by seed: all generations are recorded, and every k-th is kept."""
 
-    def __init__(self, study: Study, grid: Grid) -> None:
-        self.study, self.grid = study, grid
+    def together(arms: Sequence[Records | None]) -> xr.Dataset:
+        kept = [arm and {name: array[:, ::every] for name, array in arm.items()} for arm in arms]
+        return _joined(found, kept, config.seeds, every)
 
-    def build(self, config: Any) -> Plan:
-        """Return the chains of the grid: an arm for each place on the axes that JAX cannot trace.
+    return Plan(None, tuple(Arm(_label(slab), slab.chain) for slab in found), 1, 1, on_host=True, gather=together)
 
-        With a model in Python among them every cell is such a place, and all run from the host, seed by seed.
 
-        Raises:
-            ValueError: an axis that the configuration does not have, or a value that the study refuses.
-        """
-        known = sweepable(config)
-        for name in self.grid.axes:
-            if name not in known:
-                raise ValueError(f"study '{self.study.name}' has no field '{name}' to sweep; {nearest(name, known)}")
-        found = slabs(lambda **cell: self._chain(config, cell), self._axes(config), config.seeds)
-        stops = sweep_stops(config.generations, self.grid.record_every)
-        if any(slab.chain.on_host for slab in found):
-            return self._on_host(found, config)
-        num_lanes = found[0].num_cells * config.seeds
-        length = longest(stops)
-        options = {"record_every": self.grid.record_every, "chain_of": found[0].chain_of, "donate": True}
-        lanes = lanes_for(found[0], num_lanes, length // self.grid.record_every, MEMORY, **options)
-        arms = tuple(Arm(_label(slab), slab.chain, chain_of=slab.chain_of) for slab in found)
+def _axes(study: Study, grid: Grid, config: Any) -> dict[str, Sequence[Any]]:
+    """Return the axes, and the study's own arms as one more where it has several that are not swept."""
+    axes: dict[str, Sequence[Any]] = dict(grid.axes)
+    if study.entry.cell is None:
+        plan = study.build(_with(config, {name: v[0] for name, v in axes.items()}))
+        if len(plan.arms) > 1 and plan.dim is not None:
+            axes[plan.dim] = [arm.value for arm in plan.arms]
+    return axes
 
-        def together(arms: Sequence[Records | None]) -> xr.Dataset:
-            return _joined(found, arms, config.seeds, self.grid.record_every)
 
-        return Plan(
-            None, arms, length, lanes,
-            num_lanes=num_lanes, record_every=self.grid.record_every, gather=together,
-        )  # fmt: skip
+def _chain(study: Study, config: Any, cell: Mapping[str, Any]) -> Chain:
+    fields = {field.name for field in dataclasses.fields(config)}
+    one = _with(config, {name: value for name, value in cell.items() if name in fields})
+    if study.cell is not None:
+        return study.cell(one)
+    plan = study.build(one)
+    if plan.mesh is not None:
+        raise ValueError("a sweep gives every process cells of its own; leave out `spread`, or run one setting.")
+    arms = [arm for arm in plan.arms if cell.get(str(plan.dim), arm.value) == arm.value]
+    return arms[0].chain
 
-    def _on_host(self, found: Sequence[Slab], config: Any) -> Plan:
-        """Return the plan of cells that run seed by seed: all generations are recorded, and every k-th is kept."""
-        every = self.grid.record_every
 
-        def together(arms: Sequence[Records | None]) -> xr.Dataset:
-            kept = [arm and {name: array[:, ::every] for name, array in arm.items()} for arm in arms]
-            return _joined(found, kept, config.seeds, every)
-
-        return Plan(None, tuple(Arm(_label(slab), slab.chain) for slab in found), 1, 1, on_host=True, gather=together)
-
-    def _axes(self, config: Any) -> dict[str, Sequence[Any]]:
-        """Return the axes, and the study's own arms as one more where it has several that are not swept."""
-        axes: dict[str, Sequence[Any]] = dict(self.grid.axes)
-        if self.study.cell is None:
-            plan = self.study.load().build(_with(config, {name: v[0] for name, v in axes.items()}))
-            if len(plan.arms) > 1 and plan.dim is not None:
-                axes[plan.dim] = [arm.value for arm in plan.arms]
-        return axes
-
-    def _chain(self, config: Any, cell: Mapping[str, Any]) -> Chain:
-        module = self.study.load()
-        fields = {field.name for field in dataclasses.fields(config)}
-        one = _with(config, {name: value for name, value in cell.items() if name in fields})
-        if self.study.cell is not None:
-            return module.cell(one)
-        plan = module.build(one)
-        if plan.mesh is not None:
-            raise ValueError("a sweep gives every process cells of its own; leave out `spread`, or run one setting.")
-        arms = [arm for arm in plan.arms if cell.get(plan.dim, arm.value) == arm.value]
-        return arms[0].chain
-
-    def evidence(self, config: Any, dataset: xr.Dataset) -> list[Evidence]:
-        """Return nothing: published claims are about a study's own settings."""
-        return []
-
-    def answer(self, config: Any, dataset: xr.Dataset) -> str:
-        """Return how the first metrics have changed, over all cells and seeds."""
-        return general_answer(dataset)
-
-    def figures(self, config: Any, dataset: xr.Dataset) -> list[Illustration]:
-        """Return a phase diagram for every metric of one number, or lines where a single axis has numbers."""
-        swept = self._axes(config)  # builds the study once
-        axes = [name for name in dataset.dims if name in swept]
-        plain = {"seed", "generation", *axes}
-        names = [n for n, array in dataset.data_vars.items() if set(array.dims) == plain and n != "is_finite"]
-        return [_picture(dataset[name].astype(float), axes) for name in names]
+def _pictures(axes: Mapping[str, Sequence[Any]], dataset: xr.Dataset) -> list[Illustration]:
+    """Return a phase diagram for every metric of one number, or lines where a single axis has numbers."""
+    swept_dims = [str(name) for name in dataset.dims if name in axes]
+    plain = {"seed", "generation", *swept_dims}
+    names = [n for n, array in dataset.data_vars.items() if set(array.dims) == plain and n != "is_finite"]
+    return [_picture(dataset[name].astype(float), swept_dims) for name in names]
 
 
 def _with(config: Any, cell: Mapping[str, Any]) -> Any:

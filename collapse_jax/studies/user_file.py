@@ -7,7 +7,6 @@ of its docstring is the title. JAX is imported only if the file does.
 
 import ast
 import dataclasses
-import hashlib
 import sys
 import traceback
 import typing
@@ -19,7 +18,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from collapse_jax.drivers.machine import not_started
-from collapse_jax.files.reading import TOLD, absolute, is_there, read_bytes
+from collapse_jax.files.reading import TOLD, absolute, digest_of, is_there, read_bytes
 from collapse_jax.validation import nearest
 
 _EXAMPLES = {"generations": 20, "seeds": 8, "seed": 0}
@@ -29,7 +28,7 @@ _OPTIONS = (  # of the command line
 )  # fmt: skip
 
 
-class OwnFile(NamedTuple):
+class UserFile(NamedTuple):
     """A study's file as it was when it was read.
 
     Attributes:
@@ -45,7 +44,7 @@ class OwnFile(NamedTuple):
     @property
     def digest(self) -> str:
         """Check sum of the bytes."""
-        return digest_of(self.source)
+        return short_digest(self.source)
 
     @property
     def title(self) -> str:
@@ -63,12 +62,12 @@ class OwnFile(NamedTuple):
         return {home: version(home) for home in sorted(found)}
 
 
-def digest_of(source: bytes) -> str:
+def short_digest(source: bytes) -> str:
     """Return the check sum by which a changed file is told."""
-    return hashlib.sha256(source).hexdigest()[:16]
+    return digest_of(source)[:16]
 
 
-def load_file(name: str, digest: str = "") -> OwnFile:
+def load_file(name: str, digest: str = "") -> UserFile:
     """Return a study's file, run as a module of one name wherever it lies, so that checkpoints find its classes.
 
     Args:
@@ -81,7 +80,7 @@ def load_file(name: str, digest: str = "") -> OwnFile:
     """
     path = absolute(name)
     module_name = f"study_{path.stem}"
-    known: OwnFile | None = getattr(sys.modules.get(module_name), "__own__", None)
+    known: UserFile | None = getattr(sys.modules.get(module_name), "__own__", None)
     if known is not None and (known.path, known.digest) == (path, digest):
         return known
     if not is_there(path):
@@ -91,14 +90,14 @@ def load_file(name: str, digest: str = "") -> OwnFile:
     source = read_bytes(path, TOLD, "name a Python file")
     if known is not None and (known.path, known.source) == (path, source):
         return known
-    own = OwnFile(path, source, ModuleType(module_name))
+    own = UserFile(path, source, ModuleType(module_name))
     _run(own)
     _check(own)
     own.module.__own__ = own  # type: ignore[attr-defined]
     return own
 
 
-def presets_of(own: OwnFile) -> dict[str, Any]:
+def presets_of(own: UserFile) -> dict[str, Any]:
     """Return the file's presets; without any, the defaults of `Config` are the preset "default".
 
     Raises:
@@ -162,7 +161,7 @@ def said(error: BaseException) -> str:
     return ": ".join([type(error).__name__, *lines[:1]])
 
 
-def _run(own: OwnFile) -> None:
+def _run(own: UserFile) -> None:
     module, path = own.module, own.path
     module.__file__ = str(path)
     if str(path.parent) not in sys.path:
@@ -179,7 +178,7 @@ def _run(own: OwnFile) -> None:
         raise
 
 
-def _check(own: OwnFile) -> None:
+def _check(own: UserFile) -> None:
     """Refuse a file that lacks what a study needs."""
     module, path = own.module, own.path
     config = getattr(module, "Config", None)

@@ -1,36 +1,50 @@
-"""A study of one's own as a run sees it: what its file leaves out is filled in."""
+"""A user's study as a run sees it: what its file leaves out is filled in, and what it returns is checked."""
 
+from collections.abc import Callable
 from typing import Any
 
-import xarray as xr
-
-from collapse_jax.analysis.answers import general_answer
 from collapse_jax.analysis.claims import Evidence
-from collapse_jax.analysis.plots import plot
 from collapse_jax.core.protocol import Chain
 from collapse_jax.drivers.compiled import DEFAULT_LANES
 from collapse_jax.drivers.results import to_dataset
 from collapse_jax.studies.plan import Arm, Illustration, Plan
-from collapse_jax.studies.user_file import OwnFile, blamed
+from collapse_jax.studies.registry import Entry
+from collapse_jax.studies.study import Study
+from collapse_jax.studies.user_file import UserFile, blamed
 
 _LOOKS = 20  # segments of a run whose chains are compiled
+_LISTS = {"figures": Illustration, "evidence": Evidence, "remarks": str}  # what a function returns a list of
 
 
-class Own:
-    """What a study's module is to a run: it builds, draws and judges."""
+def user_study(entry: Entry, file: UserFile) -> Study:
+    """Return the study of a user's file.
 
-    def __init__(self, own: OwnFile) -> None:
-        self.path, self.module = own.path, own.module
+    Args:
+        entry: of the file.
+        file: with `chain(config)` or `build(config)`; it may have `figures`, `evidence`, `answer` and `remarks`.
+    """
+    given = vars(file.module)
+    checked: dict[str, Any] = {
+        name: _returns_list(kind, name, given[name]) for name, kind in _LISTS.items() if name in given
+    }
+    if "answer" in given:
+        checked["answer"] = _returns_sentence(given["answer"])
+    if "remarks" in given:  # asked for before a run, when nobody else blames the file
+        checked["remarks"] = _blaming(file, checked["remarks"])
+    return Study(entry, build=_build(file), **checked)
 
-    def build(self, config: Any) -> Plan:
+
+def _build(file: UserFile) -> Callable[[Any], Plan]:
+    maker = "chain" if hasattr(file.module, "chain") else "build"
+    function = getattr(file.module, maker)
+
+    def build(config: Any) -> Plan:
         """Return the file's plan, or one arm of its chain.
 
         Raises:
             ValueError: the file's `chain` or `build` raises something, or returns something else.
         """
-        maker = "chain" if hasattr(self.module, "chain") else "build"
-        function = getattr(self.module, maker)
-        with blamed(self.path, f"mend `{maker}`"):
+        with blamed(file.path, f"mend `{maker}`"):
             made = function(config)
             if maker == "build" and isinstance(made, Plan):
                 return made._replace(on_host=made.on_host or any(arm.chain.on_host for arm in made.arms))
@@ -40,38 +54,7 @@ class Own:
             line = f", line {function.__code__.co_firstlineno}," if hasattr(function, "__code__") else ""
             raise TypeError(f"`{maker}`{line} must return {wanted}, got {type(made).__name__}.")
 
-    def figures(self, config: Any, dataset: xr.Dataset) -> list[Illustration]:
-        """Return the file's figures, or one of all metrics that are a number."""
-        if hasattr(self.module, "figures"):
-            return _all_of(Illustration, "figures", self.module.figures(config, dataset))
-        plain = [str(name) for name, array in dataset.data_vars.items() if set(array.dims) == {"seed", "generation"}]
-        shown = [name for name in plain if dataset[name].dtype.kind in "iuf" and name != "is_finite"]
-        if not shown:
-            return []
-        caption = f"Median over {dataset.sizes['seed']} seeds, and the central 90 % of them."
-        return [Illustration("metrics", caption, plot(dataset, *shown))]
-
-    def evidence(self, config: Any, dataset: xr.Dataset) -> list[Evidence]:
-        """Return what the file says of its claims; without `evidence` it has none."""
-        if not hasattr(self.module, "evidence"):
-            return []
-        return _all_of(Evidence, "evidence", self.module.evidence(config, dataset))
-
-    def answer(self, config: Any, dataset: xr.Dataset) -> str:
-        """Return the file's sentence on what the run found, or how its first metrics have changed."""
-        if not hasattr(self.module, "answer"):
-            return general_answer(dataset)
-        told = self.module.answer(config, dataset)
-        if not isinstance(told, str):
-            raise TypeError(f"`answer` must return a sentence, got {told!r:.60}.")
-        return told
-
-    def remarks(self, config: Any) -> tuple[str, ...]:
-        """Return what a reader of the report must know."""
-        if not hasattr(self.module, "remarks"):
-            return ()
-        with blamed(self.path, "mend `remarks`"):
-            return tuple(_all_of(str, "remarks", self.module.remarks(config)))
+    return build
 
 
 def _plan_of(chain: Chain, config: Any) -> Plan:
@@ -82,7 +65,30 @@ def _plan_of(chain: Chain, config: Any) -> Plan:
     )  # fmt: skip
 
 
-def _all_of(kind: type, name: str, found: Any) -> Any:
-    if isinstance(found, list | tuple) and all(isinstance(item, kind) for item in found):
-        return found
-    raise TypeError(f"`{name}` must return a list of {kind.__name__}, got {found!r:.60}.")
+def _blaming(file: UserFile, function: Callable) -> Callable:
+    def asked(config: Any) -> Any:
+        with blamed(file.path, f"mend `{function.__name__}`"):
+            return function(config)
+
+    return asked
+
+
+def _returns_list(kind: type, name: str, function: Callable) -> Callable:
+    def listed(*args: Any) -> Any:
+        found = function(*args)
+        if isinstance(found, list | tuple) and all(isinstance(item, kind) for item in found):
+            return found
+        raise TypeError(f"`{name}` must return a list of {kind.__name__}, got {found!r:.60}.")
+
+    listed.__name__ = name
+    return listed
+
+
+def _returns_sentence(function: Callable) -> Callable:
+    def answer(*args: Any) -> str:
+        told = function(*args)
+        if not isinstance(told, str):
+            raise TypeError(f"`answer` must return a sentence, got {told!r:.60}.")
+        return told
+
+    return answer

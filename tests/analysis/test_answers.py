@@ -10,6 +10,7 @@ import xarray as xr
 from collapse_jax.analysis.answers import added, general_answer, needed_preset, tally, tally_words
 from collapse_jax.analysis.claims import EXACT, Claim, Evidence, measured
 from collapse_jax.studies.gmm.protocol import departure_of
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.registry import STUDIES
 
 
@@ -54,7 +55,7 @@ def _arm(num_samples, lost, num_seeds, last=40):
 
 def _answer(study, dataset, **changes):
     config = dataclasses.replace(STUDIES[study].preset("laptop"), **changes)
-    return STUDIES[study].load().answer(config, dataset)
+    return load(STUDIES[study]).answer(config, dataset)
 
 
 def test_mixtures_count_who_lost_the_variance_for_each_size():
@@ -145,12 +146,12 @@ def test_what_a_run_was_too_short_for_is_said_by_its_evidence():
 
 
 def test_the_preset_of_a_publication_departs_from_it_in_nothing():
-    published, presets = STUDIES["gmm"].load().PUBLISHED, STUDIES["gmm"].presets
+    published, presets = load(STUDIES["gmm"]).published, STUDIES["gmm"].presets
     for source, name in published.items():
         config = presets[name]
         assert departure_of(config, source, config.num_samples[-1], config.generations) == ""
     for study in ("vae", "opt"):
-        assert set(STUDIES[study].load().PUBLISHED.values()) <= set(STUDIES[study].presets)
+        assert set(load(STUDIES[study]).published.values()) <= set(STUDIES[study].presets)
 
 
 def test_a_tally_folds_what_the_preset_cannot_decide():

@@ -79,7 +79,7 @@ def test_json_is_all_of_stdout_and_quiet_is_nothing(capsys, tmp_path):
 
 def test_reproduce_runs_the_studies_that_are_named(capsys, tmp_path, monkeypatch):
     ran = []
-    monkeypatch.setattr(cli, "run_all", lambda jobs, *args, **more: ran.extend(study.name for study, _, _ in jobs) or 0)
+    monkeypatch.setattr(cli, "run_jobs", lambda jobs, *args: ran.extend(job.study.name for job in jobs) or 0)
     assert _read(["reproduce", "vae", "gmm", "--preset", "smoke", "--out", str(tmp_path)], capsys)[0] == 0
     assert ran == ["gmm", "vae"]
     code, _, err = _read(["reproduce", "gmm", "gmn"], capsys)
@@ -307,10 +307,10 @@ def test_too_little_memory_is_a_sentence(error, monkeypatch, capsys):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr("collapse_jax.cli.main.run_all", full)
+    monkeypatch.setattr("collapse_jax.cli.main.run_jobs", full)
     assert run_command(["run", "gmm", "--preset", "smoke"]) == 2
     assert "there is too little memory (" in capsys.readouterr().err
     fails = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault"))  # noqa: E731
-    monkeypatch.setattr("collapse_jax.cli.main.run_all", fails)
+    monkeypatch.setattr("collapse_jax.cli.main.run_jobs", fails)
     with pytest.raises(RuntimeError, match="a fault"):  # what nobody expects keeps its traceback
         run_command(["run", "gmm", "--preset", "smoke"])

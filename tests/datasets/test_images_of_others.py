@@ -14,7 +14,9 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.execute import execute
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.report import write_report
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.vae.config import PRESETS
 from collapse_jax.studies.vae.study import evidence, remarks
@@ -167,9 +169,7 @@ def test_a_report_on_other_images_says_nothing_that_rests_on_the_judges(tmp_path
     write(tmp_path / "other", _digits(OTHERS["moved and grey"]))
     config = replace(CONFIG, data_folder=str(tmp_path / "other"))
     run = tmp_path / "run"
-    execute(
-        find_study("vae"), config, run, preset="smoke", command="test", overwrite=False, on_progress=lambda _: None
-    )
+    execute(Job(find_study("vae"), config, run, "smoke", "test"), on_progress=lambda _: None)
     page = write_report([RunDirectory(run)], tmp_path / "report.html").read_text()
     assert 'class="remark">The classifiers of digits do not know these images' in page
     assert "accuracy" not in page and "97.8" not in page
@@ -179,7 +179,7 @@ def test_a_report_on_other_images_says_nothing_that_rests_on_the_judges(tmp_path
         assert verdicts[name]["verdict"] == "not testable"
         assert "right on held-out real images" in verdicts[name]["reason"]
     dataset = read_netcdf(run / "trajectory.nc")
-    pictures = {picture.name: picture for picture in find_study("vae").load().figures(config, dataset)}
+    pictures = {picture.name: picture for picture in load(find_study("vae")).figures(config, dataset)}
     (panel,) = pictures["held_out"].figure.axes
     loss = dataset["held_out_loss"].isel(num_samples=0).median("seed")
     np.testing.assert_allclose(panel.get_lines()[0].get_ydata(), loss)
@@ -196,7 +196,7 @@ def test_what_judges_see_is_drawn_where_they_know_the_images(accuracy, unanimous
     dataset["judge_accuracy"] = ((*dims, "judge"), np.full((*shape, 5), accuracy))
     dataset["images"] = ((*dims, "image", "pixel"), np.zeros((*shape, 20, 784), np.uint8))
     dataset = dataset.assign_coords(num_samples=[64], seed=range(2), generation=range(3), judgement=list(JUDGEMENTS))
-    pictures = find_study("vae").load().figures(CONFIG, dataset)
+    pictures = load(find_study("vae")).figures(CONFIG, dataset)
     assert [picture.name for picture in pictures] == ["digits", "latent", "pixels", name]
     assert ("accuracy" in pictures[-1].caption) == (name == "judges")
     read = {"targets_entropy": 440.0, "sharpness": 2.0, "blurred_sharpness": 0.5}

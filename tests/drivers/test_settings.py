@@ -29,8 +29,9 @@ from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import provenance as module
 from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.provenance import other_settings, settings
-from collapse_jax.studies.registry import STUDIES, Study
+from collapse_jax.studies.registry import STUDIES, Entry
 from collapse_jax.theory import replace_variance
 
 REAL = gaussian_truth(1).sampler(8)
@@ -114,7 +115,7 @@ def test_flags_that_change_no_bit_are_left_out(monkeypatch):
 
 def test_a_run_goes_on_under_its_own_settings_alone(tmp_path, monkeypatch, capsys):
     config = crash_studies.Config("host", generations=3, seeds=1)
-    study = Study("crashing", "stopped", {"smoke": config}, "crash_studies", crash_studies.Config())
+    study = Entry("crashing", "stopped", {"smoke": config}, "crash_studies", crash_studies.Config())
     monkeypatch.setitem(STUDIES, "crashing", study)
 
     def stop(progress):
@@ -122,7 +123,7 @@ def test_a_run_goes_on_under_its_own_settings_alone(tmp_path, monkeypatch, capsy
             raise KeyboardInterrupt
 
     out = tmp_path / "run"
-    runs.execute(study, config, out, preset="smoke", command="c", overwrite=False, on_progress=stop)
+    runs.execute(Job(study, config, out, "smoke", "c"), on_progress=stop)
     told = {**settings(), "jax_threefry_partitionable": False}
     monkeypatch.setattr(module, "settings", lambda: told)
     assert run_command(["resume", str(out)]) == 2

@@ -24,10 +24,10 @@ from collapse_jax import (
 from collapse_jax.drivers.sweep import lanes_for, slabs
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.regression import regression, regression_truth, risk_metric
-from collapse_jax.studies.axes import parse_axis
+from collapse_jax.studies.axes import Grid, parse_axis
 from collapse_jax.studies.gaussian.config import GaussianCell
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.registry import find_study
-from collapse_jax.studies.sweep import Grid, Swept
 from collapse_jax.theory import ibd_fresh_fraction
 
 KEY = jax.random.key(3)
@@ -177,10 +177,10 @@ def test_a_study_is_swept_with_its_arms(unchecked):
     study = find_study("gmm")
     config = study.preset("smoke")
     config = type(config)(num_samples=(20, 30), generations=2, seeds=3, regime="replace-part", held_out=0)
-    plan = Swept(study, Grid({"real_fraction": (0.0, 0.5)})).build(config)
+    plan = load(study, Grid({"real_fraction": (0.0, 0.5)})).build(config)
     assert [arm.value for arm in plan.arms] == ["num_samples=20", "num_samples=30"] and plan.num_lanes == 6
     with pytest.raises(ValueError, match="has no field 'real_fractoin' to sweep; did you mean 'real_fraction'"):
-        Swept(study, Grid({"real_fractoin": (0.0,)})).build(config)
+        load(study, Grid({"real_fractoin": (0.0,)})).build(config)
 
 
 def test_a_sweep_is_drawn_as_a_map_of_means_at_its_end():
@@ -192,7 +192,7 @@ def test_a_sweep_is_drawn_as_a_map_of_means_at_its_end():
     dims = (*values, "seed", "generation")
     axes = {**{name: list(v) for name, v in values.items()}, "seed": range(5), "generation": range(last + 1)}
     dataset = xr.Dataset({"log_total_variance": (dims, rng.normal(size=sizes), {"units": "nats"})}, axes)
-    (picture,) = Swept(study, Grid(values)).figures(study.cell, dataset)
+    (picture,) = load(study, Grid(values)).figures(study.cell, dataset)
     expected = dataset.log_total_variance.sel(generation=last).mean("seed")
     panel = picture.figure.axes[0]
     across = panel.get_xlabel().replace(" ", "_")
@@ -200,7 +200,7 @@ def test_a_sweep_is_drawn_as_a_map_of_means_at_its_end():
     np.testing.assert_allclose(shown, expected.transpose(..., across).values)
     assert "generation 4" in picture.caption and "5 seeds" in picture.caption
     one = dataset.isel(real_fraction=[1])
-    (lines,) = Swept(study, Grid({**values, "real_fraction": (0.5,)})).figures(study.cell, one)
+    (lines,) = load(study, Grid({**values, "real_fraction": (0.5,)})).figures(study.cell, one)
     drawn = {line.get_label(): line.get_ydata() for line in lines.figure.axes[0].get_lines()}
     for size in values["num_samples"]:
         cell = one.log_total_variance.sel(num_samples=size, real_fraction=0.5)

@@ -9,8 +9,9 @@ import xarray as xr
 from scipy import stats
 
 from collapse_jax.cli.main import run_command
+from collapse_jax.numerics.holm import adjusted
 from collapse_jax.records.external import read_records, report_records
-from collapse_jax.records.verdicts import holm, movements
+from collapse_jax.records.verdicts import movements
 
 
 def _csv(tmp_path, text, name="mine.csv"):
@@ -190,7 +191,7 @@ def test_many_metrics_are_one_family(tmp_path):
     found = movements(read_records(_csv(tmp_path, "\n".join(["seed,generation," + ",".join(names), *lines]))))
     alone = np.array([stats.ttest_1samp(-one, 0.0).pvalue for one in falls])
     assert np.sum(alone < 0.05) > 10  # each by itself
-    assert [m.p for m in found] == pytest.approx(holm(list(alone)))
+    assert [m.p for m in found] == pytest.approx(adjusted(list(alone)))
     assert found[7].moved == "fell" and sum(m.moved == "fell" for m in found) < 10
     assert all((m.change[2] < 0 or m.change[1] > 0) == (m.p < 0.05) for m in found)  # the row's interval decides
 
@@ -198,9 +199,9 @@ def test_many_metrics_are_one_family(tmp_path):
 def test_p_values_are_adjusted_by_holms_steps_in_any_order():
     """The smallest times 4, the next times 3 ..., never below one before it and never above 1; Holm (1979)."""
     p = [0.04, 0.01, 0.9, 0.02]
-    assert holm(p) == pytest.approx([0.08, 0.04, 0.9, 0.06])
-    assert holm([0.03, 0.02]) == pytest.approx([0.04, 0.04])  # 0.03 alone would come before the 0.02 times 2
-    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
+    assert adjusted(p) == pytest.approx([0.08, 0.04, 0.9, 0.06])
+    assert adjusted([0.03, 0.02]) == pytest.approx([0.04, 0.04])  # 0.03 alone would come before the 0.02 times 2
+    assert adjusted([0.6, 0.7]) == [1.0, 1.0] and adjusted([]) == []
 
 
 def test_diverged_seeds_are_counted_and_leave_the_others_alone(tmp_path):

@@ -11,8 +11,9 @@ import pytest
 from collapse_jax.cli.main import run_command
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs.directory import _digest
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.manifest import sealed
-from collapse_jax.studies.registry import STUDIES, Study
+from collapse_jax.studies.registry import STUDIES, Entry
 
 CONFIG = crash_studies.Config("host", generations=6, seeds=2)
 VALUES = (
@@ -29,7 +30,7 @@ def _begun(folder, finished=False):
         if progress.generation == 4 and not finished:
             raise KeyboardInterrupt
 
-    runs.execute(study, CONFIG, folder, preset="smoke", command="c", overwrite=False, on_progress=stop)
+    runs.execute(Job(study, CONFIG, folder, "smoke", "c"), on_progress=stop)
     return json.loads((folder / "config.json").read_text())
 
 
@@ -55,7 +56,7 @@ def _put(told, place, value):
 
 @pytest.fixture
 def studies(monkeypatch):
-    study = Study(
+    study = Entry(
         "crashing", "what a stranger made", {"smoke": CONFIG}, "crash_studies", crash_studies.Config()
     )
     monkeypatch.setitem(STUDIES, "crashing", study)

@@ -16,8 +16,9 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.arrays import load_arrays
 from collapse_jax.runs import shards as advance
 from collapse_jax.runs.execute import execute, resume
-from collapse_jax.studies.registry import STUDIES, Study
-from collapse_jax.studies.sweep import Grid
+from collapse_jax.runs.job import Job
+from collapse_jax.studies.axes import Grid
+from collapse_jax.studies.registry import STUDIES, Entry
 
 CONFIGS = {
     "compiled": crash_studies.Config(),
@@ -30,7 +31,7 @@ KINDS = [pytest.param(kind, marks=() if kind == "host" else pytest.mark.heavy) f
 
 @pytest.fixture(autouse=True)
 def studies(monkeypatch):
-    study = Study("crashing", "what a kill leaves", {"smoke": CONFIGS["compiled"]}, "crash_studies", CONFIGS["sweep"])
+    study = Entry("crashing", "what a kill leaves", {"smoke": CONFIGS["compiled"]}, "crash_studies", CONFIGS["sweep"])
     monkeypatch.setitem(STUDIES, "crashing", study)
 
 
@@ -48,10 +49,8 @@ def _pace(monkeypatch, every):
 
 def _execute(kind, path, **options):
     grid = Grid({"num_samples": (10, 20, 40)}) if kind == "sweep" else None
-    return execute(
-        STUDIES["crashing"], CONFIGS[kind], path, preset="smoke", command="a command", overwrite=False,
-        on_progress=lambda progress: None, grid=grid, **options,
-    )  # fmt: skip
+    job = Job(STUDIES["crashing"], CONFIGS[kind], path, "smoke", "a command", grid=grid)
+    return execute(job, on_progress=lambda progress: None, **options)
 
 
 def _go_on(kind, path):

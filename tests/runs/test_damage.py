@@ -23,8 +23,10 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import shards as advance
 from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.drawing import draw_again
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.report import write_report
-from collapse_jax.studies.registry import STUDIES, Study
+from collapse_jax.studies.registry import STUDIES, Entry
 
 OWN = '''"""A law, drawn and judged."""
 from dataclasses import dataclass
@@ -85,7 +87,7 @@ def read(path: Path, whole: Path) -> str:
     """Read a finished run as somebody does who was given it: what is recorded, with nothing run."""
     try:
         run, notices = RunDirectory(path), []
-        runs.draw_again(run, notices.append)
+        draw_again(run, notices.append)
         write_report([run], path / "report.html")
         found = read_netcdf(path / "trajectory.nc")
     except ValueError as error:
@@ -108,13 +110,11 @@ def _refused(error: ValueError) -> str:
 
 def begun(folder: Path) -> Path:
     """Return a run as a kill in its midst leaves it, beside the whole one."""
-    STUDIES["crashing"] = Study("crashing", "of damage", {"smoke": UNDER_WAY}, "crash_studies")
+    STUDIES["crashing"] = Entry("crashing", "of damage", {"smoke": UNDER_WAY}, "crash_studies")
     advance._STATES_SHARE = 0  # every generation is written
     with CrashPoints(folder / "whole", folder / "points") as kept:
-        runs.execute(
-            STUDIES["crashing"], UNDER_WAY, folder / "whole", preset="smoke", command="a command", overwrite=False,
-            on_progress=lambda progress: None,
-        )  # fmt: skip
+        job = Job(STUDIES["crashing"], UNDER_WAY, folder / "whole", "smoke", "a command")
+        runs.execute(job, on_progress=lambda progress: None)
     full = [point for point in kept.points if len(list(point.glob("checkpoints/*.npz"))) == 4]
     return full[len(full) // 2]
 

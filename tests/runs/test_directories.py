@@ -15,26 +15,26 @@ from collapse_jax.files.writing import Lock
 from collapse_jax.runs import directory as rundir
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs.directory import RunDirectory
+from collapse_jax.runs.drawing import draw_again
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.manifest import sealed
 from collapse_jax.runs.report import write_report
 from collapse_jax.runs.trust import is_trusted, trust
-from collapse_jax.studies.registry import STUDIES, Study
-from collapse_jax.studies.sweep import Grid
+from collapse_jax.studies.axes import Grid
+from collapse_jax.studies.registry import STUDIES, Entry
 
 CONFIG = crash_studies.Config("host", generations=9, seeds=2)
 
 
 @pytest.fixture(autouse=True)
 def studies(monkeypatch):
-    study = Study("crashing", "what a kill leaves", {"smoke": CONFIG}, "crash_studies", crash_studies.Config())
+    study = Entry("crashing", "what a kill leaves", {"smoke": CONFIG}, "crash_studies", crash_studies.Config())
     monkeypatch.setitem(STUDIES, "crashing", study)
 
 
 def _execute(path, *, overwrite=False, config=CONFIG, grid=None, on_progress=lambda progress: None):
-    return runs.execute(
-        STUDIES["crashing"], config, path, preset="smoke", command="a command", overwrite=overwrite,
-        on_progress=on_progress, grid=grid,
-    )  # fmt: skip
+    job = Job(STUDIES["crashing"], config, path, "smoke", "a command", overwrite, grid)
+    return runs.execute(job, on_progress=on_progress)
 
 
 def _interrupted(path, generation=4, **options):
@@ -76,9 +76,9 @@ def test_an_overwrite_that_is_killed_can_be_begun_again(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         _execute(path, overwrite=True)
     monkeypatch.undo()
-    monkeypatch.setitem(STUDIES, "crashing", Study("crashing", "t", {"smoke": CONFIG}, "crash_studies"))
+    monkeypatch.setitem(STUDIES, "crashing", Entry("crashing", "t", {"smoke": CONFIG}, "crash_studies"))
     assert (path / "checkpoints").is_dir()  # half of the old run is still there
-    for refused in (_resume, lambda path: runs.draw_again(RunDirectory(path), print)):
+    for refused in (_resume, lambda path: draw_again(RunDirectory(path), print)):
         with pytest.raises(ValueError, match="was being replaced by a new run"):
             refused(path)
     assert _execute(path)  # without --overwrite: that had been said
@@ -149,10 +149,10 @@ def test_what_is_read_back_otherwise_is_not_kept(tmp_path, monkeypatch):
 
 def test_who_is_interrupted_while_drawing_goes_on_with_that(tmp_path, monkeypatch, whole):
     path, drawn = tmp_path / "run", []
-    monkeypatch.setattr(runs, "illustrate", _killed)
+    monkeypatch.setattr(runs, "draw", _killed)
     with pytest.raises(KeyboardInterrupt):
         _execute(path)
-    monkeypatch.setattr(runs, "illustrate", drawn.append)
+    monkeypatch.setattr(runs, "draw", lambda *given: drawn.append(given))
     assert _resume(path)[0] and len(drawn) == 1
     assert read_netcdf(path / "trajectory.nc").equals(whole)
 
@@ -161,7 +161,7 @@ def test_a_report_on_a_run_at_work_writes_nothing(tmp_path):
     path = _interrupted(tmp_path / "run")
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     with Lock(path), pytest.raises(ValueError, match="another process is writing"):
-        runs.draw_again(RunDirectory(path), print)
+        draw_again(RunDirectory(path), print)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
@@ -180,7 +180,7 @@ def test_all_that_decides_numbers_is_in_the_check_sum(tmp_path, change):
     else:
         told["study"] = "gaussian"
     (path / "config.json").write_text(json.dumps(sealed(told)))
-    for use in (_resume, lambda path: runs.draw_again(RunDirectory(path), print)):
+    for use in (_resume, lambda path: draw_again(RunDirectory(path), print)):
         with pytest.raises(ValueError, match="was changed after the run began"):
             use(path)
 
@@ -223,15 +223,13 @@ def test_a_received_directory_does_not_run_what_it_brings(tmp_path, monkeypatch)
         if progress.generation == 4:
             raise KeyboardInterrupt
 
-    assert not runs.execute(
-        study, study.preset("small"), path, preset="small", command="c", overwrite=False, on_progress=on_progress
-    )
+    assert not runs.execute(Job(study, study.preset("small"), path, "small", "c"), on_progress=on_progress)
     assert is_trusted(tmp_path / "elsewhere.py", OWN.encode(), path) and _copy(path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another user"))
     (tmp_path / "ran").unlink()
     with pytest.raises(ValueError, match=r"which you have not run here; read it, then add --trust, or .* --study FILE"):
         _resume(path)
-    runs.draw_again(RunDirectory(path), seen.append)
+    draw_again(RunDirectory(path), seen.append)
     assert "which you have not run here" in seen[0] and "those of before" in seen[0]
     assert not (tmp_path / "ran").exists()  # nothing of it was run
     moved = tmp_path / "moved.py"
@@ -275,7 +273,7 @@ def test_what_else_lies_among_the_figures_is_left_alone(tmp_path, whole):
     (figures / "mine").mkdir()
     os.mkfifo(figures / "pipe")
     run = RunDirectory(tmp_path / "whole")
-    runs.draw_again(run, print)
+    draw_again(run, print)
     assert run.verdicts == []
     (figures / "captions.json").write_text("[ ]")
     with pytest.raises(ValueError, match=r"captions\.json is not as it was drawn; draw it again"):

@@ -13,7 +13,9 @@ import pytest
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
 from collapse_jax.runs.directory import RunDirectory, find_runs, shards_of
-from collapse_jax.runs.execute import Stopped, assemble_if_needed, execute, illustrate, resume
+from collapse_jax.runs.drawing import draw_again
+from collapse_jax.runs.execute import Stopped, execute, resume
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.manifest import sealed
 from collapse_jax.runs.report import write_report
 from collapse_jax.studies.gaussian.config import GaussianConfig
@@ -29,15 +31,8 @@ _WALKS = GaussianConfig(num_samples=(40,), generations=1005, regime_generations=
 def _execute(
     path: Path, *, config=_CONFIG, overwrite=False, on_progress=lambda progress: None, command="a command"
 ):
-    return execute(
-        find_study("gmm" if isinstance(config, GMMConfig) else "gaussian"),
-        config,
-        path,
-        preset="smoke",
-        command=command,
-        overwrite=overwrite,
-        on_progress=on_progress,
-    )
+    study = find_study("gmm" if isinstance(config, GMMConfig) else "gaussian")
+    return execute(Job(study, config, path, "smoke", command, overwrite), on_progress=on_progress)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +45,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """What is drawn is another test's business."""
-    monkeypatch.setattr("collapse_jax.runs.execute.illustrate", lambda run: [])
+    monkeypatch.setattr("collapse_jax.runs.execute.draw", lambda *_: [])
 
 
 def test_a_finished_run_holds_everything(finished):
@@ -107,7 +102,7 @@ def walked(tmp_path_factory):
     """A finished run without pictures."""
     path = tmp_path_factory.mktemp("walks") / "gaussian"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("collapse_jax.runs.execute.illustrate", lambda run: [])
+        patch.setattr("collapse_jax.runs.execute.draw", lambda *_: [])
         assert _execute(path, config=_WALKS)
     return path
 
@@ -155,12 +150,11 @@ def test_a_running_or_killed_run_is_assembled_from_its_segments(finished, tmp_pa
     run = RunDirectory.create(tmp_path / "killed", json.loads((finished / "config.json").read_text()))
     records = {name: array.isel(num_samples=0).values for name, array in whole.data_vars.items()}
     label = run.shards[0].label(0)
-    run.append(label, 0, 0, {name: values[:, :1] for name, values in records.items()})
-    run.append(label, 1, 50, {name: values[:, 1:51] for name, values in records.items()})
-    assemble_if_needed(run)
-    illustrate(run)
+    run.records.append(label, 0, 0, {name: values[:, :1] for name, values in records.items()})
+    run.records.append(label, 1, 50, {name: values[:, 1:51] for name, values in records.items()})
+    draw_again(run, print)
     assert read_netcdf(run.path / "trajectory.nc").sizes["generation"] == 51
-    assert len(run.segments(label)) == 2  # they are still there to go on from
+    assert len(run.records.segments(label)) == 2  # they are still there to go on from
 
 
 def _stop_at(generation, stop):
@@ -221,7 +215,7 @@ def test_sigterm_stops_at_the_next_checkpoint(walked, tmp_path):
         _execute(tmp_path / "run", config=_WALKS, on_progress=_stop_at(500, terminate))
     assert signal.getsignal(signal.SIGTERM) == before
     assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "stopped"
-    assert RunDirectory(tmp_path / "run").recorded_until("arm000-seed00000000") == 1000
+    assert RunDirectory(tmp_path / "run").records.reached("arm000-seed00000000") == 1000
     assert _go_on(tmp_path / "run")[0]
     _same_ending(tmp_path / "run", walked)
 

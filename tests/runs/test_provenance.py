@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from collapse_jax.runs import provenance as module
-from collapse_jax.runs.provenance import commit, differences, digest, provenance
+from collapse_jax.runs.manifest import sum_of
+from collapse_jax.runs.provenance import commit, differences, provenance
 
 NAMES = ("collapse-jax", "jax", "jaxlib", "numpy", "optax", "flax")
 BEFORE = {
@@ -76,4 +77,4 @@ def test_a_commit_is_that_of_the_source_tree_and_none_where_there_is_none(monkey
 
 def test_a_digest_is_crc32_in_eight_digits():
     """As gzip and zip print it, so that it can be checked by hand."""
-    assert digest("123456789") == "cbf43926" and digest("") == "00000000"
+    assert sum_of(b"123456789") == "cbf43926" and sum_of(b"") == "00000000"

@@ -64,15 +64,15 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[6])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_num_cpu_devices", int(sys.argv[5]))
 from collapse_jax.runs import execute as runs
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.processes import Place, join_processes
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.registry import find_study
 path, count, number, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 place = join_processes(f"127.0.0.1:{port}", count, number) if count > 1 else Place()
-runs.illustrate = lambda run: []
+runs.draw = lambda *_: []
 config = GaussianConfig(num_samples=(30,), generations=1200, regime_generations=0, seeds=27, lanes=4)
-runs.execute(find_study("gaussian"), config, path, preset="", command="", overwrite=False,
-             on_progress=lambda progress: None, place=place)
+runs.execute(Job(find_study("gaussian"), config, path, "", ""), on_progress=lambda progress: None, place=place)
 """
 
 

@@ -9,8 +9,10 @@ from collapse_jax.analysis.claims import judge
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.execute import execute
+from collapse_jax.runs.job import Job
 from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import PRESETS
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.registry import find_study
 
 CONFIG = dataclasses.replace(PRESETS["smoke"], generations=210, regime_generations=4)
@@ -21,9 +23,9 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("gaussian") / "run"
     labels = []
     finished = execute(
-        find_study("gaussian"), CONFIG, path, preset="smoke", command="test", overwrite=False,
+        Job(find_study("gaussian"), CONFIG, path, "smoke", "test"),
         on_progress=lambda progress: labels.append((progress.label, progress.num_generations)),
-    )  # fmt: skip
+    )
     assert finished
     assert dict(labels) == {"gaussian walks": 210, "gaussian regimes": 4}
     return RunDirectory(path), read_netcdf(path / "trajectory.nc")
@@ -32,7 +34,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def verdicts(run):
     _, dataset = run
-    found = judge(find_study("gaussian").load().evidence(CONFIG, dataset))
+    found = judge(load(find_study("gaussian")).evidence(CONFIG, dataset))
     return {verdict.name: verdict for verdict in found}
 
 
@@ -63,17 +65,17 @@ def test_a_wrong_law_fails(run):
     """Variances 30 % off: every regime's law is then outside its region."""
     _, dataset = run
     wrong = dataset.assign(regime_log_variance=dataset["regime_log_variance"] + np.log(1.3))
-    found = {v.name: v.verdict for v in judge(find_study("gaussian").load().evidence(CONFIG, wrong))}
+    found = {v.name: v.verdict for v in judge(load(find_study("gaussian")).evidence(CONFIG, wrong))}
     laws = [verdict for name, verdict in found.items() if name.startswith("law-")]
     assert len(laws) == 10 and "holds" not in laws and laws.count("fails") >= 8
 
 
 def test_the_regimes_may_be_left_out():
-    plan = find_study("gaussian").load().build(dataclasses.replace(CONFIG, regime_generations=0))
+    plan = load(find_study("gaussian")).build(dataclasses.replace(CONFIG, regime_generations=0))
     assert [arm.value for arm in plan.arms] == ["walks"]
 
 
 @pytest.mark.parametrize("field, value", [("num_samples", ()), ("num_samples", (1,)), ("regime_samples", 1)])
 def test_bad_fields_are_refused(field, value):
     with pytest.raises(ValueError, match="num_samples"):
-        find_study("gaussian").load().build(dataclasses.replace(CONFIG, **{field: value}))
+        load(find_study("gaussian")).build(dataclasses.replace(CONFIG, **{field: value}))

@@ -19,6 +19,7 @@ from collapse_jax.networks.opt.scoring import token_log_probs
 from collapse_jax.networks.opt.tokenizer import encode, load_tokenizer, save_tokenizer, train_tokenizer
 from collapse_jax.networks.opt.weights import save_opt
 from collapse_jax.runs.execute import execute
+from collapse_jax.runs.job import Job
 from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
@@ -233,10 +234,7 @@ def test_the_path_of_the_paper_s_preset_with_random_weights(shape, large, tmp_pa
     )  # fmt: skip
     assert build(study).on_host
     seen = []
-    finished = execute(
-        find_study("opt"), study, tmp_path / "run", preset="paper", command="test", overwrite=False,
-        on_progress=seen.append,
-    )  # fmt: skip
+    finished = execute(Job(find_study("opt"), study, tmp_path / "run", "paper", "test"), on_progress=seen.append)
     shown = json.loads((tmp_path / "run" / "figures" / "captions.json").read_text())
     assert finished and seen[-1].generation == 1
     assert any(one.get("texts") for one in shown)

@@ -17,6 +17,8 @@ from collapse_jax.runs import execute as runs
 from collapse_jax.runs import shards as advance
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.manifest import sealed
+from collapse_jax.runs.record_files import RecordFiles
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.registry import find_study
 
 # a model in Python under a regime whose state is a class of the file; a file named in BREAK says where it breaks
@@ -152,7 +154,7 @@ def test_a_run_is_what_simulate_gives(mine, capsys):
     path = mine(HEAD, HOST)
     assert _read(["run", str(path), "--seed", "7", "--out", "run"], capsys)[0] == 0
     study = find_study(str(path))
-    chain = study.load().build(study.preset("default")).arms[0].chain
+    chain = load(study).build(study.preset("default")).arms[0].chain
     expected = simulate(chain, jax.random.key(7), 3, 4)
     np.testing.assert_array_equal(_trajectory("run")["std"], expected["std"])
 
@@ -388,7 +390,7 @@ def test_how_often_is_written_changes_no_bit(share, num_written, mine, capsys, m
     mine(HEAD, HOST)
     assert _read(["run", "mine.py", "--out", "whole"], capsys)[0] == 0
     written, append = [], RunDirectory.append
-    monkeypatch.setattr(RunDirectory, "append", lambda *args: written.append(args[1]) or append(*args))
+    monkeypatch.setattr(RecordFiles, "append", lambda *args: written.append(args[1]) or append(*args))
     monkeypatch.setattr(advance, "_STATES_SHARE", share)
     assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 0
     assert len(written) == 3 * num_written and len(set(written)) == 3

@@ -16,7 +16,9 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, load_judges
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.execute import execute
+from collapse_jax.runs.job import Job
 from collapse_jax.runs.report import write_report
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.registry import find_study
 from collapse_jax.studies.vae import claims, study
 from collapse_jax.studies.vae.config import PRESETS
@@ -30,15 +32,7 @@ CONFIG = dataclasses.replace(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("vae") / "run"
-    execute(
-        find_study("vae"),
-        CONFIG,
-        path,
-        preset="smoke",
-        command="test",
-        overwrite=False,
-        on_progress=lambda _: None,
-    )
+    execute(Job(find_study("vae"), CONFIG, path, "smoke", "test"), on_progress=lambda _: None)
     return path, read_netcdf(path / "trajectory.nc")
 
 
@@ -73,14 +67,14 @@ def test_a_long_run_s_animation_is_thinned():
     names = ("latent_spread", "latent_mean", "pixel_variance", "sharpness", "loss")
     dataset = xr.Dataset({"images": (dims, images), **dict.fromkeys(names, flat)})
     dataset = dataset.assign_coords(num_samples=[64], seed=[0], generation=np.arange(201))
-    digits = find_study("vae").load().figures(config, dataset)[0]
+    digits = load(find_study("vae")).figures(config, dataset)[0]
     assert len(digits.film.frames) == 41 and digits.film.labels[-1] == "generation 200"
 
 
 def test_every_claim_is_decided_or_says_why_not(run):
     """Two steps of training make noise, which no judge reads from generation 0 on: it does not become unreadable."""
     _, dataset = run
-    gathered = find_study("vae").load().evidence(CONFIG, dataset)
+    gathered = load(find_study("vae")).evidence(CONFIG, dataset)
     five = [item._replace(claim=item.claim._replace(min_seeds=2)) for item in gathered]
     verdicts = {verdict.name: verdict for verdict in judge(five)}
     assert verdicts["unreadable"].verdict == "not testable"

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-RegimeName = Literal[
-    "replace", "accumulate", "accumulate-subsample", "window", "replace-part", "add", "weight-real"
-]
+from collapse_jax.studies.regime_names import RegimeName
 
 
 @dataclass(frozen=True)

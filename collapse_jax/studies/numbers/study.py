@@ -5,7 +5,6 @@ each fit, and that of a kernel density estimate changes by (1 - 1/M)(1 + h^2 M/(
 variance of a Gaussian's first direction drifts by E log chi^2_{M-1}/(M - 1) a fit.
 """
 
-import hashlib
 import math
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import as_samples
 from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.datasets.table import load_table
+from collapse_jax.files.reading import sha256
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.models.mixture import mixture, mixture_metrics
@@ -68,7 +68,7 @@ def _size(config: NumbersConfig, num_rows: int) -> int:
 
 
 def _sums(config: NumbersConfig) -> dict[str, str]:
-    return {"numbers": hashlib.sha256(Path(config.data).read_bytes()).hexdigest()}
+    return {"numbers": sha256(Path(config.data))}
 
 
 def _model(config: NumbersConfig, shape: tuple[int, ...], size: int) -> tuple[Model, tuple[Metric, ...]]:
