@@ -3,6 +3,7 @@
 from collapse_jax import datasets as datasets
 from collapse_jax import metrics as metrics
 from collapse_jax import models as models
+from collapse_jax import testing as testing
 from collapse_jax import theory as theory
 from collapse_jax.analysis import plots as plots
 from collapse_jax.analysis.claims import Claim as Claim

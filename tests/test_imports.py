@@ -17,7 +17,7 @@ LAYERS = [
     {"drivers", "datasets"},
     {"analysis", "metrics"},
     {"models", "records"},
-    {"studies", "selfcheck"},
+    {"studies", "selfcheck", "testing"},
     {"runs"},
     {"cli", "__main__"},
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.core.protocol import Metric, Model
@@ -91,18 +92,18 @@ def known_table(table: ArrayLike, num: int, draws: str = "visits") -> Any:
     Raises:
         ValueError: it is not square, a row is negative or does not sum to 1, or every row has only one word.
     """
-    known = jnp.asarray(check_numbers("table", table), float)
+    known = np.asarray(check_numbers("table", table), float)
     check_count("num", num)
     check_choice("draws", draws, ("path", "pairs", "visits"))
     if known.ndim != 2 or known.shape[0] != known.shape[1]:
         raise ValueError(f"`table` must be square, contexts by words, got shape {known.shape}.")
-    if not bool((known >= 0).all()) or not bool((jnp.abs(known.sum(axis=1) - 1) <= 1e-4).all()):
+    if not (known >= 0).all() or not (np.abs(known.sum(axis=1) - 1) <= 1e-4).all():
         raise ValueError("every row of `table` must be non-negative and sum to 1; normalise the rows.")
-    if bool((jnp.sum(known > 0, axis=1) < 2).all()):
+    if (np.sum(known > 0, axis=1) < 2).all():
         raise ValueError(
             "every row of `table` has only one word, so no generation can change it; give some row two."
         )
-    return lambda key: _as_data(draw_transitions(key, known, num, draws))
+    return lambda key: _as_data(draw_transitions(key, jnp.asarray(known, float), num, draws))
 
 
 def _as_data(counts: Float[Array, "V V"]) -> Sums:

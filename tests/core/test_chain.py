@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import gaussian, standard_normal
 
 from collapse_jax import (
     Metric,
@@ -26,6 +25,8 @@ from collapse_jax import (
 from collapse_jax import gaussian as framed_gaussian
 from collapse_jax.core.protocol import Call, run_whole
 from collapse_jax.numerics.frame import to_data_units
+from collapse_jax.testing.cases import line as gaussian
+from collapse_jax.testing.cases import standard_normal
 
 M, KEY = 8, jax.random.key(0)
 REAL = as_samples(np.linspace(-1.0, 1.0, M, dtype=np.float32)[:, None])

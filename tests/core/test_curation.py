@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from statistical import assert_mean
 
 from collapse_jax import Metric, Samples, build_chain, curate, gaussian, gaussian_truth, replace, schedule
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.numerics import frame as frames
 from collapse_jax.selfcheck.laws.running import run_all
+from collapse_jax.testing.laws import assert_mean
 from collapse_jax.theory import curation as exact
 
 KEY = jax.random.key(0)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from scipy import stats
-from statistical import assert_law, assert_mean
-from strategies import keys, seeds, triangles, weights
 
 from collapse_jax import Stream, as_samples
 from collapse_jax.core.data import Blend, follow_frame
 from collapse_jax.numerics.frame import advance as advance_frame
 from collapse_jax.numerics.frame import axes, data_frame, to_data_units
+from collapse_jax.testing.laws import assert_law, assert_mean
+from collapse_jax.testing.strategies import keys, seeds, triangles, weights
 
 N = 6
 

@@ -34,10 +34,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry import NUM_ROWS, REGIMES, ROOM
+from registry import REGIMES
 from scipy import stats
-from statistical import assert_law, assert_mean
-from strategies import keys, seeds, triangles
 
 from collapse_jax import (
     Metric,
@@ -67,6 +65,9 @@ from collapse_jax.models.one_parameter import Largest, exponential, poisson, uni
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.em import Components
+from collapse_jax.testing.cases import NUM_ROWS, ROOM
+from collapse_jax.testing.laws import assert_law, assert_mean
+from collapse_jax.testing.strategies import keys, seeds, triangles
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from registry import gaussian, standard_normal
 from scipy import stats
-from statistical import assert_mean
-from strategies import keys
 
 from collapse_jax import (
     Samples,
@@ -30,6 +27,10 @@ from collapse_jax import (
     weight_real,
     window,
 )
+from collapse_jax.testing.cases import line as gaussian
+from collapse_jax.testing.cases import standard_normal
+from collapse_jax.testing.laws import assert_mean
+from collapse_jax.testing.strategies import keys
 
 M = 6
 

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from registry import gaussian, standard_normal
-from strategies import seeds, stops
 
 from collapse_jax import (
     Metric,
@@ -36,6 +34,9 @@ from collapse_jax.drivers import compiled as drivers
 from collapse_jax.drivers.compiled import _programs, program_bytes
 from collapse_jax.drivers.sharding import lane_mesh
 from collapse_jax.runs.checkpoints import load_tree, save_tree
+from collapse_jax.testing.cases import line as gaussian
+from collapse_jax.testing.cases import standard_normal
+from collapse_jax.testing.strategies import seeds, stops
 
 ROOT = jax.random.key(7)
 NUM_ROWS, LANES, NUM_SEEDS, STOPS = 24, 4, 13, (4, 8, 12)

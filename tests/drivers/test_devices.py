@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from one_parameter_points import real_points
-from registry import MODELS, NUM_ROWS
+from registry import MODELS
 from small_language import REAL
 from small_language import build as small_language
 
@@ -22,6 +22,7 @@ from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
 from collapse_jax.models.one_parameter import uniform
 from collapse_jax.models.regression import regression, regression_truth
+from collapse_jax.testing.cases import NUM_ROWS
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,7 @@ def _images(key):
 _CHAINS = {
     **{
         case.name: lambda case=case: build_chain(
-            case.build(), replace(), lambda key: case.fresh(key, NUM_ROWS), NUM_ROWS
+            case.build(), replace(), lambda key: case.real(key, NUM_ROWS), NUM_ROWS
         )
         for case in MODELS
         if case.name in ("mixture-warm", "kde", "vae-fixed")

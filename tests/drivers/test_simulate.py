@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from registry import gaussian, standard_normal
 
 from collapse_jax import Metric, accumulate, build_chain, run_compiled, simulate
+from collapse_jax.testing.cases import line as gaussian
+from collapse_jax.testing.cases import standard_normal
 
 NUM_SEEDS, NUM_GENERATIONS = 5, 6
 ROOT = jax.random.key(3)

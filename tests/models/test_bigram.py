@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from statistical import assert_mean
 
 from collapse_jax import build_chain, replace
 from collapse_jax.core.statistics import Sums
@@ -17,6 +16,7 @@ from collapse_jax.models.bigram import (
     table_metric,
 )
 from collapse_jax.selfcheck.laws.running import run_all
+from collapse_jax.testing.laws import assert_mean
 from collapse_jax.theory import discrete as exact
 
 TABLE = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.0, 0.2, 0.8]])

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from statistical import assert_mean
 
 from collapse_jax import as_samples, build_chain, replace, theory
 from collapse_jax.core import regimes
@@ -26,6 +25,7 @@ from collapse_jax.models.categorical import (
     top_p,
 )
 from collapse_jax.selfcheck.laws.running import run_all
+from collapse_jax.testing.laws import assert_mean
 
 SIZE, GENERATIONS, RUNS = 12, 4, 4096
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])

@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import gaussian
-from statistical import assert_mean
 
 from collapse_jax import (
     Metric,
@@ -34,6 +32,8 @@ from collapse_jax import (
 )
 from collapse_jax.metrics.model_free import log_total_variance, sample_mean
 from collapse_jax.runs.checkpoints import load_tree, save_tree
+from collapse_jax.testing.cases import line as gaussian
+from collapse_jax.testing.laws import assert_mean
 
 KEY = jax.random.key(0)
 SIZE, GENERATIONS, COLUMNS, SEEDS = 20, 4, 1024, 24

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, as_samples, build_chain, gaussian_truth, replace
 from collapse_jax.models.kde import bootstrap, kde, kde_metrics
 from collapse_jax.selfcheck.laws.running import run_all
+from collapse_jax.testing.laws import assert_law, assert_mean
 from collapse_jax.theory import gaussian as exact
 
 SIZE, GENERATIONS, RUNS, WIDTH = 10, 3, 4096, 0.5

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import special, stats
 from sklearn.mixture import GaussianMixture as SklearnMixture
-from statistical import assert_mean
 
 from collapse_jax import build_chain, mixture, mixture_metrics, replace, simulate, theory, two_gaussians
 from collapse_jax.core.data import Samples, as_samples
@@ -16,6 +15,7 @@ from collapse_jax.models.mixture import MixtureParams, params_from_truth, total_
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.em import Components
 from collapse_jax.numerics.mixture_distances import in_data_units
+from collapse_jax.testing.laws import assert_mean
 
 NUM_SAMPLES = 100
 TRUTH = two_gaussians()

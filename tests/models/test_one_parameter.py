@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from one_parameter_points import RATE, SIZE, real_points
 from scipy import special, stats
-from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, accumulate, add, build_chain, fresh, replace, window
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.numerics import frame as frames
 from collapse_jax.selfcheck.laws.running import run_all
+from collapse_jax.testing.laws import assert_law, assert_mean
 from collapse_jax.theory import discrete as exact
 from collapse_jax.theory import gaussian as moments
 

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from statistical import assert_law, assert_mean
 
 from collapse_jax import Metric, accumulate, build_chain, replace
 from collapse_jax.core.statistics import Sums
@@ -18,6 +17,7 @@ from collapse_jax.models.regression import (
     risk_metric,
 )
 from collapse_jax.selfcheck.laws.running import run_all
+from collapse_jax.testing.laws import assert_law, assert_mean
 from collapse_jax.theory import regression as exact
 
 TRUE, NOISE = np.array([1.0, -2.0, 0.5]), 0.7

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import seeds, triangles
 
 from collapse_jax.numerics.frame import (
     advance,
@@ -17,6 +16,7 @@ from collapse_jax.numerics.frame import (
     to_data_units,
     to_local,
 )
+from collapse_jax.testing.strategies import seeds, triangles
 
 
 def _chain_of_frames(ratios, shifts):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from statistical import assert_mean
-from strategies import keys
 
 from collapse_jax.numerics.sampling import distinct_indices, live_indices, weighted_indices
+from collapse_jax.testing.laws import assert_mean
+from collapse_jax.testing.strategies import keys
 
 # 0.3 adds up with rounding: a cumulative sum may then step where the weight is 0, and go down where it is small
 LONG = 4000

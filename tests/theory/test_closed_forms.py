@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from statistical import assert_mean
 
 from collapse_jax import theory
+from collapse_jax.testing.laws import assert_mean
 from collapse_jax.theory import ancestry, curation, discrete, gaussian, limits, regression
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statistical import assert_mean
-from strategies import triangles
 
 from collapse_jax import curate, theory
 from collapse_jax.models.categorical import (
@@ -21,6 +19,8 @@ from collapse_jax.models.categorical import (
     top_p,
 )
 from collapse_jax.numerics.mixture_distances import gaussian_w2
+from collapse_jax.testing.laws import assert_mean
+from collapse_jax.testing.strategies import triangles
 from collapse_jax.theory import ancestry, curation, discrete, gaussian, limits, regression
 
 pytestmark = pytest.mark.slow
