@@ -24,8 +24,8 @@ def adjusted(p: Sequence[float]) -> list[float]:
 def levels(p: Sequence[float], significance: float) -> list[float]:
     """Return the level at which Holm's steps test each: smallest p first, to the first that is not decisive at its own.
 
-    >>> [round(level, 4) for level in levels([0.03, 0.01, 0.02], 0.05)]
-    [0.025, 0.0167, 0.025]
+    >>> [round(float(level), 4) for level in levels([0.03, 0.01, 0.02], 0.05)]
+    [0.05, 0.0167, 0.025]
     """
     order, found, decisive = np.argsort(p, kind="stable"), [0.0] * len(p), 0
     for rank, index in enumerate(order):

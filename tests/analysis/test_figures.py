@@ -14,6 +14,7 @@ from collapse_jax.studies.gaussian.comparison import predicted_variance
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm import figures as gmm_figures
 from collapse_jax.studies.gmm.config import GMMConfig
+from collapse_jax.studies.loading import load
 from collapse_jax.studies.opt import figures as opt_figures
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.registry import find_study
@@ -302,7 +303,7 @@ def test_digits_are_judged_under_their_own_names():
     dataset["real_unanimous_share"] = (dims, np.full(shape, 0.96))
     dataset["images"] = ((*dims, "image", "pixel"), RNG.integers(0, 256, (*shape, 20, 784), np.uint8))
     dataset = dataset.assign_coords(num_samples=[500], seed=range(4), generation=range(4), judgement=list(JUDGEMENTS))
-    pictures = {picture.name: picture for picture in find_study("vae").load().figures(config, dataset)}
+    pictures = {picture.name: picture for picture in load(find_study("vae")).figures(config, dataset)}
     arm = dataset.isel(num_samples=0)
     judged = lambda name: arm["judged"].sel(judgement=name)  # noqa: E731
     drawn = [panel for name in ("judges", "latent", "pixels") for panel in pictures[name].figure.axes]

@@ -9,14 +9,13 @@ import sys
 import crash_studies
 import pytest
 
-from collapse_jax.cli import session as jobs
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
 from collapse_jax.runs import directory as rundir
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.drawing import draw_again
-from collapse_jax.runs.job import Job
+from collapse_jax.runs.job import Job, read_jobs
 from collapse_jax.runs.manifest import sealed
 from collapse_jax.runs.report import write_report
 from collapse_jax.runs.trust import is_trusted, trust
@@ -195,7 +194,7 @@ def test_all_that_decides_numbers_is_in_the_check_sum(tmp_path, change):
 def test_jobs_lie_in_their_folder(tmp_path, text):
     (tmp_path / "jobs.json").write_text(text)
     with pytest.raises(ValueError, match=r"jobs\.json .*one by one"):
-        jobs.read_jobs(tmp_path)
+        read_jobs(tmp_path)
 
 
 OWN = '''"""A study."""

@@ -15,7 +15,6 @@ from collapse_jax.cli.main import run_command
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import shards as advance
-from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.manifest import sealed
 from collapse_jax.runs.record_files import RecordFiles
 from collapse_jax.studies.loading import load
@@ -389,7 +388,7 @@ def test_how_often_is_written_changes_no_bit(share, num_written, mine, capsys, m
     """Writing may take no time at all: the first and the last generation; or any: each of 0 to 4."""
     mine(HEAD, HOST)
     assert _read(["run", "mine.py", "--out", "whole"], capsys)[0] == 0
-    written, append = [], RunDirectory.append
+    written, append = [], RecordFiles.append
     monkeypatch.setattr(RecordFiles, "append", lambda *args: written.append(args[1]) or append(*args))
     monkeypatch.setattr(advance, "_STATES_SHARE", share)
     assert _read(["run", "mine.py", "--out", "run"], capsys)[0] == 0
