@@ -12,12 +12,13 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # what `make test` leaves out: `make test-all` and `make parity` run it
 MARKS       ?= not heavy and not parity
 
-.PHONY: help reproduce test test-all parity bench lint docs clean
+.PHONY: help reproduce test test-all mutants parity bench lint docs clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
 	@echo "make test [MARKS='not heavy']                          run the tests, but those that take minutes each"
 	@echo "make test-all                                          run every test, parity and the heavy ones too"
+	@echo "make mutants [ARGS=drivers]                            put errors into the package, one at a time, and see a test fail"
 	@echo "make parity                                            compare with PyTorch and transformers"
 	@echo "make bench [ARGS=gmm]                                  time the package beside its peers, write benchmarks/RESULTS.md"
 	@echo "make docs                                              the pages of docs/ and the API as a site: build/docs"
@@ -31,6 +32,9 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test $(VENV)/.installed-peers
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+mutants: $(VENV)/.installed-test
+	$(VENV)/bin/python tests/mutants.py $(ARGS)
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-peers
 	$(VENV)/bin/python -m pytest -n auto -m "parity and not heavy" $(ARGS)

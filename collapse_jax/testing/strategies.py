@@ -30,7 +30,7 @@ def weights(num_rows: int, values: Sequence[float] = (0.0, 0.3, 1.0, 2.0)) -> st
 
 
 @st.composite
-def stops(draw: st.DrawFn, num_generations: int, longest: int) -> tuple[int, ...]:
+def stops(draw: Callable, num_generations: int, longest: int) -> tuple[int, ...]:
     """Stops up to `num_generations` whose longest segment has exactly `longest` generations: one program for all."""
     lengths = [longest]
     while (left := num_generations - sum(lengths)) > 0:
@@ -39,7 +39,7 @@ def stops(draw: st.DrawFn, num_generations: int, longest: int) -> tuple[int, ...
 
 
 @st.composite
-def triangles(draw: st.DrawFn, dim: int) -> np.ndarray:
+def triangles(draw: Callable, dim: int) -> np.ndarray:
     """Lower triangular matrices with a positive diagonal, far from singular."""
     rng = np.random.default_rng(draw(seeds))
     lower = np.tril(rng.normal(size=(dim, dim)), -1)
@@ -47,7 +47,7 @@ def triangles(draw: st.DrawFn, dim: int) -> np.ndarray:
 
 
 @st.composite
-def data_sets(draw: st.DrawFn, num_rows: int = NUM_ROWS, dim: int = 1, *, weighted: bool = True) -> Samples:
+def data_sets(draw: Callable, num_rows: int = NUM_ROWS, dim: int = 1, *, weighted: bool = True) -> Samples:
     """Rows of a Gaussian with drawn location and scale, with drawn weights, or each of weight 1."""
     rng = np.random.default_rng(draw(seeds))
     location, scale = rng.normal(scale=3.0, size=dim), np.exp(rng.normal(size=dim))
@@ -69,7 +69,7 @@ def regimes() -> st.SearchStrategy[Regime]:
 
 
 @st.composite
-def schedules(draw: st.DrawFn, num_generations: int = ROOM, most: int = NUM_ROWS) -> tuple[int, ...]:
+def schedules(draw: Callable, num_generations: int = ROOM, most: int = NUM_ROWS) -> tuple[int, ...]:
     """How many points each generation trains on: M_0, M_1, ..., none above `most`."""
     sizes = st.integers(2, most)
     return tuple(draw(st.lists(sizes, min_size=num_generations, max_size=num_generations)))

@@ -95,19 +95,19 @@ def _not_pure(key, params, data):
 def test_each_promise_of_a_model_is_seen_broken(fit, promise):
     with pytest.raises(AssertionError, match=f"^broken: {re.escape(promise)}"):
         model_checks(_line(fit))[promise]()
-    with pytest.raises(AssertionError, match="^broken: "):
+    with pytest.raises(AssertionError, match=r"^broken: "):
         check_model(_line(fit))
 
 
-def test_weights_of_a_statistic_that_are_not_read_are_seen():
+def test_a_statistic_that_cannot_be_weighted_is_seen(monkeypatch):
     truth = CategoricalTruth(np.array([0.5, 0.5]))
-    case = ModelCase("counts", lambda: categorical(2), lambda key, num: truth.counts_sampler(num)(key), draws="statistics")
-    checks, promise = model_checks(case), "twice the weight is the data pooled with themselves"
-    checks[promise]()
-    wrong = categorical(2)._replace(fit=lambda key, params, data: (data.values / 24.0, {}))
-    with pytest.raises(AssertionError, match=promise):
-        model_checks(case._replace(build=lambda: wrong))[promise]()
-    assert isinstance(case.real(jax.random.key(0), 4), Sums)
+    real = lambda key, num: truth.counts_sampler(num)(key)  # noqa: E731
+    case = ModelCase("counts", lambda: categorical(2), real, draws="statistics")
+    check, promise = model_checks(case), "twice the weight is the data pooled with themselves"
+    check[promise]()
+    monkeypatch.setattr(Sums, "scale", lambda self, factor: self._replace(values=self.values + factor))
+    with pytest.raises(AssertionError, match=f"^counts: {promise}"):
+        check[promise]()
 
 
 def test_a_model_in_python_that_keeps_something_of_its_own_is_seen():
@@ -121,7 +121,7 @@ def test_a_model_in_python_that_keeps_something_of_its_own_is_seen():
         return params["mean"] + np.random.default_rng(seed).normal(size=(num, 1)).astype(np.float32)
 
     case = ModelCase("stateful", lambda: external(fit, sample), standard_normal)
-    with pytest.raises(AssertionError, match="^stateful: the same key gives the same generations"):
+    with pytest.raises(AssertionError, match=r"^stateful: the same key gives the same generations"):
         check_model(case)
 
 
@@ -152,9 +152,9 @@ def test_a_variance_law_holds_fails_and_says_when_it_is_too_weak():
     assert_variance_law(chain, shrinks, generations=generations, **options)
     with pytest.raises(AssertionError, match=r"^generation 1: mean .* z = "):
         assert_variance_law(chain, lambda n: 1.1 * shrinks(n), generations=generations, **options)
-    with pytest.raises(AssertionError, match="too weak, 0.00"):
+    with pytest.raises(AssertionError, match=r"too weak, 0\.00"):
         assert_variance_law(chain, shrinks, generations=(1,), num_seeds=256, power=0.001)
-    with pytest.raises(ValueError, match="records no 'log_variance'; did you mean 'log_total_variance'"):
+    with pytest.raises(ValueError, match=r"records no 'log_variance'; .*There are: .*log_total_variance"):
         assert_variance_law(chain, shrinks, metric="log_variance", num_seeds=2)
 
 
