@@ -36,7 +36,7 @@ _CHAINS = {"regime": "replace", "real_fraction": 0.0, "window_size": 5, "seed": 
 DEFAULTS = {
     "datasets.mnist.load_mnist": {"split": "train"},
     "datasets.synthetic.two_gaussians": {"separation": 4.0},
-    "drivers.compiled.run_compiled": {"lanes": 16, "first_seed": 0, "record_every": 1, "donate": False},
+    "drivers.compiled.run_compiled": {"lanes": 16, "first_seed": 0},
     "metrics.digit_classifiers.judge_metrics": {"num_images": 300},
     "metrics.digit_classifiers.precision_and_recall": {"num_neighbours": 3},
     "metrics.digit_classifiers.train_judges": {"num_held_out": 2000, "num_steps": 1200, "batch_size": 128},

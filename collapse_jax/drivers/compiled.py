@@ -1,35 +1,21 @@
 """The compiled driver: many chains at once, segment by segment.
 
 A generator that yields a `Segment` at generation 0 and at every stop asked for. Progress bars, files and checkpoints
-belong to whoever consumes it; `host` runs chains that are too large for it, piece by piece.
-
-Lanes run in blocks of one fixed width, padded, whatever the number of seeds, blocks or devices. So the same versions,
-device kind and thread count give the same bits for any split into segments, blocks, devices and processes. A segment
-is a `fori_loop` of traced length into a buffer of fixed length: one program serves every segment.
+belong to whoever consumes it; `host` runs chains that are too large for it, piece by piece. What is compiled is in
+`lanes`.
 """
 
-import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Bool, UInt
 
-from collapse_jax.core.protocol import Carried, Chain, Record
-from collapse_jax.drivers.sharding import LANES, lane_mesh
-from collapse_jax.types import Array, Key, PyTree
-from collapse_jax.validation import check_count, check_function, check_key, check_kind, check_list, shown
-
-DEFAULT_LANES = 16
-
-ChainOf = Callable[[UInt[Array, ""]], tuple[UInt[Array, ""], Chain]]
-Reduce = Callable[[Record, Bool[Array, " lanes"]], dict[str, Array]]
+from collapse_jax.core.protocol import Carried, Chain
+from collapse_jax.drivers.lanes import DEFAULT_LANES, Lanes, compile_lanes
+from collapse_jax.types import Key, PyTree
+from collapse_jax.validation import check_count, check_key, check_list, shown
 
 
 class Segment(NamedTuple):
@@ -77,10 +63,6 @@ def run_compiled(
     devices: Sequence[jax.Device] | None = None,
     first_seed: int = 0,
     resume: tuple[int, PyTree] | None = None,
-    record_every: int = 1,
-    chain_of: ChainOf | None = None,
-    reduce: Reduce | None = None,
-    donate: bool = False,
 ) -> Iterator[Segment]:
     """Yield generation 0 and then a segment for each stop, all seeds together.
 
@@ -93,55 +75,39 @@ def run_compiled(
         devices: default all of this process; at most one per block is used.
         first_seed: the seeds are first_seed, first_seed + 1, ...; a multiple of `lanes`.
         resume: a generation and the states after it, as `Segment.state` gives them: go on from there.
-        record_every: record generations 0, k, 2k, ...; every stop is one of them.
-        chain_of: lane -> (seed, chain), for lanes that run different chains of one shape; default each lane runs
-            `chain` with its own number as seed.
-        reduce: (record of all lanes, which of them count) -> what is kept of it: each device reduces its own lanes
-            at every generation, and records are [parts, generations, ...].
-        donate: each segment's states take the place of those before it, in half the memory; a segment's `state` must
-            then be read before the next segment is asked for.
 
     Raises:
         ValueError: a number out of range, or more generations than the regime has room for.
     """
-    check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
-    if chain.on_host:
-        raise TypeError(
-            "run_compiled() cannot compile a model in Python; use simulate(chain, ...) or run_host()."
-        )
-    num_seeds, lanes = check_count("num_seeds", num_seeds), check_count("lanes", lanes)
-    record_every = check_count("record_every", record_every)
-    for name, function in (("chain_of", chain_of), ("reduce", reduce)):
-        if function is not None:
-            check_function(name, function, "as `sweep` makes it")
-    check_kind("donate", donate, bool, "True gives the states' memory away")
-    begun = check_resume(resume)
-    stops = tuple(stop for stop in check_stops(chain, stops, record_every) if stop > begun)
+    return run_lanes(Lanes(chain, num_seeds, lanes, first_seed, devices), key, stops, resume)
+
+
+def run_lanes(
+    lanes: Lanes, key: Key, stops: Sequence[int], resume: tuple[int, PyTree] | None = None
+) -> Iterator[Segment]:
+    """Yield what `run_compiled` yields, of lanes of any kind; every stop is a recorded generation."""
+    lanes = lanes.checked()
+    every, num, begun = lanes.record_every, lanes.num, check_resume(resume)
+    stops = tuple(stop for stop in check_stops(lanes.chain, stops, every) if stop > begun)
     check_key(key)
-    first_seed = check_count("first_seed", first_seed, minimum=0)
-    if first_seed % lanes:
-        raise ValueError(f"`first_seed` must be a multiple of `lanes` {lanes}, got {first_seed}.")
-    mesh = lane_mesh(-(-num_seeds // lanes), devices)
-    group = lanes * mesh.size  # lanes of one dispatch
-    firsts = range(0, num_seeds, group)
-    numbers = [jnp.arange(first, first + group, dtype=jnp.uint32) + first_seed for first in firsts]
-    counts = [jnp.arange(first, first + group) < num_seeds for first in firsts]
-    length = int(max(np.diff((begun, *stops)), default=1)) // record_every
-    how = (mesh, key.dtype, group, max(length, 1), record_every, donate)
-    programs = _programs(chain, chain_of, reduce, *how)
+    length = int(max(np.diff((begun, *stops)), default=1)) // every
+    program = compile_lanes(lanes, key.dtype, max(length, 1))
+    firsts, is_reduced = range(0, num, program.group), lanes.reduce is not None
+    numbers = [jnp.arange(first, first + program.group, dtype=jnp.uint32) + lanes.first for first in firsts]
+    counts = [jnp.arange(first, first + program.group) < num for first in firsts]
 
     if resume is None:
-        states, records = zip(*(programs.begin(key, *block) for block in zip(numbers, counts)))
-        yield _segment(0, 0, states, records, num_seeds, reduce is not None)
+        states, records = zip(*(program.begin(key, *block) for block in zip(numbers, counts)))
+        yield _segment(0, 0, states, records, num, is_reduced)
     else:
-        states = _groups(resume[1], programs.state, len(numbers))
+        states = tuple(_groups(resume[1], program.state, len(numbers)))
     for start, stop in zip((begun, *stops), stops):
-        num = (stop - start) // record_every
+        recorded = (stop - start) // every
         # dispatch is asynchronous: every group is under way before the first is read
         blocks = zip(numbers, counts, states)
-        steps = [programs.advance(key, *block, jnp.asarray(num, jnp.int32)) for block in blocks]
+        steps = [program.advance(key, *block, jnp.asarray(recorded, jnp.int32)) for block in blocks]
         states, records = zip(*steps)
-        yield _segment(start + record_every, stop, states, records, num_seeds, reduce is not None, num)
+        yield _segment(start + every, stop, states, records, num, is_reduced, recorded)
 
 
 def check_stops(chain: Chain, stops: Sequence[int], every: int = 1) -> tuple[int, ...]:
@@ -176,137 +142,6 @@ def check_resume(resume: tuple[int, PyTree] | None) -> int:
             f"`resume` must be (generation, state), got {shown(resume)}; take `stop` and `state()` of a Segment."
         )
     return check_count("resume", resume[0], minimum=0)
-
-
-def program_bytes(
-    chain: Chain, num_seeds: int, lanes: int, length: int, *, key: Key | None = None, record_every: int = 1,
-    chain_of: ChainOf | None = None, reduce: Reduce | None = None, devices: Sequence[jax.Device] | None = None,
-    donate: bool = False,
-) -> int:  # fmt: skip
-    """Return how many bytes a block of lanes takes on its device, by the compiled program's own account.
-
-    Args:
-        chain: see `run_compiled`, as the others.
-        num_seeds: see `run_compiled`.
-        lanes: width of the block.
-        length: generations recorded in the longest segment.
-        key: of the type that will be used; default JAX's default.
-        record_every: see `run_compiled`.
-        chain_of: see `run_compiled`.
-        reduce: see `run_compiled`.
-        devices: see `run_compiled`, which then uses the very program that is measured here.
-        donate: see `run_compiled`.
-    """
-    kind = (jax.random.key(0) if key is None else key).dtype
-    mesh = lane_mesh(-(-num_seeds // lanes), devices)
-    group = lanes * mesh.size
-    programs = _programs(chain, chain_of, reduce, mesh, kind, group, length, record_every, donate)
-    used = programs.advance.memory_analysis()
-    in_place = used.alias_size_in_bytes
-    return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes - in_place
-
-
-class _Programs(NamedTuple):
-    """The compiled start and the compiled segment of some chains, and the shapes of their states."""
-
-    begin: Callable[..., tuple[Carried, tuple]]
-    advance: Any  # as `begin`; a compiled program, which knows what memory it takes
-    state: PyTree
-
-
-_MOST_PROGRAMS = 32
-_kept: OrderedDict[tuple, _Programs] = OrderedDict()  # the last used, of chains that somebody still holds
-_keeping = threading.RLock()
-
-
-def _programs(chain: Chain, chain_of: ChainOf | None, reduce: Reduce | None, *how: Any) -> _Programs:
-    """Return the programs of a group of lanes; those of a chain that nobody holds any more go, and its data with it."""
-    functions = (chain.init, chain.step, chain_of, reduce)
-    key = (*(function and weakref.ref(function, _forget) for function in functions), *how)
-    with _keeping:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
-    programs = _compiled(chain_of or (lambda lane: (lane, chain)), reduce, *how)
-    with _keeping:
-        _kept[key] = programs
-        while len(_kept) > _MOST_PROGRAMS:
-            _kept.popitem(last=False)
-    return programs
-
-
-def _forget(gone: weakref.ref) -> None:
-    with _keeping:
-        for key in [key for key in _kept if any(part is gone for part in key)]:
-            del _kept[key]
-
-
-def _compiled(
-    chain_of: ChainOf,
-    reduce: Reduce | None,
-    mesh: jax.sharding.Mesh,
-    key_type: Any,
-    group: int,
-    buffer_length: int,
-    every: int,
-    donate: bool,
-) -> _Programs:
-    """Compile the programs of a group of lanes, side by side."""
-
-    def first(key: Key, lane: Array) -> tuple[Carried, Record]:
-        seed, chain = chain_of(lane)
-        return chain.init(jax.random.fold_in(jax.random.fold_in(key, seed), 0))
-
-    def one(key: Key, lane: Array, state: Carried) -> tuple[Carried, Record]:
-        seed, chain = chain_of(lane)
-        return chain.step(jax.random.fold_in(jax.random.fold_in(key, seed), state.generation + 1), state)
-
-    def kept(record: Record, counts: Array) -> tuple[Record, Record]:
-        """Return what is buffered of a generation, and what is kept of the last one."""
-        if reduce is None:
-            return record, {}
-        return jax.tree.map(lambda a: jnp.asarray(a)[None], reduce(record, counts)), record
-
-    def begin(key: Key, lanes: Array, counts: Array) -> tuple[Carried, tuple]:
-        states, record = jax.vmap(first, (None, 0))(key, lanes)
-        buffered, last = kept(record, counts)
-        return states, (jax.tree.map(lambda a: a[None], buffered), last)
-
-    def advance(key: Key, lanes: Array, counts: Array, states: Carried, length: Array) -> tuple[Carried, tuple]:
-        step = jax.vmap(one, (None, 0, 0))
-
-        def body(index: Array, carry: tuple) -> tuple:
-            states, buffer, _ = carry
-            if every > 1:  # of generations that are not recorded no metric is computed: nobody reads it
-                states = jax.lax.fori_loop(0, every - 1, lambda _, now: step(key, lanes, now)[0], states)
-            states, record = step(key, lanes, states)
-            buffered, last = kept(record, counts)
-            return states, jax.tree.map(lambda b, value: b.at[index].set(value), buffer, buffered), last
-
-        shapes = jax.eval_shape(lambda s: kept(step(key, lanes, s)[1], counts), states)
-        buffer = jax.tree.map(lambda s: jnp.zeros((buffer_length, *s.shape), s.dtype), shapes[0])
-        last = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[1])
-        states, *records = jax.lax.fori_loop(0, length, body, (states, buffer, last))
-        return states, tuple(records)
-
-    everywhere, split = PartitionSpec(), PartitionSpec(LANES)
-    outputs = (split, (PartitionSpec(None, LANES), split))
-
-    def shard(function: Callable, specs: tuple[PartitionSpec, ...], given: tuple = ()) -> jax.stages.Wrapped:
-        mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=outputs, check_vma=False)
-        inside, outside = jax.tree.map(lambda spec: NamedSharding(mesh, spec), (specs, outputs))
-        return jax.jit(mapped, in_shardings=inside, out_shardings=outside, donate_argnums=given)
-
-    key = jax.ShapeDtypeStruct((), key_type)
-    lanes, counts = (jax.ShapeDtypeStruct((group,), kind) for kind in (jnp.uint32, jnp.bool))
-    start = shard(begin, (everywhere, split, split)).lower(key, lanes, counts)
-    states = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), start.out_info[0])
-    length = jax.ShapeDtypeStruct((), jnp.int32)
-    to_advance = shard(advance, (everywhere, split, split, split, everywhere), (3,) if donate else ())
-    segment = to_advance.lower(key, lanes, counts, states, length)
-    with ThreadPoolExecutor(1) as pool:  # XLA compiles without holding the interpreter's lock
-        compiling = pool.submit(segment.compile)
-        return _Programs(start.compile(), compiling.result(), states)
 
 
 def _segment(

@@ -12,8 +12,9 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.core.protocol import Chain
-from collapse_jax.drivers.compiled import DEFAULT_LANES, Segment, run_compiled, segment_stops
+from collapse_jax.drivers.compiled import Segment, run_compiled, segment_stops
 from collapse_jax.drivers.host import run_host
+from collapse_jax.drivers.lanes import DEFAULT_LANES
 from collapse_jax.drivers.results import Records, join_records, kept_params, to_dataset
 from collapse_jax.types import Key
 from collapse_jax.validation import check_count, check_function, check_key, check_kind, check_list

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from collapse_jax.core.protocol import Metric, Record
-from collapse_jax.drivers.compiled import Reduce
+from collapse_jax.drivers.lanes import Reduce
 from collapse_jax.types import Array, ArrayLike
 from collapse_jax.validation import check_count, check_fraction, check_kind, check_list, check_numbers
 

@@ -19,7 +19,8 @@ from jaxtyping import UInt
 
 from collapse_jax.core.labels import check_name
 from collapse_jax.core.protocol import Chain
-from collapse_jax.drivers.compiled import ChainOf, Segment, program_bytes, run_compiled, segment_stops
+from collapse_jax.drivers.compiled import Segment, run_lanes, segment_stops
+from collapse_jax.drivers.lanes import ChainOf, Lanes, compile_lanes
 from collapse_jax.drivers.results import Records, join_records, to_dataset
 from collapse_jax.drivers.summary import Summary, check_summary, merge_parts, reducer, summary_dataset
 from collapse_jax.types import Array, Key
@@ -236,24 +237,30 @@ def _slab(build: Build, place: dict[str, Any], traced: dict[str, np.ndarray], nu
     return Slab(place, traced, build(**place, **first), chain_of)
 
 
-def lanes_for(slab: Slab, num_lanes: int, buffer: int, memory: int, **options: Any) -> int:
-    """Return the width of a block: a power of two near an eighth of all lanes, 16 to 1,024, or what `memory` holds."""
+def widened(lanes: Lanes, key_type: Any, length: int, memory: int) -> Lanes:
+    """Return lanes in wider blocks: a power of two near an eighth of all, 16 to 1,024, or what `memory` holds."""
     least, most = _LANES
-    lanes = min(max(2 ** math.ceil(math.log2(num_lanes / _BLOCKS)) if num_lanes > _BLOCKS else 1, least), most)
-    while lanes > 1 and program_bytes(slab.chain, num_lanes, lanes, buffer, **options) > memory:
-        lanes //= 2
-    return lanes
+    width = min(max(2 ** math.ceil(math.log2(lanes.num / _BLOCKS)) if lanes.num > _BLOCKS else 1, least), most)
+    while width > 1 and compile_lanes(lanes._replace(width=width), key_type, length).num_bytes > memory:
+        width //= 2
+    return lanes._replace(width=width)
+
+
+def _sized(lanes: Lanes, request: _Request, length: int) -> Lanes:
+    """Return lanes in blocks as wide as was asked for, or as fits."""
+    if request.lanes:
+        return lanes._replace(width=request.lanes)
+    return widened(lanes, request.key.dtype, length, request.memory)
 
 
 def _recorded(slab: Slab, request: _Request) -> xr.Dataset:
     stops, every = sweep_stops(request.num_generations, request.record_every), request.record_every
     num_lanes = slab.num_cells * request.num_seeds
-    options: dict[str, Any] = {
-        "devices": request.devices, "record_every": every, "chain_of": slab.chain_of, "donate": True,
-    }  # fmt: skip
-    lanes = request.lanes or lanes_for(slab, num_lanes, longest(stops) // every, request.memory, **options)
-    segments = run_compiled(slab.chain, request.key, num_lanes, stops, lanes=lanes, **options)
-    parts = [segment.records for segment in request.tell(slab, segments)]
+    lanes = Lanes(
+        slab.chain, num_lanes, devices=request.devices, record_every=every, chain_of=slab.chain_of, donate=True
+    )
+    lanes = _sized(lanes, request, longest(stops) // every)
+    parts = [segment.records for segment in request.tell(slab, run_lanes(lanes, request.key, stops))]
     return gather(slab, join_records(parts), request.num_seeds, every)
 
 
@@ -277,17 +284,15 @@ def _summarised(slab: Slab, request: _Request, summary: Summary) -> xr.Dataset:
     stops = segment_stops(generations, generations, summary.quantile_generations)
     widest = request.lanes or _LANES[1]
     stride = -(-num_seeds // widest) * widest  # cells begin at whole blocks
-    options: dict[str, Any] = {
-        "devices": request.devices, "record_every": every, "reduce": reducer(summary),
-        "chain_of": _spaced(slab, num_seeds, stride), "donate": True,
-    }  # fmt: skip
-    lanes = request.lanes or lanes_for(slab, num_seeds, longest(stops) // every, request.memory, **options)
+    lanes = Lanes(
+        slab.chain, num_seeds, devices=request.devices, record_every=every, reduce=reducer(summary),
+        chain_of=_spaced(slab, num_seeds, stride), donate=True,
+    )  # fmt: skip
+    lanes = _sized(lanes, request, longest(stops) // every)
     places = itertools.product(*(values.tolist() for values in slab.traced.values()))
     cells = []
     for cell, place in enumerate(places):
-        segments = run_compiled(
-            slab.chain, request.key, num_seeds, stops, lanes=lanes, first_seed=cell * stride, **options
-        )
+        segments = run_lanes(lanes._replace(first=cell * stride), request.key, stops)
         parts, lasts = [], {}
         for segment in request.tell(slab, segments):
             parts.append({name: part[None] for name, part in merge_parts(segment.records).items()})

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import jax
 
 from collapse_jax.core.chunks import Piece
-from collapse_jax.drivers.compiled import Segment, run_compiled, segment_stops
+from collapse_jax.drivers.compiled import Segment, run_lanes, segment_stops
 from collapse_jax.drivers.host import run_host
+from collapse_jax.drivers.lanes import Lanes
 from collapse_jax.drivers.results import Records, join_records
 from collapse_jax.runs.checkpoints import Checkpoint
 from collapse_jax.runs.company import Company
@@ -161,10 +162,11 @@ def _segments(
     plan = work.plan
     resume = None if last is None else (last.generation, last.tree)
     if not plan.on_host:
-        return run_compiled(
-            arm.chain, work.key, shard.num_seeds, stops, lanes=plan.lanes, first_seed=shard.first_seed, resume=resume,
+        lanes = Lanes(
+            arm.chain, shard.num_seeds, plan.lanes, shard.first_seed,
             record_every=plan.record_every, chain_of=arm.chain_of, donate=True,
         )  # fmt: skip
+        return run_lanes(lanes, work.key, stops, resume)
     generation = 0 if last is None else last.generation + 1
     saved, damaged = work.directory.checkpoints.latest(f"{label}-piece")
     _tell_damaged(work, damaged)

@@ -20,7 +20,8 @@ from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.datasets.synthetic import two_gaussians
-from collapse_jax.drivers.compiled import program_bytes, run_compiled
+from collapse_jax.drivers.compiled import run_compiled
+from collapse_jax.drivers.lanes import Lanes, compile_lanes
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.models.mixture import mixture
 from collapse_jax.models.vae import conv_vae, vae
@@ -114,7 +115,8 @@ def _chains(name: str, chain: Chain, seeds: int, generations: int, lanes: int) -
             pass
 
     def prepare() -> tuple[Callable[[], object], int]:
-        return run, program_bytes(chain, seeds, lanes, generations)
+        key_type = jax.random.key(0).dtype
+        return run, compile_lanes(Lanes(chain, seeds, lanes), key_type, generations).num_bytes
 
     return Work(name, "chain-generations", seeds * generations, prepare)
 

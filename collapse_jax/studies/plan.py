@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from collapse_jax.analysis.figure_contents import described, least_width, table_of
 from collapse_jax.analysis.plots import Figure, Film, save_figure, save_film
 from collapse_jax.core.protocol import Chain
-from collapse_jax.drivers.compiled import ChainOf
+from collapse_jax.drivers.lanes import ChainOf
 from collapse_jax.drivers.results import Records
 from collapse_jax.files.writing import write_atomically
 

@@ -4,21 +4,23 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from collapse_jax.analysis.plots import COLOURS, band, legend, new_figure, phase_diagram
 from collapse_jax.core.protocol import Chain
+from collapse_jax.drivers.lanes import Lanes
 from collapse_jax.drivers.results import Records
 from collapse_jax.drivers.sweep import (
     MEMORY,
     Slab,
     gather,
     join_parts,
-    lanes_for,
     longest,
     slabs,
     sweep_stops,
+    widened,
 )
 from collapse_jax.studies.axes import Grid, sweepable
 from collapse_jax.studies.plan import Arm, Illustration, Plan
@@ -58,15 +60,17 @@ def _plan(study: Study, grid: Grid, config: Any) -> Plan:
         return _on_host(found, config, grid.record_every)
     num_lanes = found[0].num_cells * config.seeds
     length = longest(stops)
-    options = {"record_every": grid.record_every, "chain_of": found[0].chain_of, "donate": True}
-    lanes = lanes_for(found[0], num_lanes, length // grid.record_every, MEMORY, **options)
+    lanes = Lanes(
+        found[0].chain, num_lanes, record_every=grid.record_every, chain_of=found[0].chain_of, donate=True
+    )
+    width = widened(lanes, jax.random.key(0).dtype, length // grid.record_every, MEMORY).width
     arms = tuple(Arm(_label(slab), slab.chain, chain_of=slab.chain_of) for slab in found)
 
     def together(arms: Sequence[Records | None]) -> xr.Dataset:
         return _joined(found, arms, config.seeds, grid.record_every)
 
     return Plan(
-        None, arms, length, lanes, num_lanes=num_lanes, record_every=grid.record_every, gather=together
+        None, arms, length, width, num_lanes=num_lanes, record_every=grid.record_every, gather=together
     )
 
 

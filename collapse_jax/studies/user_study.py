@@ -5,7 +5,7 @@ from typing import Any
 
 from collapse_jax.analysis.claims import Evidence
 from collapse_jax.core.protocol import Chain
-from collapse_jax.drivers.compiled import DEFAULT_LANES
+from collapse_jax.drivers.lanes import DEFAULT_LANES
 from collapse_jax.drivers.results import to_dataset
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.registry import Entry

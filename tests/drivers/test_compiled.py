@@ -30,8 +30,9 @@ from collapse_jax import (
     segment_stops,
     two_gaussians,
 )
-from collapse_jax.drivers import compiled as drivers
-from collapse_jax.drivers.compiled import _programs, program_bytes
+from collapse_jax.drivers import lanes as module
+from collapse_jax.drivers.compiled import run_lanes
+from collapse_jax.drivers.lanes import Lanes, compile_lanes
 from collapse_jax.drivers.sharding import lane_mesh
 from collapse_jax.runs.checkpoints import load_tree, save_tree
 from collapse_jax.testing.cases import line as gaussian
@@ -53,9 +54,9 @@ def _mixture_chain(real=_real, metrics=()):
     return build_chain(model, replace_part(original(), fraction=0.2), real, NUM_ROWS, metrics)
 
 
-def _run(chain, num_seeds=NUM_SEEDS, stops=STOPS, devices=1, **options):
-    chosen = jax.devices()[:devices]
-    return list(run_compiled(chain, ROOT, num_seeds, stops, lanes=LANES, devices=chosen, **options))
+def _run(chain, num_seeds=NUM_SEEDS, stops=STOPS, devices=1, resume=None, first_seed=0, **options):
+    lanes = Lanes(chain, num_seeds, LANES, first_seed, jax.devices()[:devices], **options)
+    return list(run_lanes(lanes, ROOT, stops, resume))
 
 
 def _joined(segments):
@@ -125,9 +126,8 @@ def test_any_number_of_devices_gives_the_same_bits(chain, reference, devices, sp
 @pytest.mark.parametrize("devices", [1, 2])
 def test_states_that_give_their_place_keep_their_bits(chain, reference, devices):
     """Read in time they are those of a run that keeps them; too late they are refused, but for the last."""
-    options = {"lanes": LANES, "devices": jax.devices()[:devices], "donate": True}
-    segments = []
-    for segment, kept in zip(run_compiled(chain, ROOT, NUM_SEEDS, STOPS, **options), reference, strict=True):
+    lanes, segments = Lanes(chain, NUM_SEEDS, LANES, devices=jax.devices()[:devices], donate=True), []
+    for segment, kept in zip(run_lanes(lanes, ROOT, STOPS), reference, strict=True):
         _assert_same_bits((segment.records, segment.state()), (kept.records, kept.state()))
         segments.append(segment)
     _assert_same_bits(segments[-1].state(), reference[-1].state())
@@ -138,7 +138,9 @@ def test_states_that_give_their_place_keep_their_bits(chain, reference, devices)
 def test_a_donated_state_is_not_held_twice():
     """A pool of 1,010 rows a lane is what takes the memory; without donation it is there before and after."""
     pooled = build_chain(mixture(2), accumulate(100), lambda key: two_gaussians().sample(key, 10), 10)
-    held, given = (program_bytes(pooled, 64, 64, 5, donate=donate) for donate in (False, True))
+    held, given = (
+        compile_lanes(Lanes(pooled, 64, 64, donate=donate), ROOT.dtype, 5).num_bytes for donate in (False, True)
+    )
     assert held - given > 0.9 * 64 * 1010 * 3 * 4  # two columns and weights, four bytes each
 
 
@@ -150,8 +152,7 @@ def test_a_shorter_run_is_a_prefix(chain, reference):
 
 def test_a_sharded_program_has_no_collective(chain):
     """Seeds have nothing to say to each other, so neither have devices. The programs are the ones run above."""
-    mesh = lane_mesh(4, jax.devices()[:4])
-    programs = _programs(chain, None, None, mesh, ROOT.dtype, 4 * LANES, 4, 1, False)
+    programs = compile_lanes(Lanes(chain, 4 * LANES, LANES, devices=jax.devices()[:4]), ROOT.dtype, 4)
     for program in (programs.begin, programs.advance):
         text = program.as_text()
         assert "num_partitions=4" in text
@@ -423,14 +424,14 @@ def test_programs_go_with_the_chain_that_they_are_of():
         chain = _mixture_chain(lambda key: (rows, _real(key))[1])
         _run(chain, num_seeds=1, stops=(1,))
         _run(chain, num_seeds=1, stops=(1,))
-        assert len(drivers._kept) == before + 1  # the second run compiled nothing
+        assert len(module._kept) == before + 1  # the second run compiled nothing
         return weakref.ref(rows)
 
     gc.collect()
-    before = len(drivers._kept)
+    before = len(module._kept)
     gone = run()
     gc.collect()
-    assert gone() is None and len(drivers._kept) == before
+    assert gone() is None and len(module._kept) == before
 
 
 def test_threads_get_the_bits_they_would_alone(chain, reference):

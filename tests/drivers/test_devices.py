@@ -16,8 +16,7 @@ from small_language import REAL
 from small_language import build as small_language
 
 from collapse_jax import as_samples, build_chain, conv_vae, gaussian, gaussian_truth, replace, run_compiled
-from collapse_jax.drivers.compiled import _programs
-from collapse_jax.drivers.sharding import lane_mesh
+from collapse_jax.drivers.lanes import Lanes, compile_lanes
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
 from collapse_jax.models.one_parameter import uniform
@@ -65,7 +64,7 @@ def found_over_two_devices(name):
         list(run_compiled(chain, KEY, SEEDS, (1,), lanes=LANES, devices=jax.devices()[:num]))
         for num in (1, 2)
     ]
-    programs = _programs(chain, None, None, lane_mesh(2, jax.devices()[:2]), KEY.dtype, 2 * LANES, 1, 1, False)
+    programs = compile_lanes(Lanes(chain, SEEDS, LANES, devices=jax.devices()[:2]), KEY.dtype, 1)
     texts = [program.as_text() for program in (programs.begin, programs.advance)]
     assert all("num_partitions=2" in text for text in texts)
     states = zip(jax.tree.leaves_with_path(runs[0][-1].state()), jax.tree.leaves(runs[1][-1].state()))
