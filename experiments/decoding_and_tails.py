@@ -31,16 +31,16 @@ from collapse_jax import (
     FineTuning,
     accumulate,
     as_samples,
+    beam_decoding,
     build_chain,
-    by_beams,
-    by_sampling,
     language,
     opt,
     original,
     plots,
     replace,
-    replace_part,
+    replace_with_real,
     run_host,
+    sampled_decoding,
 )
 from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts
@@ -49,14 +49,14 @@ SIZE, SEEDS, GENERATIONS = 64, 3, 5
 TUNING = FineTuning(num_epochs=5, batch_size=8, learning_rate=2e-4)
 RULES = opt.Rules(BLOCK, BLOCK)
 DECODINGS = {
-    "5 beams": by_beams(RULES, 5),
-    "sampling": by_sampling(RULES),
-    "temperature 0.7": by_sampling(RULES, temperature=0.7),
-    "top-p 0.95": by_sampling(RULES, top_p=0.95),
+    "5 beams": beam_decoding(RULES, 5),
+    "sampling": sampled_decoding(RULES),
+    "temperature 0.7": sampled_decoding(RULES, temperature=0.7),
+    "top-p 0.95": sampled_decoding(RULES, top_p=0.95),
 }
 REGIMES = {
     "replace": replace(),
-    "10 % original": replace_part(original(), count=round(0.1 * SIZE)),
+    "10 % original": replace_with_real(original(), count=round(0.1 * SIZE)),
     "accumulate": accumulate(GENERATIONS),
 }
 CONFIG, PRETRAINED, _ = load_model(None)

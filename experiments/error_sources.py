@@ -36,12 +36,12 @@ from collapse_jax import (
     load_mnist,
     plots,
     replace,
-    replace_part,
+    replace_with_real,
     schedule,
     simulate,
     vae,
 )
-from collapse_jax.metrics import frechet, load_judges
+from collapse_jax.metrics import frechet, load_classifiers
 
 SIZE, STEPS, GENERATIONS, EARLY, SEEDS = 2000, 400, 10, 3, 3
 
@@ -65,7 +65,7 @@ def make_teacher(key):
 
 def main(out: Path) -> None:
     key_teacher, key_truth, key_runs = jax.random.split(jax.random.key(0), 3)
-    draw, judges, decoder = make_teacher(key_teacher), load_judges(), model()
+    draw, judges, decoder = make_teacher(key_teacher), load_classifiers(), model()
     embed = jax.tree.map(lambda leaf: leaf[0], judges.nets).embed
     truth = embed(draw(key_truth, 2000).x)
 
@@ -89,7 +89,7 @@ def main(out: Path) -> None:
     controls = {
         "replace, as much as accumulate": ({}, schedule(amounts), SIZE, amounts[-1], False),
         "accumulate": ({}, accumulate(GENERATIONS), SIZE, SIZE, False),
-        "fresh truth": ({}, replace_part(fresh(draw), fraction=1.0), SIZE, SIZE, False),
+        "fresh truth": ({}, replace_with_real(fresh(draw), fraction=1.0), SIZE, SIZE, False),
     }
     figure, axes = plots.new_figure(1, 2, width=9.5, height=3.8)
     axes[0, 1].sharey(axes[0, 0])

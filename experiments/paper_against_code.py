@@ -28,8 +28,8 @@ import numpy as np
 from collapse_jax import (
     FineTuning,
     as_samples,
+    beam_decoding,
     build_chain,
-    by_beams,
     language,
     opt,
     plots,
@@ -59,7 +59,7 @@ def measure(weights, written):
 
 
 def model(prompts, start, penalty):
-    decode = by_beams(opt.Rules(BLOCK, BLOCK, penalty), 5)
+    decode = beam_decoding(opt.Rules(BLOCK, BLOCK, penalty), 5)
     tuning = TUNING._replace(start=start)
     return language(
         CONFIG, PRETRAINED, TEXTS.training, TEXTS.validation, decode, tuning, prompts_from=prompts

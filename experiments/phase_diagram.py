@@ -35,7 +35,7 @@ from collapse_jax import (  # noqa: E402
     gaussian_truth,
     original,
     plots,
-    replace_part,
+    replace_with_real,
     sweep,
 )
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance  # noqa: E402
@@ -52,7 +52,7 @@ CASES = {
 
 
 def build(source, real_fraction, points):
-    regime = replace_part(source, fraction=real_fraction)
+    regime = replace_with_real(source, fraction=real_fraction)
     return build_chain(gaussian(1, estimator="mle"), regime, TRUTH.sampler(points), points, gaussian_metrics()[2:])
 
 

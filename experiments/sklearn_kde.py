@@ -32,7 +32,7 @@ from collapse_jax import (
     original,
     plots,
     replace,
-    replace_part,
+    replace_with_real,
     simulate,
 )
 
@@ -76,7 +76,7 @@ def main(out: Path) -> None:
     regimes = {
         "replace": (replace(), 1 + FACTOR**2 * fits),
         "10 % original": (
-            replace_part(original(), fraction=SHARE),
+            replace_with_real(original(), fraction=SHARE),
             1 + FACTOR**2 * (1 - (1 - SHARE) ** fits) / SHARE,
         ),
         "accumulate": (

@@ -21,7 +21,6 @@ import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
 
 from collapse_jax import (  # noqa: E402
-    along,
     build_chain,
     gaussian,
     gaussian_metrics,
@@ -33,6 +32,7 @@ from collapse_jax import (  # noqa: E402
     simulate,
     single_cloud,
     two_gaussians,
+    vmap_chain,
 )
 from collapse_jax.theory.ancestry import both_alive  # noqa: E402
 from collapse_jax.theory.gaussian import passed_probability  # noqa: E402
@@ -48,7 +48,7 @@ def one_gaussian() -> dict[int, xr.DataArray]:
         )  # fmt: skip
 
     result = simulate(
-        along(chain, np.asarray(SIZES), "size"), jax.random.key(0), SEEDS, LENGTH * max(SIZES), lanes=SEEDS // 2
+        vmap_chain(chain, np.asarray(SIZES), "size"), jax.random.key(0), SEEDS, LENGTH * max(SIZES), lanes=SEEDS // 2
     )
     return {size: result["log_total_variance"][..., index] for index, size in enumerate(SIZES)}
 

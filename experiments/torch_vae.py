@@ -30,11 +30,11 @@ from collapse_jax import (
     original,
     plots,
     replace,
-    replace_part,
+    replace_with_real,
     simulate,
     vae,
 )
-from collapse_jax.metrics import JUDGEMENTS, images, judge_metrics, load_judges, sharpness
+from collapse_jax.metrics import JUDGEMENTS, classifier_metrics, images, load_classifiers, sharpness
 
 SIZE, GENERATIONS, SEEDS = 1000, 6, 3
 STEPS, BATCH, LEARNING_RATE, HIDDEN, LATENTS = 250, 128, 4e-3, 256, 16
@@ -77,7 +77,7 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     regimes = {
         "replace": replace(),
-        "10 % original": replace_part(original(), fraction=0.1),
+        "10 % original": replace_with_real(original(), fraction=0.1),
         "accumulate": accumulate(GENERATIONS),
     }
     models = {
@@ -85,7 +85,7 @@ def main(out: Path) -> None:
         "JAX": vae(num_hidden=HIDDEN, num_latents=LATENTS, num_steps=STEPS, learning_rate=LEARNING_RATE),
     }
     digits = as_samples(load_mnist().images[:SIZE])
-    metrics = [images(12), sharpness(), *judge_metrics(load_judges())]
+    metrics = [images(12), sharpness(), *classifier_metrics(load_classifiers())]
     # around a model in Python metrics are not compiled, unless each is by itself
     metrics = [metric._replace(function=jax.jit(metric.function)) for metric in metrics]
     figure, axes = plots.new_figure(1, 3, width=9.6, height=3.0)

@@ -14,14 +14,14 @@ import numpy as np
 
 import collapse_jax.datasets
 from collapse_jax import load_mnist
-from collapse_jax.metrics import load_judges, save_judges, train_judges
+from collapse_jax.metrics import load_classifiers, save_judges, train_judges
 
 
 def main(path: Path) -> None:
     digits = load_mnist()
     judges = train_judges(jax.random.key(0), digits.images, digits.labels, num_steps=6000)
     save_judges(judges, path)
-    stored = load_judges(path)
+    stored = load_classifiers(path)
     print("accuracy on held-out digits:", np.round(np.asarray(stored.accuracy), 4))
     print(f"unanimous and sure: {float(stored.real_unanimous):.1%}; {path.stat().st_size / 1e6:.2f} MB")
 

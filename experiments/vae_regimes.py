@@ -23,13 +23,13 @@ from collapse_jax import (
     original,
     plots,
     replace,
-    replace_part,
+    replace_with_real,
     simulate,
     vae,
     vae_metrics,
     window,
 )
-from collapse_jax.metrics import JUDGEMENTS, NUM_HELD_OUT, judge_metrics, load_judges
+from collapse_jax.metrics import JUDGEMENTS, NUM_HELD_OUT, classifier_metrics, load_classifiers
 
 SIZE, GENERATIONS, SEEDS = 2000, 10, 3
 
@@ -44,12 +44,12 @@ def main(out: Path) -> None:
     regimes = {
         "replace": replace(),
         "window of 3": window(3),
-        "10 % original": replace_part(original(), fraction=0.1),
-        "10 % fresh": replace_part(fresh(unseen), fraction=0.1),
+        "10 % original": replace_with_real(original(), fraction=0.1),
+        "10 % fresh": replace_with_real(fresh(unseen), fraction=0.1),
         "accumulate": accumulate(GENERATIONS),
     }
     model = vae(num_steps=400, learning_rate=4e-3)
-    metrics = (*vae_metrics(num_shown=12), *judge_metrics(load_judges()))
+    metrics = (*vae_metrics(num_shown=12), *classifier_metrics(load_classifiers()))
     figure, axes = plots.new_figure(1, 4, width=11.0, height=3.0)
     names = {"latent_spread": "latent spread", "unanimous_share": "unanimous share", "sharpness": "sharpness",
              "frechet_distance": "Frechet distance to real"}  # fmt: skip

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax import (
+    Chunked,
     Metric,
     Model,
-    Pieces,
     Samples,
     build_chain,
     external,
@@ -93,6 +93,6 @@ def _in_pieces(size):
     def sample(key, params, num):
         return Samples(params[0] + params[1] * jax.random.normal(key, (num, 1)), jnp.ones(num))
 
-    model = Model(lambda key, real: jnp.zeros(2), Pieces(start, advance, finish, 2), sample)
+    model = Model(lambda key, real: jnp.zeros(2), Chunked(start, advance, finish, 2), sample)
     spread = Metric("spread", (), "data units", lambda key, snapshot: snapshot.params[1])
     return build_chain(model, replace(), gaussian_truth(1).sampler(size), size, [spread])

@@ -21,7 +21,7 @@ from collapse_jax import (
     Samples,
     Summary,
     accumulate,
-    add,
+    add_real,
     as_samples,
     build_chain,
     compose,
@@ -35,7 +35,7 @@ from collapse_jax import (
     mixture_metrics,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     schedule,
     subsample,
     two_gaussians,
@@ -77,11 +77,11 @@ def public() -> dict[str, Callable]:
         found |= {f"{name}.{m}": getattr(truth, m) for m in ("sample", "sampler", "moments_sampler", "counts_sampler")
                   if hasattr(truth, m)}  # fmt: skip
     found["CategoricalTruth"] = categorical.CategoricalTruth
-    found["Pieces"] = collapse_jax.Pieces
+    found["Chunked"] = collapse_jax.Chunked
     return {
         name: function
         for name, function in found.items()
-        if (inspect.isroutine(function) or name in ("CategoricalTruth", "Pieces"))
+        if (inspect.isroutine(function) or name in ("CategoricalTruth", "Chunked"))
         and not {part for part in name.split(".") if part.startswith("_") or part in LEFT_OUT}
     }
 
@@ -124,9 +124,9 @@ REALS = (
     as_samples(np.arange(10) % 3), as_samples({"a": np.ones((10, 1))}), _CLOUD.moments(KEY, 10),
 )  # fmt: skip
 REGIMES = (
-    replace(), accumulate(2), window(2), subsample(5), replace_part(original(), fraction=0.1), add(original()),
-    add(fresh(_CLOUD.sample), count=3), weight_real(original(), weight=0.5), schedule([5, 10]),
-    compose(accumulate(2), subsample(5)), curate(lambda rows: rows[:, 0], 2),
+    replace(), accumulate(2), window(2), subsample(5), replace_with_real(original(), fraction=0.1),
+    add_real(original()), add_real(fresh(_CLOUD.sample), count=3), weight_real(original(), weight=0.5),
+    schedule([5, 10]), compose(accumulate(2), subsample(5)), curate(lambda rows: rows[:, 0], 2),
 )  # fmt: skip
 METRICS = (
     (), gaussian_metrics(), mixture_metrics(_PAIR), categorical.categorical_metrics(), kde.kde_metrics(),
@@ -143,7 +143,7 @@ GOOD: dict[str, tuple] = {
     "num_pixels": (4,), "num_hidden": (3,), "num_latents": (2,), "num_steps": (2,), "batch_size": (4,),
     "num_seeds": (1, 2), "num_generations": (1, 2), "lanes": (2,), "segment_length": (1, 2), "record_every": (1, 2),
     "first_seed": (0, 2), "stops": ((1, 2), (2,)), "keep": ((), (1,)), "memory": (2**30,), "length": (2, 3),
-    "num_pieces": (1, 2), "max_steps": (3,), "num_beams": (2,), "top_k": (0,), "capacity": (None, 20),
+    "num_chunks": (1, 2), "max_steps": (3,), "num_beams": (2,), "top_k": (0,), "capacity": (None, 20),
     "count": (3,), "fraction": (0.1, None), "weight": (0.5, None), "sizes": ([5, 10], (3,)), "sharpness": (1.0,),
     "bias": (1.0, 0.9), "cut": (None, 2.0), "tol": (1e-3,), "ridge_size": (1e-6,), "min_count": (None, 2),
     "learning_rate": (1e-3,), "weight_decay": (0.0,), "separation": (4.0,), "width": (0.1,), "noise": (1.0, 0),
@@ -161,11 +161,11 @@ GOOD: dict[str, tuple] = {
     "coefficients": ([1.0, 2.0],), "probabilities": ([0.2, 0.3, 0.5],), "table": (_TABLE,),
     "lines_of_tokens": ([[1, 2], [3, 4]],), "advance": (lambda index, carry: carry,), "finish": (lambda carry: carry,),
     "rules": (Rules(max_new_tokens=4),), "summary": (None, Summary()), "devices": (None,), "on_segment": (None,),
-    "on_piece": (None,), "resume": (None,), "piece": (None,), "chain_of": (None,), "reduce": (None,),
+    "on_chunk": (None,), "resume": (None,), "piece": (None,), "chain_of": (None,), "reduce": (None,),
     "donate": (False,), "in_place": (False,),
 }  # fmt: skip
 BY_FUNCTION = {
-    ("along", "dim"): ("bias",), ("side_by_side", "dim"): ("regime",), ("Pieces", "start"): (lambda key: key,),
+    ("vmap_chain", "dim"): ("bias",), ("stack_chains", "dim"): ("regime",), ("Chunked", "start"): (lambda key: key,),
     ("repeat_rows", "weight"): ([1, 0, 2], [0.5, 1.0, 1.5]), ("repeat_rows", "seed"): (None, 3),
     ("as_samples", "weight"): (None, [1.0, 2.0]), ("bigram", "draws"): ("path", "pairs", "visits"),
     ("known_table", "draws"): ("path", "pairs", "visits"),

@@ -11,7 +11,7 @@ import small_language
 from collapse_jax import (
     Samples,
     accumulate,
-    add,
+    add_real,
     as_samples,
     compose,
     curate,
@@ -22,7 +22,7 @@ from collapse_jax import (
     mixture,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     schedule,
     subsample,
     two_gaussians,
@@ -140,23 +140,23 @@ REGIMES = (
     RegimeCase("window", lambda sampler: window(2), needs_points=True),
     RegimeCase("subsample", lambda sampler: subsample(20), needs_points=True, takes_statistics=False),
     RegimeCase(
-        "replace-fraction-original", lambda sampler: replace_part(original(), fraction=0.3), needs_points=True,
+        "replace-fraction-original", lambda sampler: replace_with_real(original(), fraction=0.3), needs_points=True,
         takes_statistics=False,
     ),
     RegimeCase(
-        "replace-fraction-fresh", lambda sampler: replace_part(fresh(sampler), fraction=0.3), needs_points=True,
+        "replace-fraction-fresh", lambda sampler: replace_with_real(fresh(sampler), fraction=0.3), needs_points=True,
         takes_statistics=False,
     ),
     RegimeCase(
-        "replace-count-original", lambda sampler: replace_part(original(), count=5), needs_points=True,
+        "replace-count-original", lambda sampler: replace_with_real(original(), count=5), needs_points=True,
         takes_statistics=False,
     ),
     RegimeCase(
-        "replace-count-fresh", lambda sampler: replace_part(fresh(sampler), count=5), needs_points=True,
+        "replace-count-fresh", lambda sampler: replace_with_real(fresh(sampler), count=5), needs_points=True,
         takes_statistics=False,
     ),
-    RegimeCase("add-original", lambda sampler: add(original())),
-    RegimeCase("add-fresh", lambda sampler: add(fresh(sampler), count=7)),
+    RegimeCase("add-original", lambda sampler: add_real(original())),
+    RegimeCase("add-fresh", lambda sampler: add_real(fresh(sampler), count=7)),
     RegimeCase("weight-original", lambda sampler: weight_real(original(), weight=0.4)),
     RegimeCase("weight-fresh", lambda sampler: weight_real(fresh(sampler), weight=0.4, count=9)),
     RegimeCase(

@@ -5,7 +5,7 @@ from dataclasses import replace as changed
 import numpy as np
 from tiny_opt import SMALL, random_params
 
-from collapse_jax.models.language import FineTuning, by_sampling, language
+from collapse_jax.models.language import FineTuning, language, sampled_decoding
 from collapse_jax.networks.opt.decoding import Rules
 
 CONFIG = changed(SMALL, max_positions=12, embed_size=12, dropout=0.0, num_layers=1)
@@ -17,5 +17,5 @@ RULES = Rules(6, 6)
 TUNING = FineTuning(num_epochs=2, batch_size=4, learning_rate=1e-2)
 
 
-def build(decode=by_sampling(RULES), tuning=TUNING, prompts=REAL, **options):  # noqa: B008
+def build(decode=sampled_decoding(RULES), tuning=TUNING, prompts=REAL, **options):  # noqa: B008
     return language(CONFIG, PRETRAINED, prompts, VALIDATION, decode, tuning, prompt_batch=3, **options)

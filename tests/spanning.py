@@ -25,7 +25,7 @@ def run(folder: Path, generations: int, place: Place) -> None:
     import jax.numpy as jnp
     from small_language import CONFIG, PRETRAINED, REAL, RULES, TUNING, VALIDATION
 
-    from collapse_jax import as_samples, build_chain, by_sampling, language, replace, run_host
+    from collapse_jax import as_samples, build_chain, language, replace, run_host, sampled_decoding
     from collapse_jax.drivers.sharding import fully_sharded, model_mesh
     from collapse_jax.metrics.text import diversity_metrics
     from collapse_jax.runs.checkpoints import Checkpoints
@@ -33,7 +33,8 @@ def run(folder: Path, generations: int, place: Place) -> None:
 
     mesh, tuning = model_mesh(), TUNING._replace(steps_per_piece=1)
     model = language(
-        CONFIG, PRETRAINED, REAL, VALIDATION, by_sampling(RULES), tuning, prompt_batch=4, mesh=mesh, place=fully_sharded
+        CONFIG, PRETRAINED, REAL, VALIDATION, sampled_decoding(RULES), tuning, prompt_batch=4, mesh=mesh,
+        place=fully_sharded,
     )  # fmt: skip
     chain = build_chain(model, replace(), as_samples(jnp.asarray(REAL)), 8, diversity_metrics(24, 8))
     saved = Checkpoints(folder, orbax_format(mesh, place))

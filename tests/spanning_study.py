@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax import Metric, Model, Samples, build_chain, replace
-from collapse_jax.core.chunks import Pieces
+from collapse_jax.core.chunks import Chunked
 from collapse_jax.drivers.sharding import Layout, fully_sharded, model_mesh
 from collapse_jax.studies.plan import Arm, Plan
 
@@ -35,7 +35,7 @@ def _linear(layout):
     def drawn(key, matrix):
         return layout.everywhere(jax.random.normal(key, (SIZE, DIM)) @ matrix)
 
-    fit = Pieces(layout.compiled(start), layout.compiled(advance), finish, 3)
+    fit = Chunked(layout.compiled(start), layout.compiled(advance), finish, 3)
     draw = layout.compiled(drawn)
     return Model(
         lambda key, real: jnp.eye(DIM) / 2, fit, lambda key, matrix, num: Samples(draw(key, matrix), jnp.ones(num))

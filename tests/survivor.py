@@ -20,7 +20,7 @@ import numpy as np
 from collapse_jax import build_chain, replace
 from collapse_jax.core.data import as_samples
 from collapse_jax.metrics.text import generated_nats
-from collapse_jax.models.language import FineTuning, by_sampling, language
+from collapse_jax.models.language import FineTuning, language, sampled_decoding
 from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.model import init_opt
@@ -48,7 +48,7 @@ def build(config):
     tokens = np.random.default_rng(0).integers(3, 64, (2 * config.num_samples, 8)).astype(np.int32)
     real, validation = tokens[: config.num_samples], tokens[config.num_samples :]
     model = language(
-        network, init_opt(jax.random.key(0), network), real, validation, by_sampling(Rules(8, 8)),
+        network, init_opt(jax.random.key(0), network), real, validation, sampled_decoding(Rules(8, 8)),
         FineTuning(num_epochs=4, batch_size=8, learning_rate=1e-2), prompt_batch=8,
     )  # fmt: skip
     chain = build_chain(model, replace(), as_samples(jnp.asarray(real)), config.num_samples, [generated_nats(network)])

@@ -10,7 +10,7 @@ import pytest
 
 from collapse_jax import mixture_metrics, two_gaussians, vae_metrics
 from collapse_jax.metrics import model_free as metrics
-from collapse_jax.metrics.digit_classifiers import judge_metrics, load_judges
+from collapse_jax.metrics.digit_classifiers import classifier_metrics, load_classifiers
 from collapse_jax.metrics.text import (
     band_log_probs,
     divergences,
@@ -37,7 +37,7 @@ DEFAULTS = {
     "datasets.mnist.load_mnist": {"split": "train"},
     "datasets.synthetic.two_gaussians": {"separation": 4.0},
     "drivers.compiled.run_compiled": {"lanes": 16, "first_seed": 0},
-    "metrics.digit_classifiers.judge_metrics": {"num_images": 300},
+    "metrics.digit_classifiers.classifier_metrics": {"num_images": 300},
     "metrics.digit_classifiers.precision_and_recall": {"num_neighbours": 3},
     "metrics.digit_classifiers.train_judges": {"num_held_out": 2000, "num_steps": 1200, "batch_size": 128},
     "metrics.model_free.log_total_variance": {"num_rows": 1000},
@@ -53,8 +53,8 @@ DEFAULTS = {
         "num_epochs": 5, "batch_size": 128, "learning_rate": 2e-5, "end_rate": 1e-6, "weight_decay": 0.01,
         "start": "generation-0", "real_batches": 0.0, "keep_best": True, "steps_per_piece": 0,
     },
-    "models.language.by_beams": {"num_beams": 5},
-    "models.language.by_sampling": _SAMPLING,
+    "models.language.beam_decoding": {"num_beams": 5},
+    "models.language.sampled_decoding": _SAMPLING,
     "models.language.language": {"prompts_from": "original", "prompt_batch": 64},
     "models.mixture.mixture": {
         "start": "warm", "tol": 1e-3, "max_steps": 100, "ridge": "relative", "ridge_size": 1e-6,
@@ -152,7 +152,7 @@ def _recorded():
     yield from (*categorical_metrics(), row_heterozygosity(), table_metric(), log_scale_metric())
     yield risk_metric(np.ones(1))
     yield from mixture_metrics(two_gaussians(), jnp.zeros((2, 2)))
-    yield from (*vae_metrics(2), *held_out_metrics(IMAGES), *judge_metrics(load_judges(), 2))
+    yield from (*vae_metrics(2), *held_out_metrics(IMAGES), *classifier_metrics(load_classifiers(), 2))
     yield from (log_loss_metric("validation", TINY, BLOCKS.ravel()), generated_nats(TINY), forgotten_words(BLOCKS))
     yield from (band_log_probs(TINY, BLOCKS, BLOCKS), divergences(TINY, {}, BLOCKS), *diversity_metrics(9))
 

@@ -15,7 +15,7 @@ from collapse_jax.types import ArrayLike, Key
 from collapse_jax.validation import check_function, check_key, check_kind, check_list, check_numbers, shown
 
 
-def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
+def stack_chains(chains: Mapping[str, Chain], dim: str) -> Chain:
     """Return the chain that takes one step of each of `chains`; records are stacked along the axis `dim`.
 
     Each has randomness of its own, that of its place in the mapping. Only metrics are recorded, and whether all
@@ -34,7 +34,7 @@ def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
     ...     regime_name: build_chain(gaussian(1, draws="statistics"), regime, real, 50, gaussian_metrics())
     ...     for regime_name, regime in {"replace": replace(), "accumulate": accumulate(10)}.items()
     ... }
-    >>> _, record = side_by_side(parts, "regime").init(jax.random.key(0))
+    >>> _, record = stack_chains(parts, "regime").init(jax.random.key(0))
     >>> record["mean"].shape
     (2, 1)
     """
@@ -72,7 +72,7 @@ def side_by_side(chains: Mapping[str, Chain], dim: str) -> Chain:
     return _chain(init, step, members[0].metrics, dim, min(rooms, default=None))
 
 
-def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: str) -> Chain:
+def vmap_chain(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: str) -> Chain:
     """Return the chain that runs `make(value)` for each of `values` under one `vmap`; records get the axis `dim`.
 
     All values share the randomness of a seed: what differs between them is the value alone.
@@ -86,7 +86,7 @@ def along(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], dim: 
     >>> def make(size):
     ...     real = gaussian_truth(1).moments_sampler(size)
     ...     return build_chain(gaussian(1, draws="statistics"), replace(), real, size, gaussian_metrics())
-    >>> _, record = along(make, jnp.array([10, 10**9]), "num_samples").init(jax.random.key(0))
+    >>> _, record = vmap_chain(make, jnp.array([10, 10**9]), "num_samples").init(jax.random.key(0))
     >>> record["log_total_variance"].shape
     (2,)
     """

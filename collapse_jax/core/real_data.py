@@ -1,9 +1,9 @@
 """Real data for the next generation: where they come from, and three ways to mix them with synthetic data.
 
 A source is `original`, the fixed real set of generation 0, or `fresh`, new real data each time. Published names are
-examples: 10 % of the original data kept (Shumailov et al. 2024, setting B) is `replace_part(original(),
-fraction=0.1)`; the synthetic augmentation loop (Alemohammad et al. 2023) is `add(original())`, the fresh data loop
-`add(fresh(sampler), count=n)`.
+examples: 10 % of the original data kept (Shumailov et al. 2024, setting B) is `replace_with_real(original(),
+fraction=0.1)`; the synthetic augmentation loop (Alemohammad et al. 2023) is `add_real(original())`, the fresh data loop
+`add_real(fresh(sampler), count=n)`.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def original() -> Source:
     def draw(key: Key, real: Any, num: int | None, like: Any) -> Any:
         if num is None:
             return real
-        need_rows(real, "a part of original()", "take all of it with add(original())")
+        need_rows(real, "a part of original()", "take all of it with add_real(original())")
         return real.take(distinct_indices(key, real.weight, num))
 
     return Source(lambda real, synthetic: real, draw)
@@ -52,7 +52,7 @@ def fresh(sampler: Callable[[Key, Any], Any]) -> Source:
     """Return new real data each time, from `sampler`: (key, num) -> data in data units, or from `as_samples`.
 
     >>> from collapse_jax import two_gaussians
-    >>> regime = add(fresh(two_gaussians().sample), count=100)
+    >>> regime = add_real(fresh(two_gaussians().sample), count=100)
     """
 
     check_function("sampler", sampler, "of a key and a number of points, for example two_gaussians().sample")
@@ -68,7 +68,7 @@ def fresh(sampler: Callable[[Key, Any], Any]) -> Source:
     return Source(lambda real, synthetic: (), draw)
 
 
-def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: int | None = None) -> Regime:
+def replace_with_real(source: Source, *, fraction: ArrayLike | None = None, count: int | None = None) -> Regime:
     """Return the regime that puts real rows into slots of the synthetic data; their number stays M.
 
     Args:
@@ -80,12 +80,12 @@ def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: in
         ValueError: not exactly one of the two is given, a fraction outside [0, 1], a count above M.
         TypeError: the data have no single points.
 
-    >>> paper_setting_b = replace_part(original(), fraction=0.1)
+    >>> paper_setting_b = replace_with_real(original(), fraction=0.1)
     """
     _check_source(source)
     if (fraction is None) == (count is None):
         raise ValueError(
-            "replace_part() takes exactly one of `fraction` and `count`; for example fraction=0.1."
+            "replace_with_real() takes exactly one of `fraction` and `count`; for example fraction=0.1."
         )
     if fraction is not None:
         check_fraction("fraction", fraction)
@@ -93,7 +93,7 @@ def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: in
         check_count("count", count, minimum=0)
 
     def init(real: Any, synthetic: Any) -> PyTree:
-        need_rows(synthetic, "replace_part()", "use weight_real(source, weight=...) instead")
+        need_rows(synthetic, "replace_with_real()", "use weight_real(source, weight=...) instead")
         if count is not None and count > synthetic.num_rows:
             raise ValueError(f"`count` must be at most the {synthetic.num_rows} synthetic rows, got {count}.")
         return source.init(real, synthetic)
@@ -117,7 +117,7 @@ def replace_part(source: Source, *, fraction: ArrayLike | None = None, count: in
     return Regime(init, update)
 
 
-def add(source: Source, *, count: int | None = None) -> Regime:
+def add_real(source: Source, *, count: int | None = None) -> Regime:
     """Return the regime that adds real data to the synthetic data.
 
     Args:

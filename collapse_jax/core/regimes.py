@@ -15,7 +15,7 @@ import numpy as np
 
 from collapse_jax.core.data import Samples, need_data_units, need_rows
 from collapse_jax.core.protocol import Regime
-from collapse_jax.core.real_data import Source, add, fresh, original, replace_part, weight_real
+from collapse_jax.core.real_data import Source, add_real, fresh, original, replace_with_real, weight_real
 from collapse_jax.numerics.frame import to_data_units
 from collapse_jax.numerics.sampling import live_indices
 from collapse_jax.types import Array, ArrayLike, Key, PyTree
@@ -30,8 +30,8 @@ from collapse_jax.validation import (
 )
 
 __all__ = [
-    "Source", "accumulate", "add", "compose", "curate", "fresh", "original", "replace", "replace_part", "schedule",
-    "subsample", "weight_real", "window",
+    "Source", "accumulate", "add_real", "compose", "curate", "fresh", "original", "replace", "replace_with_real",
+    "schedule", "subsample", "weight_real", "window",
 ]  # fmt: skip
 
 

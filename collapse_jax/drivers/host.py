@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.core.chain_checks import check_rows, check_same
-from collapse_jax.core.chunks import Piece, Pieces
+from collapse_jax.core.chunks import Chunk, Chunked
 from collapse_jax.core.labels import check_record
 from collapse_jax.core.protocol import Call, Carried, Chain, Record
 from collapse_jax.drivers.compiled import Segment, check_resume, check_stops, to_numpy
@@ -27,23 +27,23 @@ def run_host(
     num_seeds: int,
     stops: Sequence[int],
     *,
-    on_piece: Callable[[int, Piece], None] | None = None,
+    on_chunk: Callable[[int, Chunk], None] | None = None,
     first_seed: int = 0,
     resume: tuple[int, PyTree] | None = None,
-    piece: Piece | None = None,
+    piece: Chunk | None = None,
     in_place: bool = False,
 ) -> Iterator[Segment]:
     """Yield what `run_compiled` yields, from a Python loop over seeds, generations and pieces.
 
     Args:
-        chain: from `build_chain`; a `fit` or `sample` made of `Pieces` is stopped between them.
+        chain: from `build_chain`; a `fit` or `sample` made of `Chunked` is stopped between them.
         key: the root key, used as by `run_compiled`.
         num_seeds: number of independent repetitions.
         stops: increasing generation numbers.
-        on_piece: called with the seed and the piece just finished.
+        on_chunk: called with the seed and the piece just finished.
         first_seed: the seeds are first_seed, first_seed + 1, ...
         resume: a generation and the states after it, as `Segment.state` gives them: go on from there.
-        piece: of the generation after that, as `on_piece` was given it: go on within it. For a single seed.
+        piece: of the generation after that, as `on_chunk` was given it: go on within it. For a single seed.
         in_place: `Segment.state` gives, and `resume` takes, the state as it lies on the devices of one or several
             processes, where no process may be able to read all of it. For a single seed.
 
@@ -57,14 +57,14 @@ def run_host(
     check_kind("chain", chain, Chain, "make it with build_chain(model, regime, real, num_samples)")
     num_seeds = check_count("num_seeds", num_seeds)
     first_seed = check_count("first_seed", first_seed, minimum=0)
-    if on_piece is not None:
-        check_function("on_piece", on_piece, "of a seed and a piece")
+    if on_chunk is not None:
+        check_function("on_chunk", on_chunk, "of a seed and a piece")
     if (piece is not None or in_place) and num_seeds > 1:
         name = "in_place" if piece is None else "piece"
         raise ValueError(f"`{name}` belongs to one seed, got {num_seeds}; run each by itself.")
     check_kind("in_place", in_place, bool, "True leaves the states on the devices")
     if piece is not None:
-        check_kind("piece", piece, Piece, "give what `on_piece` was given")
+        check_kind("piece", piece, Chunk, "give what `on_chunk` was given")
     begun = check_resume(resume)
     stops = tuple(stop for stop in check_stops(chain, stops) if stop > begun)
     check_key(key)
@@ -81,8 +81,8 @@ def run_host(
                 done = next(watched)
             except StopIteration as finished:
                 return finished.value
-            if on_piece is not None:
-                on_piece(seed, done)
+            if on_chunk is not None:
+                on_chunk(seed, done)
 
     if resume is None:
         starts = [run(seed, 0, None) for seed in seeds]
@@ -102,8 +102,8 @@ def run_host(
 
 
 def _in_pieces(
-    chain: Chain, key: Key, state: Carried | None, last: Piece | None
-) -> Generator[Piece, None, tuple[Carried, Record]]:
+    chain: Chain, key: Key, state: Carried | None, last: Chunk | None
+) -> Generator[Chunk, None, tuple[Carried, Record]]:
     """Run a generation piece by piece, from the piece after `last` on; what Python fits and draws is checked."""
     if chain.calls is None:  # the steps of a chain of chains are not cut
         return chain.init(key) if state is None else chain.step(key, state)
@@ -129,26 +129,26 @@ def _in_pieces(
     return after, record
 
 
-def _phase(call: Call, begun: Piece | None, done: dict[str, PyTree]) -> Generator[Piece, None, Any]:
+def _phase(call: Call, begun: Chunk | None, done: dict[str, PyTree]) -> Generator[Chunk, None, Any]:
     """Run a fit or a draw, from the piece after `begun` on, and enter its result in `done`."""
     phase, function = call.phase, call.function
-    if isinstance(function, Pieces):
-        num_pieces = function.num_pieces
+    if isinstance(function, Chunked):
+        num_chunks = function.num_chunks
         position, carry = (0, function.start(*call.args)) if begun is None else (begun.position, begun.carry)
-        for index in range(position, num_pieces):
+        for index in range(position, num_chunks):
             carry = function.advance(index, carry)
-            if index + 1 < num_pieces:
-                yield Piece(phase, index + 1, num_pieces, carry, dict(done))
+            if index + 1 < num_chunks:
+                yield Chunk(phase, index + 1, num_chunks, carry, dict(done))
         done[phase] = function.finish(carry)
     else:
-        done[phase], num_pieces = function(*call.args), 1
-    yield Piece(phase, num_pieces, num_pieces, None, dict(done))
+        done[phase], num_chunks = function(*call.args), 1
+    yield Chunk(phase, num_chunks, num_chunks, None, dict(done))
     return done[phase]
 
 
 def _watched(
-    pieces: Generator[Piece, None, tuple[Carried, Record]], place: str, first: list[tuple[str, Record]]
-) -> Generator[Piece, None, tuple[Carried, Record]]:
+    pieces: Generator[Chunk, None, tuple[Carried, Record]], place: str, first: list[tuple[str, Record]]
+) -> Generator[Chunk, None, tuple[Carried, Record]]:
     """Run a generation's pieces; whatever goes wrong, its record included, is noted to be in that place."""
     try:
         state, record = yield from pieces

@@ -42,7 +42,7 @@ _LOOKS = 20  # segments of a sweep
 Build = Callable[..., Chain]
 
 
-class Slab(NamedTuple):
+class GridPart(NamedTuple):
     """The part of a grid that one program computes: all cells of its traced axes, at one place of the others.
 
     Attributes:
@@ -144,7 +144,7 @@ class _Request(NamedTuple):
     devices: Sequence[jax.Device] | None
     on_segment: Callable[[dict[str, Any], Segment], None] | None
 
-    def tell(self, slab: Slab, segments: Iterator[Segment]) -> Iterator[Segment]:
+    def tell(self, slab: GridPart, segments: Iterator[Segment]) -> Iterator[Segment]:
         """Pass segments on, and tell of each."""
         for segment in segments:
             if self.on_segment is not None:
@@ -152,7 +152,7 @@ class _Request(NamedTuple):
             yield segment
 
 
-def slabs(build: Build, axes: Mapping[str, Sequence[Any]], num_seeds: int) -> list[Slab]:
+def slabs(build: Build, axes: Mapping[str, Sequence[Any]], num_seeds: int) -> list[GridPart]:
     """Return the parts of a grid, each value checked on the host.
 
     Raises:
@@ -225,7 +225,7 @@ def _is_traceable(
     return True
 
 
-def _slab(build: Build, place: dict[str, Any], traced: dict[str, np.ndarray], num_seeds: int) -> Slab:
+def _slab(build: Build, place: dict[str, Any], traced: dict[str, np.ndarray], num_seeds: int) -> GridPart:
     grid = np.meshgrid(*traced.values(), indexing="ij") if traced else []
     cells = {name: jnp.asarray(column.ravel()) for name, column in zip(traced, grid)}
 
@@ -234,7 +234,7 @@ def _slab(build: Build, place: dict[str, Any], traced: dict[str, np.ndarray], nu
         return lane % num_seeds, build(**place, **{name: column[cell] for name, column in cells.items()})
 
     first = {name: column[0].item() for name, column in traced.items()}
-    return Slab(place, traced, build(**place, **first), chain_of)
+    return GridPart(place, traced, build(**place, **first), chain_of)
 
 
 def widened(lanes: Lanes, key_type: Any, length: int, memory: int) -> Lanes:
@@ -253,7 +253,7 @@ def _sized(lanes: Lanes, request: _Request, length: int) -> Lanes:
     return widened(lanes, request.key.dtype, length, request.memory)
 
 
-def _recorded(slab: Slab, request: _Request) -> xr.Dataset:
+def _recorded(slab: GridPart, request: _Request) -> xr.Dataset:
     stops, every = sweep_stops(request.num_generations, request.record_every), request.record_every
     num_lanes = slab.num_cells * request.num_seeds
     lanes = Lanes(
@@ -264,7 +264,7 @@ def _recorded(slab: Slab, request: _Request) -> xr.Dataset:
     return gather(slab, join_records(parts), request.num_seeds, every)
 
 
-def gather(slab: Slab, records: Records, num_seeds: int, record_every: int) -> xr.Dataset:
+def gather(slab: GridPart, records: Records, num_seeds: int, record_every: int) -> xr.Dataset:
     """Return the records of a slab's lanes [num_cells * num_seeds, ...], labelled by axes and seed."""
     sizes = [len(values) for values in slab.traced.values()]
     dataset = to_dataset(records, slab.chain.metrics).rename(seed="lane").drop_vars("lane")
@@ -277,7 +277,7 @@ def gather(slab: Slab, records: Records, num_seeds: int, record_every: int) -> x
     return xr.Dataset(shaped, coordinates).expand_dims({name: [value] for name, value in slab.place.items()})
 
 
-def _summarised(slab: Slab, request: _Request, summary: Summary) -> xr.Dataset:
+def _summarised(slab: GridPart, request: _Request, summary: Summary) -> xr.Dataset:
     """Run cell after cell by one program: each reduced over its own seeds."""
     num_seeds, generations, every = request.num_seeds, request.num_generations, request.record_every
     check_summary(summary, generations, every, [metric.name for metric in slab.chain.metrics])
@@ -304,7 +304,7 @@ def _summarised(slab: Slab, request: _Request, summary: Summary) -> xr.Dataset:
     return join_parts(cells)
 
 
-def _spaced(slab: Slab, num_seeds: int, stride: int) -> ChainOf:
+def _spaced(slab: GridPart, num_seeds: int, stride: int) -> ChainOf:
     """Return `chain_of` for cells that begin at multiples of `stride`, not of the number of seeds."""
 
     def chain_of(lane: UInt[Array, ""]) -> tuple[UInt[Array, ""], Chain]:

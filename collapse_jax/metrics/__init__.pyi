@@ -2,10 +2,10 @@
 
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS as JUDGEMENTS
 from collapse_jax.metrics.digit_classifiers import NUM_HELD_OUT as NUM_HELD_OUT
-from collapse_jax.metrics.digit_classifiers import Judges as Judges
+from collapse_jax.metrics.digit_classifiers import DigitClassifiers as DigitClassifiers
+from collapse_jax.metrics.digit_classifiers import classifier_metrics as classifier_metrics
 from collapse_jax.metrics.digit_classifiers import frechet as frechet
-from collapse_jax.metrics.digit_classifiers import judge_metrics as judge_metrics
-from collapse_jax.metrics.digit_classifiers import load_judges as load_judges
+from collapse_jax.metrics.digit_classifiers import load_classifiers as load_classifiers
 from collapse_jax.metrics.digit_classifiers import precision_and_recall as precision_and_recall
 from collapse_jax.metrics.digit_classifiers import save_judges as save_judges
 from collapse_jax.metrics.digit_classifiers import train_judges as train_judges

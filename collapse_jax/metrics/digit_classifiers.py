@@ -35,7 +35,7 @@ JUDGEMENTS = (
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
-class Judges(NamedTuple):
+class DigitClassifiers(NamedTuple):
     """An ensemble of classifiers, stacked along the first axis, and real images for comparison.
 
     Attributes:
@@ -59,7 +59,7 @@ def train_judges(
     num_held_out: int = NUM_HELD_OUT,
     num_steps: int = 1200,
     batch_size: int = 128,
-) -> Judges:
+) -> DigitClassifiers:
     """Return judges trained on all but the last `num_held_out` images, which they are tested on.
 
     Raises:
@@ -75,15 +75,15 @@ def train_judges(
 
 def examined(
     nets: Classifier, images: Float[np.ndarray, "num pixels"], labels: Integer[np.ndarray, " num"]
-) -> Judges:
+) -> DigitClassifiers:
     """Return judges with what they make of real digits that they have not seen."""
     held_out, answers = jnp.asarray(images), jnp.asarray(labels)
     log_probs = jax.vmap(lambda net: net.log_probs(held_out))(nets)
     accuracy = jnp.mean(jnp.argmax(log_probs, axis=-1) == answers[None], axis=1)
-    return Judges(nets, accuracy, unanimous(jnp.exp(log_probs)), _first(nets).embed(held_out))
+    return DigitClassifiers(nets, accuracy, unanimous(jnp.exp(log_probs)), _first(nets).embed(held_out))
 
 
-def save_judges(judges: Judges, path: Path) -> None:
+def save_judges(judges: DigitClassifiers, path: Path) -> None:
     """Write the judges' weights, in half precision."""
     arrays: dict[str, Any] = {
         str(index): np.asarray(leaf, np.float16) for index, leaf in enumerate(jax.tree.leaves(judges.nets))
@@ -91,7 +91,7 @@ def save_judges(judges: Judges, path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def load_judges(path: Path | None = None, held_out: Digits | None = None) -> Judges:
+def load_classifiers(path: Path | None = None, held_out: Digits | None = None) -> DigitClassifiers:
     """Return judges from a file, examined on real images.
 
     Args:
@@ -132,7 +132,7 @@ def _fit(keys: Array, images: Array, labels: Array, num_steps: int, batch_size: 
     return jax.vmap(one)(keys)
 
 
-def judge_metrics(judges: Judges, num_images: int = 300) -> tuple[Metric, ...]:
+def classifier_metrics(judges: DigitClassifiers, num_images: int = 300) -> tuple[Metric, ...]:
     """Return what the judges say of each generation's images.
 
     Args:

@@ -5,7 +5,7 @@ new tokens as a block has, and these continuations, without their prompts, are t
 
     weights_g = argmin -log p(blocks_{g-1});   blocks_g = continuations of the prompts by weights_g
 
-Both are made of `Pieces`, so that a large model can be stopped between them, and a tiny one runs compiled, many
+Both are made of `Chunked`, so that a large model can be stopped between them, and a tiny one runs compiled, many
 seeds under one `vmap`.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from collapse_jax.core.chunks import Pieces
+from collapse_jax.core.chunks import Chunked
 from collapse_jax.core.data import Samples, need_rows
 from collapse_jax.core.protocol import Model
 from collapse_jax.drivers.sharding import Layout, replicated
@@ -69,7 +69,7 @@ class FineTuning(NamedTuple):
         weight_decay: AdamW's.
         start: of fine-tuning: "pretrained" weights, "generation-0" for all later generations, or "previous".
         real_batches: share of minibatches that hold original blocks, the first prompts, from the second fit on
-            (the published code's way of keeping data; the published text's is `replace_part(original(), ...)`).
+            (the published code's way of keeping data; the published text's is `replace_with_real(original(), ...)`).
         keep_best: of the weights after each epoch, those of least loss on `validation`.
         steps_per_piece: optimiser steps after which the host driver may stop; 0: an epoch's.
     """
@@ -85,7 +85,7 @@ class FineTuning(NamedTuple):
     steps_per_piece: int = 0
 
 
-def by_beams(rules: Rules, num_beams: int = 5) -> Decode:
+def beam_decoding(rules: Rules, num_beams: int = 5) -> Decode:
     """Return decoding by beam search, the published way with 5 beams; deterministic.
 
     Args:
@@ -99,7 +99,7 @@ def by_beams(rules: Rules, num_beams: int = 5) -> Decode:
     )
 
 
-def by_sampling(rules: Rules, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Decode:
+def sampled_decoding(rules: Rules, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Decode:
     """Return decoding by drawing; arguments as for `nn.decode.sample`."""
     check_kind("rules", rules, Rules, "for example Rules(max_new_tokens=64)")
     check_positive("temperature", temperature)
@@ -151,7 +151,7 @@ def language(
     """
     check_kind("config", config, OPTConfig, "load_opt(folder) gives it")
     check_kind("tuning", tuning, FineTuning, "for example FineTuning(num_epochs=1)")
-    check_function("decode", decode, "such as by_beams(rules) gives")
+    check_function("decode", decode, "such as beam_decoding(rules) gives")
     check_choice("start", tuning.start, ("pretrained", "generation-0", "previous"))
     check_choice("prompts_from", prompts_from, ("original", "previous"))
     check_fraction("real_batches", tuning.real_batches)
@@ -202,7 +202,7 @@ class _Fit(NamedTuple):
 def _fine_tuning(
     config: OPTConfig, validation: np.ndarray, original: Array, tuning: FineTuning, prompts_from: str,
     layout: Layout,
-) -> Pieces:  # fmt: skip
+) -> Chunked:  # fmt: skip
     """Return `fit`, in pieces of some optimiser steps each."""
     num_rows = original.shape[0]
     check_count("num_epochs", tuning.num_epochs), check_count("batch_size", tuning.batch_size)
@@ -275,7 +275,7 @@ def _fine_tuning(
         return after, {"loss": carry.total / steps_per_epoch, "validation_loss": carry.best_loss}
 
     # compiled here: the host driver calls each piece from Python
-    return Pieces(
+    return Chunked(
         layout.compiled(start), layout.compiled(advance), layout.compiled(finish),
         tuning.num_epochs * pieces_per_epoch,
     )  # fmt: skip
@@ -291,10 +291,10 @@ class _Writing(NamedTuple):
 
 def _continuation(
     config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int, layout: Layout
-) -> Pieces:
+) -> Chunked:
     """Return `sample`, a batch of prompts a piece."""
     size = min(prompt_batch, num_prompts)
-    num_pieces = -(-num_prompts // size)
+    num_chunks = -(-num_prompts // size)
 
     def start(key: Key, params: LanguageParams, num_samples: int) -> _Writing:
         if num_samples != num_prompts:
@@ -320,4 +320,4 @@ def _continuation(
     def finish(carry: _Writing) -> Samples:
         return Samples(carry.tokens, jnp.ones(num_prompts))
 
-    return Pieces(start, layout.compiled(advance), finish, num_pieces)
+    return Chunked(start, layout.compiled(advance), finish, num_chunks)

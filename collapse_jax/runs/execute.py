@@ -21,7 +21,7 @@ from collapse_jax.runs.job import Job, job_of
 from collapse_jax.runs.manifest import REPLACED
 from collapse_jax.runs.processes import Place, agree, all_agree
 from collapse_jax.runs.provenance import check_settings, differences, provenance
-from collapse_jax.runs.shards import Asked, Stopped, Work, advance_arm
+from collapse_jax.runs.shards import RunContext, Stopped, StopRequest, advance_arm
 from collapse_jax.runs.study_file import check_file, confirm, copy_file, file_of
 from collapse_jax.studies.loading import load
 from collapse_jax.studies.plan import Plan
@@ -189,8 +189,8 @@ def _run(job: Job, study: Study, plan: Plan, on_progress: OnProgress, place: Pla
     begun, status = time.monotonic(), "stopped"
     with Company(directory.path, place) as company:
         try:
-            with Asked() as asked:
-                work = Work(directory, plan, jax.random.key(config.seed), asked, tell, group, company)
+            with StopRequest() as asked:
+                work = RunContext(directory, plan, jax.random.key(config.seed), asked, tell, group, company)
                 course = Course(directory, plan, job, shards)
                 for index, arm in enumerate(plan.arms):
                     on_progress(course.at(index, course.begun[index]))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.chunks import Chunk
 from collapse_jax.drivers.compiled import Segment, run_lanes, segment_stops
 from collapse_jax.drivers.host import run_host
 from collapse_jax.drivers.lanes import Lanes
@@ -34,10 +34,10 @@ class Stopped(BaseException):
     """The run was asked to stop (SIGTERM, SIGHUP) and has: its last checkpoint is on disk."""
 
 
-class Asked:
+class StopRequest:
     """Within it, SIGTERM, or a terminal that is closed (SIGHUP), asks to stop at the next checkpoint."""
 
-    def __enter__(self) -> "Asked":
+    def __enter__(self) -> "StopRequest":
         self.to_stop = False
         self._before: dict[Any, Any] = {}
         if threading.current_thread() is threading.main_thread():  # elsewhere Python handles no signals
@@ -54,7 +54,7 @@ class Asked:
         self.to_stop = True
 
 
-class Work(NamedTuple):
+class RunContext(NamedTuple):
     """What every part of a running study needs.
 
     Attributes:
@@ -70,7 +70,7 @@ class Work(NamedTuple):
     directory: RunDirectory
     plan: Plan
     key: Key
-    asked: Asked
+    asked: StopRequest
     notice: Callable[[str], None]
     group: Group = Group()
     company: Company | None = None
@@ -89,7 +89,7 @@ class Work(NamedTuple):
             raise KeyboardInterrupt
 
 
-def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], generations: int) -> Iterator[int]:
+def advance_arm(work: RunContext, index: int, arm: Arm, shards: Sequence[Shard], generations: int) -> Iterator[int]:
     """Run an arm's shards side by side, stop by stop; yield each stop that all of them have reached.
 
     Args:
@@ -101,7 +101,7 @@ def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], gener
     """
     length = 1 if work.plan.on_host else work.plan.segment_length
     stops = segment_stops(generations, length)
-    pace = _Pace(work)
+    pace = WriteThrottle(work)
     walks = [_advance_shard(work, shard.label(index), arm, shard, stops, pace) for shard in shards]
     reached = [-1] * len(walks)
     for stop in (0, *stops):
@@ -114,10 +114,10 @@ def advance_arm(work: Work, index: int, arm: Arm, shards: Sequence[Shard], gener
         next(walk, None)  # it tidies up behind itself
 
 
-class _Pace:
+class WriteThrottle:
     """When the shards of an arm write: each stop all of them or none, and not so often that writing takes long."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RunContext) -> None:
         self.work, self.due, self.not_before = work, True, 0.0
         self.spent = 0.0  # at the last stop that was written, all shards together
         self.no_piece_before = 0.0
@@ -132,7 +132,7 @@ class _Pace:
 
 
 def _advance_shard(
-    work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int], pace: _Pace
+    work: RunContext, label: str, arm: Arm, shard: Shard, stops: Sequence[int], pace: WriteThrottle
 ) -> Iterator[int]:
     """Run one shard from its last checkpoint on; yield each generation it reaches, on disk where that was due."""
     directory, last = work.directory, _last_state(work, label, arm)
@@ -156,8 +156,9 @@ def _advance_shard(
 
 
 def _segments(
-    work: Work, label: str, arm: Arm, shard: Shard, stops: Sequence[int], last: Checkpoint | None, pace: _Pace
-) -> Iterator[Segment]:
+    work: RunContext, label: str, arm: Arm, shard: Shard, stops: Sequence[int], last: Checkpoint | None,
+    pace: WriteThrottle,
+) -> Iterator[Segment]:  # fmt: skip
     """Return what the plan's driver yields after the last checkpoint."""
     plan = work.plan
     resume = None if last is None else (last.generation, last.tree)
@@ -171,20 +172,20 @@ def _segments(
     saved, damaged = work.directory.checkpoints.latest(f"{label}-piece")
     _tell_damaged(work, damaged)
     within = saved.tree if saved is not None and saved.generation == generation else None
-    keep = _Pieces(work, f"{label}-piece", generation, pace)
+    keep = _ChunkWriter(work, f"{label}-piece", generation, pace)
     return run_host(
-        arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_piece=keep,
+        arm.chain, work.key, 1, stops, first_seed=shard.first_seed, resume=resume, piece=within, on_chunk=keep,
         in_place=work.group.spans,
     )  # fmt: skip
 
 
-class _Pieces:
+class _ChunkWriter:
     """Writes the pieces of a generation, but not so often that writing takes a large share of the time."""
 
-    def __init__(self, work: Work, label: str, generation: int, pace: _Pace) -> None:
+    def __init__(self, work: RunContext, label: str, generation: int, pace: WriteThrottle) -> None:
         self.work, self.label, self.generation, self.pace = work, label, generation, pace
 
-    def __call__(self, seed: int, piece: Piece) -> None:
+    def __call__(self, seed: int, piece: Chunk) -> None:
         begun = time.monotonic()
         if self.work.group.any(begun >= self.pace.no_piece_before or self.work.asked.to_stop):
             self.work.directory.checkpoints.save(self.label, self.generation, piece, {})
@@ -195,7 +196,7 @@ class _Pieces:
             self.generation += 1
 
 
-def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
+def _last_state(work: RunContext, label: str, arm: Arm) -> Checkpoint | None:
     """Return the newest whole checkpoint whose records are all there; None to begin anew."""
     recorded = work.group.largest(work.directory.records.reached(label))  # before anybody writes
     template = None if arm.chain.on_host else jax.eval_shape(arm.chain.init, work.key)[0]
@@ -207,6 +208,6 @@ def _last_state(work: Work, label: str, arm: Arm) -> Checkpoint | None:
     return found
 
 
-def _tell_damaged(work: Work, damaged: Sequence[Path]) -> None:
+def _tell_damaged(work: RunContext, damaged: Sequence[Path]) -> None:
     for path in damaged:
         work.notice(f"{path} is damaged; going on from the one before it.")

@@ -3,11 +3,11 @@
 from collapse_jax.core.protocol import Regime
 from collapse_jax.core.regimes import (
     accumulate,
-    add,
+    add_real,
     compose,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     subsample,
     weight_real,
     window,
@@ -41,8 +41,8 @@ def named_regime(
         "accumulate": lambda: accumulate(generations),
         "accumulate-subsample": lambda: compose(accumulate(generations), subsample(num_samples)),
         "window": lambda: window(window_size),
-        "replace-part": lambda: replace_part(original(), fraction=real_fraction),
-        "add": lambda: add(original()),
+        "replace-part": lambda: replace_with_real(original(), fraction=real_fraction),
+        "add": lambda: add_real(original()),
         "weight-real": lambda: weight_real(original(), weight=real_fraction),
     }
     return makers[check_choice("regime", name, makers)]()

@@ -14,7 +14,7 @@ from collapse_jax.drivers.lanes import Lanes
 from collapse_jax.drivers.results import Records
 from collapse_jax.drivers.sweep import (
     MEMORY,
-    Slab,
+    GridPart,
     gather,
     join_parts,
     longest,
@@ -74,7 +74,7 @@ def _plan(study: Study, grid: Grid, config: Any) -> Plan:
     )
 
 
-def _on_host(found: Sequence[Slab], config: Any, every: int) -> Plan:
+def _on_host(found: Sequence[GridPart], config: Any, every: int) -> Plan:
     """Return the plan of cells that run seed by seed: all generations are recorded, and every k-th is kept."""
 
     def together(arms: Sequence[Records | None]) -> xr.Dataset:
@@ -122,12 +122,12 @@ def _with(config: Any, cell: Mapping[str, Any]) -> Any:
     )
 
 
-def _label(slab: Slab) -> str:
+def _label(slab: GridPart) -> str:
     return ", ".join(f"{name}={value}" for name, value in slab.place.items()) or "all cells"
 
 
 def _joined(
-    found: Sequence[Slab], arms: Sequence[Records | None], num_seeds: int, record_every: int
+    found: Sequence[GridPart], arms: Sequence[Records | None], num_seeds: int, record_every: int
 ) -> xr.Dataset:
     parts = [gather(slab, records, num_seeds, record_every) for slab, records in zip(found, arms) if records]
     return join_parts(parts)

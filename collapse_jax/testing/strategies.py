@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain, Regime
-from collapse_jax.core.real_data import original, replace_part, weight_real
+from collapse_jax.core.real_data import original, replace_with_real, weight_real
 from collapse_jax.core.regimes import accumulate, compose, replace, subsample, window
 from collapse_jax.testing.cases import NUM_ROWS, ROOM, line, standard_normal
 
@@ -63,7 +63,7 @@ def regimes() -> st.SearchStrategy[Regime]:
         st.sampled_from([
             replace(), accumulate(ROOM), window(2), compose(accumulate(ROOM), subsample(NUM_ROWS)),
         ]),
-        share.map(lambda fraction: replace_part(original(), fraction=fraction)),
+        share.map(lambda fraction: replace_with_real(original(), fraction=fraction)),
         share.map(lambda weight: weight_real(original(), weight=weight)),
     )  # fmt: skip
 

@@ -141,7 +141,7 @@ def ibd_fresh_fraction(
 
 @law(num_generations=LENGTH, num_real=SIZE, synthetic=COUNT)
 def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: ArrayLike) -> Descent:
-    """Return G under `add(original())`: the fixed real set beside `synthetic` points in every fit.
+    """Return G under `add_real(original())`: the fixed real set beside `synthetic` points in every fit.
 
     C, for a draw from the model and a real point: C' = 1/N + (n_s/N) C;
     G' = 1/N + (2 n_r n_s C + n_s (n_s - 1) G)/N^2. The limit, (n_r + 3 n_s)/(n_r^2 + 2 n_r n_s + n_s), is at most
@@ -158,7 +158,7 @@ def ibd_add_original(num_generations: int, num_real: ArrayLike, synthetic: Array
 def ibd_original_counts(
     num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, kept: ArrayLike
 ) -> Descent:
-    """Return G under `replace_part(original(), count=a)`: a of M slots hold distinct real points.
+    """Return G under `replace_with_real(original(), count=a)`: a of M slots hold distinct real points.
 
     C' = (a/M)/N0 + (b/M) C; G' = 1/M + (2 a b C + b (b - 1) G)/M^2, b = M - a. Ten per cent of N0 = M: 6.21/M.
 
@@ -175,7 +175,7 @@ def ibd_original_counts(
 def ibd_original_fraction(
     num_generations: int, num_real: ArrayLike, num_samples: ArrayLike, fraction: ArrayLike
 ) -> Descent:
-    """Return G under `replace_part(original(), fraction=r)`: each slot is real with probability r.
+    """Return G under `replace_with_real(original(), fraction=r)`: each slot is real with probability r.
 
     C' = r/N0 + (1 - r) C; G' = 1/M + (1 - 1/M)(2 r (1 - r) C + (1 - r)^2 G), for M <= N0.
     """

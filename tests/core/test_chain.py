@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from collapse_jax import (
+    Chunked,
     Metric,
     Model,
-    Pieces,
     Regime,
     Samples,
     accumulate,
-    add,
+    add_real,
     as_samples,
     build_chain,
     gaussian_truth,
@@ -209,7 +209,7 @@ def test_a_chain_builds_under_a_sweep():
 def test_pieces_make_the_same_step():
     """A step in pieces yields each piece once, the last with the phase's result, and returns what the whole returns."""
     model = gaussian()
-    pieces = Pieces(
+    pieces = Chunked(
         lambda *args: (args, jnp.zeros(())),
         lambda index, carry: (carry[0], carry[1] + index),
         lambda carry: (model.fit(*carry[0])[0], {"sum": carry[1]}),
@@ -218,7 +218,7 @@ def test_pieces_make_the_same_step():
     chain = build_chain(model._replace(fit=pieces), replace(), REAL, M)
     state, _ = chain.init(jax.random.key(0))
     seen, resume = [], (0, jax.tree.map(lambda leaf: leaf[None], state))
-    (segment,) = run_host(chain, KEY, 1, [1], resume=resume, on_piece=lambda seed, piece: seen.append(piece))
+    (segment,) = run_host(chain, KEY, 1, [1], resume=resume, on_chunk=lambda seed, piece: seen.append(piece))
     after, record = jax.tree.map(lambda leaf: leaf[0], segment.state()), {"sum": segment.records["sum"][0, 0]}
     assert [(piece.phase, piece.position, sorted(piece.done)) for piece in seen] == [
         ("fit", 1, []), ("fit", 2, []), ("fit", 3, ["fit"]), ("sample", 1, ["fit", "sample"]),
@@ -243,7 +243,7 @@ def test_run_whole_answers_every_call_and_returns_what_the_generator_returns():
 def test_the_frame_moves_what_a_regime_stores():
     """A stored real set stays where it is in data units, and the state holds it in the current frame."""
     real = two_gaussians().sample(jax.random.key(5), 30)
-    chain = build_chain(mixture(2), add(original()), real, 30)
+    chain = build_chain(mixture(2), add_real(original()), real, 30)
 
     @jax.jit
     def run(key):

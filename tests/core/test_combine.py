@@ -7,15 +7,15 @@ import pytest
 
 from collapse_jax import (
     accumulate,
-    along,
     build_chain,
     external,
     gaussian,
     gaussian_metrics,
     gaussian_truth,
     replace,
-    side_by_side,
     simulate,
+    stack_chains,
+    vmap_chain,
 )
 
 TRUTH = gaussian_truth(1)
@@ -30,7 +30,7 @@ def _chain(regime=None, size=30, metrics=None):
 
 def test_each_chain_goes_its_own_way():
     parts = {"replace": _chain(), "accumulate": _chain(accumulate(3))}
-    joint = side_by_side(parts, "regime")
+    joint = stack_chains(parts, "regime")
     key_init, key_step = jax.random.split(KEY)
     state, _ = joint.init(key_init)
     _, record = joint.step(key_step, state)
@@ -43,7 +43,7 @@ def test_each_chain_goes_its_own_way():
 
 
 def test_the_results_carry_the_new_dimension_and_the_room():
-    joint = side_by_side({"a": _chain(accumulate(3)), "b": _chain(accumulate(5))}, "regime")
+    joint = stack_chains({"a": _chain(accumulate(3)), "b": _chain(accumulate(5))}, "regime")
     assert joint.max_generations == 3
     result = simulate(joint, KEY, num_seeds=4, num_generations=3)
     assert result["mean"].dims == ("seed", "generation", "regime", "axis")
@@ -52,7 +52,7 @@ def test_the_results_carry_the_new_dimension_and_the_room():
 
 def test_a_swept_value_is_the_value_alone():
     sizes = (10, 40, 1000)
-    joint = along(lambda size: _chain(size=size), sizes, "num_samples")
+    joint = vmap_chain(lambda size: _chain(size=size), sizes, "num_samples")
     key_init, key_step = jax.random.split(KEY)
     state, first = joint.init(key_init)
     _, second = joint.step(key_step, state)
@@ -66,7 +66,7 @@ def test_a_swept_value_is_the_value_alone():
 
 
 def test_swept_chains_count_their_generations_and_keep_their_room():
-    joint = along(lambda size: _chain(accumulate(3), size=size), (10, 40), "num_samples")
+    joint = vmap_chain(lambda size: _chain(accumulate(3), size=size), (10, 40), "num_samples")
     assert joint.max_generations == 3 and joint.metrics[0].dims == ("num_samples", "axis")
     state, record = joint.init(KEY)
     for generation in range(3):
@@ -81,7 +81,7 @@ def test_one_bad_value_of_a_sweep_is_reported():
     make = lambda bias: build_chain(  # noqa: E731
         model(bias), replace(), TRUTH.moments_sampler(30), 30, gaussian_metrics()
     )
-    joint = along(make, (1.0, np.inf), "bias")
+    joint = vmap_chain(make, (1.0, np.inf), "bias")
     state, first = joint.init(KEY)
     assert bool(first["is_finite"]) and not bool(joint.step(KEY, state)[1]["is_finite"])
 
@@ -89,7 +89,7 @@ def test_one_bad_value_of_a_sweep_is_reported():
 def test_one_bad_chain_is_reported():
     bad = lambda key: TRUTH.moments(key, 30)._replace(mean=jnp.array([jnp.nan]))  # noqa: E731
     model = gaussian(1, draws="statistics")
-    joint = side_by_side(
+    joint = stack_chains(
         {"good": _chain(), "bad": build_chain(model, replace(), bad, 30, gaussian_metrics())}, "regime"
     )
     assert not bool(joint.init(KEY)[1]["is_finite"])
@@ -97,11 +97,11 @@ def test_one_bad_chain_is_reported():
 
 def test_refusals():
     with pytest.raises(ValueError, match="at least one"):
-        side_by_side({}, "regime")
+        stack_chains({}, "regime")
     with pytest.raises(ValueError, match="same metrics"):
-        side_by_side({"a": _chain(), "b": _chain(metrics=gaussian_metrics()[:1])}, "regime")
+        stack_chains({"a": _chain(), "b": _chain(metrics=gaussian_metrics()[:1])}, "regime")
     with pytest.raises(ValueError, match="num_samples"):
-        along(lambda size: _chain(size=size), (1, 10), "num_samples")
+        vmap_chain(lambda size: _chain(size=size), (1, 10), "num_samples")
 
 
 def test_python_runs_beside_nothing():
@@ -110,12 +110,12 @@ def test_python_runs_beside_nothing():
     model = external(fit, lambda seed, params, num: np.zeros((num, 1)))
     chain = build_chain(model, replace(), TRUTH.sampler(20), 20)
     with pytest.raises(ValueError, match=r"chain 'mine' is Python, which does not compile.*simulate"):
-        side_by_side({"mine": chain}, "regime")
+        stack_chains({"mine": chain}, "regime")
     with pytest.raises(ValueError, match="chain '1' is Python"):
-        along(lambda size: chain, (1, 10), "num_samples")
+        vmap_chain(lambda size: chain, (1, 10), "num_samples")
 
 
 def test_params_of_several_chains_are_not_kept():
-    joint = side_by_side({"a": _chain(), "b": _chain(accumulate(5))}, "regime")
+    joint = stack_chains({"a": _chain(), "b": _chain(accumulate(5))}, "regime")
     with pytest.raises(ValueError, match=r"names generations of one chain.*simulate each"):
         simulate(joint, KEY, 2, 3, keep=(1,))

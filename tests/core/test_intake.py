@@ -14,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 
 from collapse_jax import (
     accumulate,
-    add,
+    add_real,
     as_samples,
     build_chain,
     curate,
@@ -163,7 +163,7 @@ def test_a_chain_far_from_zero_is_the_chain_about_zero():
     for x in (PLAIN.astype(np.float32), PLAIN.astype(np.float32) * scale + offset):
         held_out = x[:50]
         metrics = [*mixture_metrics(held_out=held_out), sample_mean()]
-        chain = build_chain(mixture(2), add(original()), as_samples(x), NUM, metrics)
+        chain = build_chain(mixture(2), add_real(original()), as_samples(x), NUM, metrics)
         results.append(simulate(chain, jax.random.key(1), num_seeds=2, num_generations=3))
     near, far = results
     shift = np.log(scale)
@@ -180,7 +180,7 @@ def test_new_real_data_with_an_offset_of_their_own_enter_where_they_belong():
     first, pool = as_samples(PLAIN + 1.7e9), as_samples(PLAIN + 1.7e9 + 3.0)
     drawn = pool.enter(first.frame)
     np.testing.assert_allclose(drawn.x - first.x, 3.0, atol=1e-3)
-    chain = build_chain(gaussian(2), add(fresh(lambda key, num: pool), count=NUM), first, NUM, gaussian_metrics())
+    chain = build_chain(gaussian(2), add_real(fresh(lambda key, num: pool), count=NUM), first, NUM, gaussian_metrics())
     result = simulate(chain, jax.random.key(0), num_seeds=1, num_generations=2)
     assert result.is_finite.values.all()
     # half of the points lie 3 further: 9/4 more in each direction
@@ -230,7 +230,7 @@ def test_what_the_fit_reports_counts_as_finite_or_not():
 
 def test_whole_numbers_may_be_pooled_with_what_is_drawn():
     real = as_samples((PLAIN * 3).astype(int))
-    for regime in (accumulate(2), add(original())):
+    for regime in (accumulate(2), add_real(original())):
         result = simulate(build_chain(gaussian(2), regime, real, 50, gaussian_metrics()), KEY, 1, 2)
         assert result.is_finite.values.all()
 

@@ -17,12 +17,12 @@ from collapse_jax import (
     build_chain,
     original,
     replace,
-    replace_part,
+    replace_with_real,
 )
 from collapse_jax.drivers.compiled import run_compiled
 from collapse_jax.drivers.host import run_host
 from collapse_jax.models.bigram import bigram, known_table
-from collapse_jax.models.language import FineTuning, by_sampling, language
+from collapse_jax.models.language import FineTuning, language, sampled_decoding
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.models.vae import vae
 from collapse_jax.networks.opt.decoding import Rules
@@ -92,9 +92,9 @@ def _tiny_language():
     config = SMALL
     tuning = FineTuning(num_epochs=1, batch_size=2, learning_rate=1e-3, real_batches=0.5)
     params = random_params(config)
-    decode = by_sampling(Rules(3, 3))
+    decode = sampled_decoding(Rules(3, 3))
     model = language(config, params, blocks, blocks[:2], decode, tuning, prompt_batch=2)
-    return build_chain(model, replace_part(original(), fraction=0.5), as_samples(jnp.asarray(blocks)), 4)
+    return build_chain(model, replace_with_real(original(), fraction=0.5), as_samples(jnp.asarray(blocks)), 4)
 
 
 P = np.array([0.5, 0.3, 0.2])

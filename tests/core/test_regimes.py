@@ -14,14 +14,14 @@ from scipy import stats
 from collapse_jax import (
     Samples,
     accumulate,
-    add,
+    add_real,
     as_samples,
     build_chain,
     compose,
     fresh,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     subsample,
     theory,
     weight_real,
@@ -137,7 +137,7 @@ def test_subsample_is_uniform():
 
 @given(keys, st.integers(0, M))
 def test_replace_part_count_puts_that_many_distinct_real_rows(key, count):
-    (training,) = _run(replace_part(original(), count=count), 1, key)
+    (training,) = _run(replace_with_real(original(), count=count), 1, key)
     values = _values(training)
     real = [value for value in values if value < 100]
     assert len(values) == M and len(real) == count == len(set(real))
@@ -147,7 +147,7 @@ def test_replace_part_count_puts_that_many_distinct_real_rows(key, count):
 
 @given(keys)
 def test_replace_part_fraction_takes_distinct_real_rows(key):
-    (training,) = _run(replace_part(original(), fraction=0.5), 1, key)
+    (training,) = _run(replace_with_real(original(), fraction=0.5), 1, key)
     values = _values(training)
     assert len(values) == M == len(set(values)) and set(values) <= set(_values(REAL)) | set(
         _values(_batch(1))
@@ -156,7 +156,7 @@ def test_replace_part_fraction_takes_distinct_real_rows(key):
 
 def test_replace_part_fraction_is_the_share_of_real_slots():
     """20,000 updates at fraction 0.3: each slot's share to 0.021 (7 %), seen nine times in ten."""
-    regime = replace_part(original(), fraction=0.3)
+    regime = replace_with_real(original(), fraction=0.3)
     update = jax.vmap(lambda key: regime.update(key, _batch(1), REAL)[0].x[:, 0])
     is_real = np.asarray(update(jax.random.split(jax.random.key(1), 20_000))) < 100
     for slot in range(M):
@@ -165,7 +165,7 @@ def test_replace_part_fraction_is_the_share_of_real_slots():
 
 def test_replace_part_count_chooses_slots_and_rows_uniformly():
     """20,000 updates with 2 of 6: each slot and each real row a third of the time, to 0.022 (7 %)."""
-    regime = replace_part(original(), count=2)
+    regime = replace_with_real(original(), count=2)
     update = jax.vmap(lambda key: regime.update(key, _batch(1), REAL)[0].x[:, 0])
     drawn = np.asarray(update(jax.random.split(jax.random.key(2), 20_000)))
     for index in range(M):
@@ -179,7 +179,7 @@ def test_which_slot_is_real_says_nothing_of_the_row_it_gets(amount):
 
     Chi-square over 36 cells of 1,667, p > 1e-3: sees a cell off by a tenth.
     """
-    regime = replace_part(original(), **amount)
+    regime = replace_with_real(original(), **amount)
     update = jax.jit(jax.vmap(lambda key: regime.update(key, _batch(1), REAL)[0].x[:, 0]))
     drawn = np.asarray(update(jax.random.split(jax.random.key(3), 20_000)))
     counts = np.stack([(drawn == row).sum(axis=0) for row in range(M)])
@@ -191,7 +191,7 @@ def test_which_slot_is_real_says_nothing_of_the_row_it_gets(amount):
 
 def test_a_fraction_may_be_traced():
     def share(fraction):
-        return replace_part(original(), fraction=fraction).update(jax.random.key(0), _batch(1), REAL)[0].x
+        return replace_with_real(original(), fraction=fraction).update(jax.random.key(0), _batch(1), REAL)[0].x
 
     shares = jax.jit(jax.vmap(share))(jnp.array([0.0, 0.5, 1.0]))
     for fraction, row in zip((0.0, 0.5, 1.0), shares):
@@ -199,16 +199,16 @@ def test_a_fraction_may_be_traced():
 
 
 def test_no_fraction_is_replace_and_all_of_it_is_real():
-    (none,) = _run(replace_part(original(), fraction=0.0), 1)
-    (every,) = _run(replace_part(original(), fraction=1.0), 1)
-    (empty,) = _run(replace_part(original(), count=0), 1)
+    (none,) = _run(replace_with_real(original(), fraction=0.0), 1)
+    (every,) = _run(replace_with_real(original(), fraction=1.0), 1)
+    (empty,) = _run(replace_with_real(original(), count=0), 1)
     assert _rows(none) == _rows(empty) == _expected(1) and _rows(every) == _expected(0)
 
 
 def test_original_lasts_before_it_repeats():
-    """Asked for more rows than there are, it gives each of them before any comes again."""
+    """StopRequest for more rows than there are, it gives each of them before any comes again."""
     few = as_samples(np.arange(2, dtype=np.float32)[:, None])
-    (training,) = _run(replace_part(original(), count=4), 1, real=few)
+    (training,) = _run(replace_with_real(original(), count=4), 1, real=few)
     assert sorted(value for value in _values(training) if value < 100) == [0, 0, 1, 1]
 
 
@@ -216,25 +216,25 @@ def test_original_lasts_before_it_repeats():
 def test_original_counts_rows_that_stand_for_a_point(key):
     """A real row of weight 0 is an empty slot: it takes nobody's place in the training set."""
     real = as_samples(REAL.x, np.array([1, 0, 1, 0, 1, 1]))
-    (training,) = _run(replace_part(original(), count=4), 1, key, real)
+    (training,) = _run(replace_with_real(original(), count=4), 1, key, real)
     assert len(_values(training)) == M
     assert [value for value in _values(training) if value < 100] == [0, 2, 4, 5]
 
 
 def test_add_original_adds_the_real_set_every_time():
-    for generation, training in enumerate(_run(add(original()), 3), start=1):
+    for generation, training in enumerate(_run(add_real(original()), 3), start=1):
         assert _rows(training) == _expected(0, generation)
 
 
 def test_add_count_adds_that_many():
-    (training,) = _run(add(original(), count=2), 1)
+    (training,) = _run(add_real(original(), count=2), 1)
     assert training.num_rows == M + 2 and len(set(_values(training))) == M + 2
-    (training,) = _run(add(FRESH, count=3), 1)
+    (training,) = _run(add_real(FRESH, count=3), 1)
     assert sum(value >= 1000 for value in _values(training)) == 3
 
 
 def test_fresh_data_are_new_every_generation():
-    first, second = _run(add(FRESH, count=3), 2)
+    first, second = _run(add_real(FRESH, count=3), 2)
     assert not {v for v in _values(first) if v >= 1000} & {v for v in _values(second) if v >= 1000}
 
 
@@ -266,7 +266,7 @@ def test_compose_of_one_is_the_regime_and_keys_differ_between_parts():
     for one, plain in zip(_run(compose(accumulate(2)), 2), _run(accumulate(2), 2)):
         assert _rows(one) == _rows(plain)
     # the same regime twice with one key would add the same rows twice
-    (training,) = _run(compose(add(FRESH, count=3), add(FRESH, count=3)), 1)
+    (training,) = _run(compose(add_real(FRESH, count=3), add_real(FRESH, count=3)), 1)
     assert len(set(_values(training))) == M + 6
 
 
@@ -287,18 +287,18 @@ def _build(regime):
         (lambda: window(0), ValueError, "`num_batches` must be at least 1"),
         (lambda: subsample(0), ValueError, "`num_samples` must be at least 1"),
         (lambda: _build(subsample(M + 1)), ValueError, f"at most the {M} rows"),
-        (lambda: replace_part(original()), ValueError, "exactly one of `fraction` and `count`"),
-        (lambda: replace_part(original(), fraction=0.1, count=2), ValueError, "exactly one of"),
-        (lambda: replace_part(original(), fraction=1.5), ValueError, r"must lie in \[0, 1\], got 1.5"),
-        (lambda: replace_part(original(), fraction=math.nan), ValueError, r"must lie in \[0, 1\]"),
-        (lambda: replace_part(original(), count=-1), ValueError, "`count` must be at least 0"),
+        (lambda: replace_with_real(original()), ValueError, "exactly one of `fraction` and `count`"),
+        (lambda: replace_with_real(original(), fraction=0.1, count=2), ValueError, "exactly one of"),
+        (lambda: replace_with_real(original(), fraction=1.5), ValueError, r"must lie in \[0, 1\], got 1.5"),
+        (lambda: replace_with_real(original(), fraction=math.nan), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: replace_with_real(original(), count=-1), ValueError, "`count` must be at least 0"),
         (
-            lambda: _build(replace_part(original(), count=M + 1)),
+            lambda: _build(replace_with_real(original(), count=M + 1)),
             ValueError,
             f"at most the {M} synthetic rows",
         ),
-        (lambda: add(original(), count=0), ValueError, "`count` must be at least 1"),
-        (lambda: _build(add(FRESH)), ValueError, "`count` must be given with fresh"),
+        (lambda: add_real(original(), count=0), ValueError, "`count` must be at least 1"),
+        (lambda: _build(add_real(FRESH)), ValueError, "`count` must be given with fresh"),
         (lambda: weight_real(original(), weight=-0.1), ValueError, r"`weight` must lie in \[0, 1\]"),
         (lambda: weight_real(original(), weight=0.5, count=0), ValueError, "`count` must be at least 1"),
         (lambda: _build(weight_real(FRESH, weight=0.5)), ValueError, "`count` must be given with fresh"),
@@ -412,12 +412,12 @@ LAWS = {
     "accumulate": (accumulate(LAST), _accumulate()),
     "accumulate-subsample": (compose(accumulate(LAST), subsample(BATCH)), _accumulate_subsample()),
     "window": (window(2), _window(2)),
-    "fraction-fresh": (replace_part(fresh(standard_normal), fraction=0.3), _fraction_fresh(0.3)),
-    "fraction-original": (replace_part(original(), fraction=0.3), _fraction_original(0.3)),
-    "count-fresh": (replace_part(fresh(standard_normal), count=3), _count_fresh(3)),
-    "count-original": (replace_part(original(), count=3), _count_original(3)),
-    "add-original": (add(original()), _add_original()),
-    "add-fresh": (add(fresh(standard_normal), count=4), _add_fresh(4)),
+    "fraction-fresh": (replace_with_real(fresh(standard_normal), fraction=0.3), _fraction_fresh(0.3)),
+    "fraction-original": (replace_with_real(original(), fraction=0.3), _fraction_original(0.3)),
+    "count-fresh": (replace_with_real(fresh(standard_normal), count=3), _count_fresh(3)),
+    "count-original": (replace_with_real(original(), count=3), _count_original(3)),
+    "add-original": (add_real(original()), _add_original()),
+    "add-fresh": (add_real(fresh(standard_normal), count=4), _add_fresh(4)),
     "weight-fresh": (weight_real(fresh(standard_normal), weight=0.4, count=8), _weight_fresh(0.4, 8)),
 }
 

@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapse_jax import (
+    Chunked,
     Metric,
     Model,
-    Pieces,
     Samples,
     accumulate,
     build_chain,
     mixture,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     run_compiled,
     run_host,
     segment_stops,
@@ -51,7 +51,7 @@ def _real(key):
 def _mixture_chain(real=_real, metrics=()):
     """While-loops of a different length in every lane, and real data carried from frame to frame."""
     model = mixture(2, tol=1e-2, max_steps=MAX_STEPS)
-    return build_chain(model, replace_part(original(), fraction=0.2), real, NUM_ROWS, metrics)
+    return build_chain(model, replace_with_real(original(), fraction=0.2), real, NUM_ROWS, metrics)
 
 
 def _run(chain, num_seeds=NUM_SEEDS, stops=STOPS, devices=1, resume=None, first_seed=0, **options):
@@ -313,7 +313,7 @@ def _piecewise(whole: bool) -> Model:
         params = model.init(None, None)._replace(mean=mean, variance=jnp.mean((data.x[:, 0] - mean) ** 2))
         return params, {"mean": mean}
 
-    pieces = Pieces(start, advance, finish, NUM_PIECES)
+    pieces = Chunked(start, advance, finish, NUM_PIECES)
     return model._replace(fit=(lambda *args: pieces(*args)) if whole else pieces)
 
 
@@ -324,17 +324,17 @@ def test_pieces_give_what_the_whole_gives():
     ]
     done = []
     phases = []
-    whole = list(run_host(chains[0], ROOT, 2, (1, 3), on_piece=lambda _, piece: phases.append(piece.phase)))
+    whole = list(run_host(chains[0], ROOT, 2, (1, 3), on_chunk=lambda _, piece: phases.append(piece.phase)))
     assert phases == ["fit", "sample"] * 8  # a function without pieces is one
     pieces = list(
-        run_host(chains[1], ROOT, 2, (1, 3), on_piece=lambda seed, piece: done.append((seed, piece)))
+        run_host(chains[1], ROOT, 2, (1, 3), on_chunk=lambda seed, piece: done.append((seed, piece)))
     )
     # a compiled loop may fuse what single pieces round apart
     np.testing.assert_allclose(_joined(pieces)["mean"], _joined(whole)["mean"], rtol=1e-4, atol=1e-5)
     once = [(position, NUM_PIECES, "fit") for position in range(1, NUM_PIECES + 1)]
     for seed in range(2):
         seen = [
-            (piece.position, piece.num_pieces, piece.phase)
+            (piece.position, piece.num_chunks, piece.phase)
             for by, piece in done
             if by == seed and piece.phase == "fit"
         ]
@@ -353,7 +353,7 @@ def _through_a_file(tree):
 def test_going_on_from_any_piece_gives_the_same_bits(generation):
     chain = build_chain(_piecewise(False), replace(), lambda key: standard_normal(key, 12), 12)
     seen = []
-    whole = list(run_host(chain, ROOT, 1, (1, 2), on_piece=lambda _, piece: seen.append(piece)))
+    whole = list(run_host(chain, ROOT, 1, (1, 2), on_chunk=lambda _, piece: seen.append(piece)))
     num = NUM_PIECES + 1  # of a generation; the last is what was drawn
     before = None if generation == 0 else (generation - 1, _through_a_file(whole[generation - 1].state()))
     for piece in seen[generation * num : (generation + 1) * num]:
@@ -367,8 +367,8 @@ def test_going_on_from_any_piece_gives_the_same_bits(generation):
 
 
 def test_pieces_are_at_least_one():
-    with pytest.raises(ValueError, match="`num_pieces` must be at least 1"):
-        Pieces(lambda: 0, lambda index, carry: carry, lambda carry: carry, 0)
+    with pytest.raises(ValueError, match="`num_chunks` must be at least 1"):
+        Chunked(lambda: 0, lambda index, carry: carry, lambda carry: carry, 0)
 
 
 @pytest.mark.parametrize("driver", [run_compiled, run_host])

@@ -17,7 +17,7 @@ from collapse_jax import (
     gaussian_metrics,
     gaussian_truth,
     replace,
-    replace_part,
+    replace_with_real,
     simulate,
     sweep,
 )
@@ -40,7 +40,7 @@ def statistics(num_samples, bias=1.0):
 
 def points(num_samples, fraction):
     truth = gaussian_truth(1)
-    regime = replace_part(fresh(truth.sample), fraction=fraction)
+    regime = replace_with_real(fresh(truth.sample), fraction=fraction)
     model = gaussian(1, estimator="mle")
     return build_chain(model, regime, truth.sampler(num_samples), num_samples, gaussian_metrics())
 

@@ -32,7 +32,7 @@ from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files import reading as gate
 from collapse_jax.files.arrays import Damaged, load_arrays, save_arrays
 from collapse_jax.files.writing import Lock
-from collapse_jax.metrics.digit_classifiers import load_judges
+from collapse_jax.metrics.digit_classifiers import load_classifiers
 from collapse_jax.networks.opt import tokenizer as bpe
 from collapse_jax.networks.opt.tokenizer import (
     decode,
@@ -120,7 +120,7 @@ def _picture(path):
 
 OF_A_FILE = {
     "mine.csv": read_records, "trajectory.nc": read_netcdf, "records.npz": load_arrays, "state.npz": load_tree,
-    "judges.npz": load_judges, "figure.png": _picture, "study.py": lambda path: load_file(str(path)),
+    "judges.npz": load_classifiers, "figure.png": _picture, "study.py": lambda path: load_file(str(path)),
     "description.json": read_description, "text.txt": load_text,
 }  # fmt: skip
 
@@ -354,7 +354,7 @@ def _member(shape, kind="<f8", body=b""):
 
 
 @pytest.mark.parametrize("shape", [(10**12,), (10**8,)])
-@pytest.mark.parametrize("read", [load_arrays, load_judges])
+@pytest.mark.parametrize("read", [load_arrays, load_classifiers])
 def test_arrays_are_no_larger_than_their_file(tmp_path, little_memory, shape, read):
     save_arrays(tmp_path / "whole.npz", {"a": np.zeros(2)}, {})
     with zipfile.ZipFile(tmp_path / "whole.npz") as old, zipfile.ZipFile(tmp_path / "a.npz", "w") as new:
@@ -366,7 +366,7 @@ def test_arrays_are_no_larger_than_their_file(tmp_path, little_memory, shape, re
         read(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("read", [load_arrays, load_judges])
+@pytest.mark.parametrize("read", [load_arrays, load_classifiers])
 def test_arrays_are_not_unpacked_without_bound(tmp_path, little_memory, monkeypatch, read):
     monkeypatch.setattr(gate, "_UNPACKED", 2**20)
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as new:

@@ -1,4 +1,4 @@
-"""Judges of digits: accurate on real ones, and their measures right on sets whose answer is known."""
+"""DigitClassifiers of digits: accurate on real ones, and their measures right on sets whose answer is known."""
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,9 @@ from collapse_jax.core.protocol import Snapshot
 from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.metrics.digit_classifiers import (
     JUDGEMENTS,
+    classifier_metrics,
     frechet,
-    judge_metrics,
-    load_judges,
+    load_classifiers,
     precision_and_recall,
     train_judges,
     unanimous,
@@ -38,7 +38,7 @@ def measured(judges):
     @jax.jit
     def numbers(images):
         data = Samples(images, jnp.ones(500))
-        return judge_metrics(judges, 200)[0].function(KEY, Snapshot(jnp.asarray(0), (), (), data, data))
+        return classifier_metrics(judges, 200)[0].function(KEY, Snapshot(jnp.asarray(0), (), (), data, data))
 
     return lambda images: dict(zip(JUDGEMENTS, np.asarray(numbers(images)), strict=True))
 
@@ -59,7 +59,7 @@ def test_they_know_real_digits_and_doubt_noise(judges, measured):
 
 def test_the_shipped_judges_meet_the_claims_protocol():
     """97 % right and unanimous on 95 % of digits they have not seen: what "unreadable" asks of its judges."""
-    shipped = load_judges()
+    shipped = load_classifiers()
     assert float(shipped.accuracy.min()) >= 0.97 and float(shipped.real_unanimous) >= 0.95
 
 
@@ -74,11 +74,11 @@ def test_judges_learn_nothing_of_the_digits_they_are_tested_on(monkeypatch):
 
 def test_a_judgement_is_what_its_parts_say_one_by_one():
     """The shipped judges on 0 to 4 alone: precise against all digits, and half recalled; NumPy for the rest."""
-    judges, digits = load_judges(), load_mnist()
+    judges, digits = load_classifiers(), load_mnist()
     images = digits.images[digits.labels < 5][:400]
     data = Samples(jnp.asarray(images), jnp.ones(len(images)))
     snapshot = Snapshot(jnp.asarray(0), (), (), data, data)
-    metrics = judge_metrics(judges, 200)
+    metrics = classifier_metrics(judges, 200)
     told = dict(zip(JUDGEMENTS, np.asarray(metrics[0].function(KEY, snapshot), float), strict=True))
     shown = data.minibatch(KEY, 200)
     nets = [jax.tree.map(lambda leaf, i=i: leaf[i], judges.nets) for i in range(len(judges.accuracy))]

@@ -9,7 +9,7 @@ from collapse_jax import (
     Metric,
     Samples,
     accumulate,
-    add,
+    add_real,
     as_samples,
     build_chain,
     compose,
@@ -20,7 +20,7 @@ from collapse_jax import (
     original,
     repeat_rows,
     replace,
-    replace_part,
+    replace_with_real,
     run_compiled,
     run_host,
     schedule,
@@ -67,15 +67,15 @@ LAWS = {
     "accumulate": (accumulate(G), theory.ibd_accumulate(G, M, M)),
     "window": (window(3), theory.ibd_window(G, M, 3)),
     "accumulate-subsample": (compose(accumulate(G), subsample(M)), theory.ibd_accumulate_subsample(G, M)),
-    "replace-count-original": (replace_part(original(), count=5), theory.ibd_original_counts(G, M, M, 5)),
+    "replace-count-original": (replace_with_real(original(), count=5), theory.ibd_original_counts(G, M, M, 5)),
     "replace-fraction-original": (
-        replace_part(original(), fraction=0.3), theory.ibd_original_fraction(G, M, M, 0.3),
+        replace_with_real(original(), fraction=0.3), theory.ibd_original_fraction(G, M, M, 0.3),
     ),
     "replace-fraction-fresh": (
-        replace_part(fresh(TRUTH.sample), fraction=0.3), theory.ibd_fresh_fraction(G, M, M, 0.3),
+        replace_with_real(fresh(TRUTH.sample), fraction=0.3), theory.ibd_fresh_fraction(G, M, M, 0.3),
     ),
-    "add-original": (add(original()), theory.ibd_add_original(G, M, M)),
-    "add-fresh": (add(fresh(TRUTH.sample), count=7), theory.ibd_fresh_counts(G, M, 7, M)),
+    "add-original": (add_real(original()), theory.ibd_add_original(G, M, M)),
+    "add-fresh": (add_real(fresh(TRUTH.sample), count=7), theory.ibd_fresh_counts(G, M, 7, M)),
     "weight-original": (weight_real(original(), weight=0.3), theory.ibd_weight_original(G, M, 0.3, M)),
     "weight-fresh": (
         weight_real(fresh(TRUTH.sample), weight=0.3, count=M), theory.ibd_weight_fresh(G, M, 0.3, M, M),
@@ -155,7 +155,7 @@ def test_it_goes_on_from_a_file_to_the_same_bits(tmp_path):
 def test_it_goes_on_between_fit_and_sample_to_the_same_bits(tmp_path):
     """A fit may take hours: what it returned is kept before the draw begins."""
     chain, pieces = _chain(accumulate(4)), []
-    whole = list(run_host(chain, KEY, 1, (2, 3), on_piece=lambda seed, piece: pieces.append(piece)))
+    whole = list(run_host(chain, KEY, 1, (2, 3), on_chunk=lambda seed, piece: pieces.append(piece)))
     fitted = next(piece for piece in pieces[-2:] if piece.phase == "fit")
     save_tree(tmp_path / "piece.npz", fitted, {})
     piece, _ = load_tree(tmp_path / "piece.npz")
@@ -207,7 +207,7 @@ def test_a_fit_sees_the_rows_that_count_and_may_change_what_it_gets():
         return np.arange(num_samples, dtype=float)[:, None]
 
     real = as_samples([[1.0], [2.0], [3.0]], np.array([1, 0, 2]))
-    chain = build_chain(external(greedy, draw), add(original()), real, 2)
+    chain = build_chain(external(greedy, draw), add_real(original()), real, 2)
     state, _ = chain.init(jax.random.key(0))
     first = state
     for generation in (1, 2):

@@ -10,7 +10,7 @@ from scipy import stats
 
 from collapse_jax import (
     accumulate,
-    add,
+    add_real,
     build_chain,
     fresh,
     gaussian,
@@ -18,7 +18,7 @@ from collapse_jax import (
     gaussian_truth,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     simulate,
     subsample,
     weight_real,
@@ -55,8 +55,8 @@ _BOTH = {
     "replace": lambda draws: replace(),
     "accumulate": lambda draws: accumulate(GENERATIONS),
     "window": lambda draws: window(2),
-    "add original": lambda draws: add(original()),
-    "add fresh": lambda draws: add(fresh(_sampler(draws)), count=5),
+    "add original": lambda draws: add_real(original()),
+    "add fresh": lambda draws: add_real(fresh(_sampler(draws)), count=5),
     "weight original": lambda draws: weight_real(original(), weight=0.4),
     "weight fresh": lambda draws: weight_real(fresh(_sampler(draws)), weight=0.4, count=9),
 }
@@ -185,13 +185,13 @@ def test_fewer_points_than_dimensions(draws):
 def test_accumulating_points_restores_the_rank():
     """Eight points a generation in twenty dimensions: three generations of new points span them all."""
     truth = gaussian_truth(20)
-    regime = add(fresh(truth.moments), count=8)
+    regime = add_real(fresh(truth.moments), count=8)
     result = _run("statistics", regime, dim=20, size=8, runs=64, generations=4)
     assert int(result["rank"].isel(generation=0).max()) == 7
     assert int(result["rank"].isel(generation=-1).min()) == 15  # two batches of rank 8 and 7, one pooled mean
 
 
-@pytest.mark.parametrize("regime", [subsample(3), replace_part(original(), count=2)])
+@pytest.mark.parametrize("regime", [subsample(3), replace_with_real(original(), count=2)])
 def test_regimes_that_need_points_refuse_statistics(regime):
     truth = gaussian_truth(1)
     with pytest.raises(TypeError, match="single points"):

@@ -15,7 +15,7 @@ from collapse_jax import (
     build_chain,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     run_compiled,
     run_host,
 )
@@ -30,7 +30,7 @@ from collapse_jax.metrics.text import (
     generated_nats,
     log_loss_metric,
 )
-from collapse_jax.models.language import LanguageParams, by_beams, by_sampling, language
+from collapse_jax.models.language import LanguageParams, beam_decoding, language, sampled_decoding
 from collapse_jax.networks.opt.decoding import Generated, Rules
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
@@ -116,9 +116,9 @@ def test_prompts_are_the_originals_or_the_blocks_just_read():
 
 def test_continuations_are_those_of_the_prompts():
     """Three at a time, the last batch overlapping: the same as all at once."""
-    model = build(by_beams(RULES, 2))
+    model = build(beam_decoding(RULES, 2))
     params = model.init(jax.random.key(0), as_samples(jnp.asarray(REAL)))
-    together = by_beams(RULES, 2)(jax.random.key(0), CONFIG, PRETRAINED, jnp.asarray(REAL))
+    together = beam_decoding(RULES, 2)(jax.random.key(0), CONFIG, PRETRAINED, jnp.asarray(REAL))
     assert np.array_equal(model.sample(jax.random.key(1), params, 8).x, together)
 
 
@@ -128,7 +128,7 @@ def test_the_same_seed_writes_the_same_and_no_kept_data_is_setting_a():
     a = chain(replace())
     tokens, _ = written(a, lanes=2)
     assert np.array_equal(tokens, written(a, seeds=2, lanes=2)[0])
-    kept = [written(chain(replace_part(original(), fraction=part)), lanes=2)[0] for part in (0.0, 0.5)]
+    kept = [written(chain(replace_with_real(original(), fraction=part)), lanes=2)[0] for part in (0.0, 0.5)]
     assert np.array_equal(tokens, kept[0]) and not np.array_equal(tokens, kept[1])
 
 
@@ -186,7 +186,7 @@ def test_a_chain_that_was_stopped_goes_on_to_the_same_tokens():
         assert np.array_equal(second.records["texts"], again.records["texts"])
         assert equal(second.state().params.weights, again.state().params.weights)
     seen = []
-    _, first, second = run_host(made, key, 1, (1, 2), on_piece=lambda seed, piece: seen.append(piece))
+    _, first, second = run_host(made, key, 1, (1, 2), on_chunk=lambda seed, piece: seen.append(piece))
     middle = seen[len(seen) * 2 // 3 + 2]  # pieces of three generations, alike: this is the third fit's third
     assert (middle.phase, middle.position) == ("fit", 3)
     (again,) = run_host(made, key, 1, (1, 2), resume=(1, first.state()), piece=middle)
@@ -197,7 +197,7 @@ def test_a_chain_that_was_stopped_goes_on_to_the_same_tokens():
 def test_two_devices_share_the_rows_of_a_batch():
     """The same tokens, and losses to rounding; weights stay whole on both devices. A batch must divide."""
     mesh = model_mesh(jax.devices()[:2])
-    options = {"decode": by_beams(RULES, 2), "tuning": changed_tuning(steps_per_piece=1)}
+    options = {"decode": beam_decoding(RULES, 2), "tuning": changed_tuning(steps_per_piece=1)}
     alone, state = written(chain(replace(), **options), 1, run=run_host)
 
     def shared(batch):
@@ -385,7 +385,7 @@ def test_a_minibatch_of_original_blocks_has_each_once_and_comes_at_its_share(sha
 def test_batches_of_prompts_do_not_share_their_randomness():
     """Eight prompts alike, two at a time: no two continuations are alike; and the key decides."""
     alike = np.repeat(REAL[:1], 8, axis=0)
-    model = language(CONFIG, PRETRAINED, alike, VALIDATION, by_sampling(RULES), TUNING, prompt_batch=2)
+    model = language(CONFIG, PRETRAINED, alike, VALIDATION, sampled_decoding(RULES), TUNING, prompt_batch=2)
     params = model.init(jax.random.key(0), as_samples(jnp.asarray(alike)))
     first, again, other = (np.asarray(model.sample(jax.random.key(k), params, 8).x) for k in (1, 1, 2))
     assert len({tuple(row) for row in first.tolist()}) == 8  # 24^6 texts: two alike once in ten million
@@ -402,7 +402,7 @@ def test_ways_of_writing_pass_on_what_they_are_asked_for(monkeypatch):
     monkeypatch.setattr("collapse_jax.models.language.sample", write)
     monkeypatch.setattr("collapse_jax.models.language.beam_search", write)
     options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9}
-    ways = (by_sampling(RULES, **options), by_sampling(RULES), by_beams(RULES), by_beams(RULES, 3))
+    ways = (sampled_decoding(RULES, **options), sampled_decoding(RULES), beam_decoding(RULES), beam_decoding(RULES, 3))
     for decode in ways:
         assert np.array_equal(decode(jax.random.key(0), CONFIG, PRETRAINED, jnp.asarray(REAL)), REAL)
     assert [what.pop("rules") for _, what in told] == [RULES] * 4
@@ -423,7 +423,7 @@ def test_ways_of_writing_pass_on_what_they_are_asked_for(monkeypatch):
         ),
         (lambda: build_chain(build(), replace(), as_samples(np.ones((8, 6))), 8), "needs blocks of tokens"),
         (
-            lambda: chain(replace(), decode=by_beams(Rules(4, 4), 2)),
+            lambda: chain(replace(), decode=beam_decoding(Rules(4, 4), 2)),
             "a block has 6 tokens and `decode` writes 4",
         ),
     ],

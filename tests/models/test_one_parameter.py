@@ -7,7 +7,7 @@ import pytest
 from one_parameter_points import RATE, SIZE, real_points
 from scipy import special, stats
 
-from collapse_jax import Metric, accumulate, add, build_chain, fresh, replace, window
+from collapse_jax import Metric, accumulate, add_real, build_chain, fresh, replace, window
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.numerics import frame as frames
@@ -145,7 +145,7 @@ def test_fresh_data_enter_the_scale():
     frame = frames.advance(frames.data_frame(1), jnp.zeros(1), jnp.array([[100.0]]))
     sampler = lambda key, num: Sums(jnp.asarray(float(num)), jnp.asarray(float(num)))  # noqa: E731
     drawn = Sums(jnp.asarray(10.0), jnp.asarray(10.0), frame)
-    training, _ = add(fresh(sampler), count=10).update(jax.random.key(0), drawn, ())
+    training, _ = add_real(fresh(sampler), count=10).update(jax.random.key(0), drawn, ())
     assert float(training.values) == pytest.approx(10.1)
 
 
@@ -155,7 +155,7 @@ def test_a_fresh_maximum_enters_the_scale():
     sampler = lambda key, num: Largest(jnp.asarray(float(num)), jnp.asarray(50.0))  # noqa: E731
     for drawn, expected in ((0.4, 0.5), (0.7, 0.7)):
         own = Largest(jnp.asarray(10.0), jnp.asarray(drawn), frame)
-        training, _ = add(fresh(sampler), count=10).update(jax.random.key(0), own, ())
+        training, _ = add_real(fresh(sampler), count=10).update(jax.random.key(0), own, ())
         assert float(training.value) == pytest.approx(expected) and float(training.weight) == 20
     assert float(Largest(jnp.asarray(3.0), jnp.asarray(0.5)).scale(0.0).value) == 0
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import special
 
 from collapse_jax import (
-    add,
+    add_real,
     as_samples,
     build_chain,
     load_mnist,
@@ -258,7 +258,7 @@ def test_fresh_synthetic_data_are_a_stream_of_new_minibatches():
 
 
 @pytest.mark.parametrize("synthetic", ["fixed", "fresh"])
-@pytest.mark.parametrize("regime", [replace(), add(original()), weight_real(original(), weight=0.3)])
+@pytest.mark.parametrize("regime", [replace(), add_real(original()), weight_real(original(), weight=0.3)])
 def test_chains_of_both_kinds_of_data_build(synthetic, regime):
     # tracing alone: the carry keeps its shapes under every regime a stream allows
     build_chain(_model(synthetic=synthetic), regime, _pictures(), num_samples=20)

@@ -18,16 +18,16 @@ from collapse_jax import (
     Samples,
     as_samples,
     build_chain,
-    by_sampling,
     conv_vae,
     gaussian,
     gaussian_truth,
     language,
     mixture,
     replace,
+    sampled_decoding,
     vae,
 )
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.chunks import Chunk
 from collapse_jax.core.data import Stream
 from collapse_jax.files.writing import Lock, remove_parts, write_atomically
 from collapse_jax.models.categorical import categorical, count_sums
@@ -50,7 +50,7 @@ def _tree():
     weights = {"layers": [{"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}], "half": jnp.asarray([1.5], jnp.bfloat16)}
     carry = (weights, optax.adam(1e-3).init(weights), None, (), jnp.asarray(3), jax.random.key(4))
     rows = Samples(np.array([1.0, np.nan]), np.array([1.0, 0.0]))  # NumPy's own precision is kept
-    return Piece("fit", 2, 5, carry, {"sample": Mine(rows)})
+    return Chunk("fit", 2, 5, carry, {"sample": Mine(rows)})
 
 
 def _equal(one, other):
@@ -112,7 +112,7 @@ def _states():
     """The first states of every kind of model, as shapes."""
     key, points, counts = jax.random.key(0), as_samples(np.arange(20.0)[:, None]), count_sums(jnp.ones(3))
     blocks, rules = jnp.zeros((20, 4), jnp.int32), Rules(4)
-    written = language(SMALL, random_params(SMALL), blocks, blocks, by_sampling(rules), FineTuning(1, 10))
+    written = language(SMALL, random_params(SMALL), blocks, blocks, sampled_decoding(rules), FineTuning(1, 10))
     grey = as_samples(np.full((20, 4), 0.5))
     cases = [
         (gaussian(1), points), (mixture(2), points), (kde(), points), (vae(num_pixels=4), grey),

@@ -43,7 +43,7 @@ def _pace(monkeypatch, every):
         calls.append(always)
         self.due = always or not self.work.plan.on_host or len(calls) % every == 0
 
-    monkeypatch.setattr(advance._Pace, "begin", begin)
+    monkeypatch.setattr(advance.WriteThrottle, "begin", begin)
     monkeypatch.setattr(advance, "_SHARE", 0)  # and every piece
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from collapse_jax.core.chunks import Piece
+from collapse_jax.core.chunks import Chunk
 from collapse_jax.drivers.sharding import fully_sharded, model_mesh
 from collapse_jax.files.writing import remove_parts
 from collapse_jax.runs.checkpoints import Checkpoints, Damaged
@@ -27,7 +27,7 @@ def _tree():
         jnp.asarray(True),
         jax.random.key(4),
     )
-    return Piece("fit", 2, 5, carry, {"sample": jnp.array([[1, 2], [3, 4]])})
+    return Chunk("fit", 2, 5, carry, {"sample": jnp.array([[1, 2], [3, 4]])})
 
 
 def _mesh(num):

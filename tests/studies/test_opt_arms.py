@@ -34,8 +34,8 @@ def built(monkeypatch, unchecked):
     """(config) -> for each arm what its model, its decoding and its chain were made of; nothing is compiled."""
     written = []
     monkeypatch.setattr(study, "load_texts", lambda config: TEXTS)
-    monkeypatch.setattr(study, "by_beams", lambda *args: written.append(("beams", args)))
-    monkeypatch.setattr(study, "by_sampling", lambda *args, **options: written.append(("sample", args, options)))
+    monkeypatch.setattr(study, "beam_decoding", lambda *args: written.append(("beams", args)))
+    monkeypatch.setattr(study, "sampled_decoding", lambda *args, **options: written.append(("sample", args, options)))
     monkeypatch.setattr(study, "language", lambda *args, **options: (args, options))
     monkeypatch.setattr(
         study, "log_loss_metric", lambda name, network, stream, block: (name, np.unique(stream).tolist(), block)
@@ -137,7 +137,7 @@ def test_blocks_are_written_whole_by_the_arm_s_way(built):
 
 def test_a_teacher_s_ends_are_words_like_others(monkeypatch, unchecked):
     told = []
-    monkeypatch.setattr(study, "by_sampling", lambda rules, **options: told.append(rules))
+    monkeypatch.setattr(study, "sampled_decoding", lambda rules, **options: told.append(rules))
     study._decode(_config("A5 sample", truth="teacher"), study.parse_arm("A5 sample"))
     assert told == [Rules(64, 0, ends=False)]
 

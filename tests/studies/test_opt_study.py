@@ -122,10 +122,10 @@ def test_claims_are_judged_from_what_was_measured():
 def test_where_no_arm_writes_by_beams_the_claims_are_told_of_sampling():
     """The same numbers under the names of sampling arms; beside one arm of beams they are not read."""
     texts = np.tile(np.linspace(2.0, 3.0, 101), (10, 1))
-    by_beams = evidence(OPTStudyConfig(), record({"A5 beams": 0.5, "B5 beams": 0.1}, texts))
+    beam_decoding = evidence(OPTStudyConfig(), record({"A5 beams": 0.5, "B5 beams": 0.1}, texts))
     sampled = evidence(OPTStudyConfig(), record({"A5 sample": 0.5, "B5 sample": 0.1}, texts))
-    assert [item.claim.name for item in sampled] == [item.claim.name for item in by_beams]
-    for item, other in zip(sampled, by_beams):
+    assert [item.claim.name for item in sampled] == [item.claim.name for item in beam_decoding]
+    for item, other in zip(sampled, beam_decoding):
         np.testing.assert_array_equal(item.values, other.values)
         of_writing = item.claim.name not in ("fine-tuning-learns", "published-fine-tuned", "published-zero-shot")
         assert ("texts by 5 beams, here sampled" in item.departure) == of_writing

@@ -121,7 +121,7 @@ def handed(monkeypatch, unchecked):
     for module, names in (
         (gmm_study, ("mixture", "named_regime", "mixture_metrics")),
         (gaussian_study, ("gaussian", "named_regime")),
-        (vae_study, ("vae", "conv_vae", "named_regime", "vae_metrics", "held_out_metrics", "judge_metrics")),
+        (vae_study, ("vae", "conv_vae", "named_regime", "vae_metrics", "held_out_metrics", "classifier_metrics")),
     ):
         for name in names:
             watch(module, name)
@@ -190,8 +190,8 @@ def test_an_autoencoder_is_trained_as_its_configuration_says(handed):
     assert handed["named_regime"][0] == (
         ("window",), {"real_fraction": 0.0, "window_size": 4, "num_samples": 40, "generations": 9},
     )  # fmt: skip
-    assert handed["vae_metrics"][0] == ((33, 20), {}) and len(handed["judge_metrics"]) == 1
-    assert handed["judge_metrics"][0][0][1] == 21
+    assert handed["vae_metrics"][0] == ((33, 20), {}) and len(handed["classifier_metrics"]) == 1
+    assert handed["classifier_metrics"][0][0][1] == 21
     assert plan.lanes == 3 and plan.arms[0].value == plan.arms[0].chain.num == 40
     assert plan.arms[0].chain.real.num_rows == 60
 

@@ -13,7 +13,7 @@ from PIL import Image
 from collapse_jax.analysis.claims import ANALOGUE, EXACT, judge
 from collapse_jax.datasets.mnist import MNIST_SHA256, load_mnist
 from collapse_jax.drivers.results import read_netcdf
-from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, load_judges
+from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, load_classifiers
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.execute import execute
 from collapse_jax.runs.job import Job
@@ -206,10 +206,10 @@ def test_judges_are_examined_on_a_folder_s_own_held_out_images(run, tmp_path, mo
     examined = []
 
     def load(**options):
-        examined.append(load_judges(**options))
+        examined.append(load_classifiers(**options))
         raise RuntimeError("enough is seen")
 
-    monkeypatch.setattr(study, "load_judges", load)
+    monkeypatch.setattr(study, "load_classifiers", load)
     with pytest.raises(RuntimeError, match="enough is seen"):
         study.build(dataclasses.replace(CONFIG, data_folder=str(tmp_path)))
     (judges,) = examined

@@ -5,7 +5,7 @@ import numpy as np
 from scipy.stats import binom
 
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along
+from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import Regime, curate, replace
@@ -70,7 +70,7 @@ def _gaussians() -> dict[str, Chain]:
         regime = curate(score, _HALF, choice="luce")
         return build_chain(gaussian(1, estimator="mle"), regime, Samples(rows, jnp.ones(_MANY)), _HALF * _MANY, metrics)
 
-    return {"gaussian": along(judged, (0, 1), "reward")}
+    return {"gaussian": vmap_chain(judged, (0, 1), "reward")}
 
 
 def _verified() -> dict[str, Chain]:
@@ -86,7 +86,7 @@ def _verified() -> dict[str, Chain]:
         return build_chain(model, replace(), truth.counts_sampler(10**6), 10**6, categorical_metrics()[2:])
 
     breaking = 1 - float(exact.verifier_breakdown(_KEPT, _KEPT_WRONG))
-    return {"verified": along(chain, (_CORRECT, breaking), "share")}
+    return {"verified": vmap_chain(chain, (_CORRECT, breaking), "share")}
 
 
 def _pairs(share: np.ndarray) -> list[Check]:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import polygamma
 
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along
+from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
@@ -113,7 +113,7 @@ def walk_chains() -> dict[str, Chain]:
         model = gaussian(1, draws="statistics")
         return build_chain(model, replace(), truth.moments_sampler(size), size, metrics)
 
-    return {"walks": along(walk, (20, 5), "num_samples")}
+    return {"walks": vmap_chain(walk, (20, 5), "num_samples")}
 
 
 def walk_laws(records: Records) -> list[Check]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from collapse_jax import theory
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along
+from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.protocol import Chain, Metric, Regime
-from collapse_jax.core.regimes import accumulate, add, original, replace, weight_real
+from collapse_jax.core.regimes import accumulate, add_real, original, replace, weight_real
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
@@ -35,7 +35,7 @@ _TRUTH = gaussian_truth(1)
 _Identity = Callable[[int, ArrayLike], Array]
 _REGIMES: dict[str, tuple[Callable[[ArrayLike], Regime], _Identity]] = {
     "accumulate": (lambda m: accumulate(_GENERATIONS), lambda g, m: theory.ibd_accumulate(g, m, m)),
-    "add original": (lambda m: add(original()), lambda g, m: theory.ibd_add_original(g, m, m)),
+    "add original": (lambda m: add_real(original()), lambda g, m: theory.ibd_add_original(g, m, m)),
     "weight 0.3 on original": (
         lambda m: weight_real(original(), weight=0.3), lambda g, m: theory.ibd_weight_original(g, m, 0.3, m),
     ),
@@ -66,7 +66,7 @@ def _gaussians() -> dict[str, Chain]:
     def chain(estimator: str, regime_of: Callable[[ArrayLike], Regime]) -> Chain:
         model = gaussian(1, estimator=estimator, draws="statistics")
         metrics = (gaussian_metrics()[0], gaussian_metrics()[2])
-        return along(
+        return vmap_chain(
             lambda m: build_chain(model, regime_of(m), _TRUTH.moments_sampler(m), m, metrics), _SIZES, "num_samples"
         )
 
@@ -92,7 +92,7 @@ def _families() -> dict[str, Chain]:
     rate = (Metric("rate", (), "1", lambda key, s: s.params),)
     counts = truth.counts_sampler(_MILLION)
     return {
-        "exponential": along(scale, _SIZES, "num_samples"),
+        "exponential": vmap_chain(scale, _SIZES, "num_samples"),
         "categorical, replace": build_chain(categorical(3), replace(), counts, _MILLION, shown),
         "categorical, accumulate": build_chain(categorical(3), accumulate(_GENERATIONS), counts, _MILLION, shown),
         "poisson": build_chain(poisson(), replace(), total, _MILLION, rate),

@@ -7,7 +7,7 @@ import numpy as np
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain, Metric, Regime, Snapshot
-from collapse_jax.core.regimes import add, compose, curate, fresh, replace
+from collapse_jax.core.regimes import add_real, compose, curate, fresh, replace
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.kde import bootstrap
 from collapse_jax.selfcheck.laws.checks import Check, check
@@ -39,7 +39,7 @@ def chains() -> dict[str, Chain]:
     points, shown = categorical(2, draws="points"), categorical_metrics()[2:]
     known = Samples((jnp.arange(10) >= 10 * _SHARE).astype(jnp.int32), jnp.ones(10))
     rare = CategoricalTruth(np.array([_RARE, 1 - _RARE]))
-    fed = compose(judge(3.0), add(fresh(rare.sample), count=_REAL))
+    fed = compose(judge(3.0), add_real(fresh(rare.sample), count=_REAL))
     share = Metric("share", (), "1", lambda key, snapshot: jnp.mean(snapshot.params.points))
     half = Samples((jnp.arange(_MORAN) < _COPIES).astype(float)[:, None], jnp.ones(_MORAN))
     ids = Samples(jnp.arange(float(_SIZE))[:, None], jnp.ones(_SIZE))

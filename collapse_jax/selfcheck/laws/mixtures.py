@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along
+from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
@@ -23,7 +23,7 @@ _FLOOR = 4  # points without which a component of two dimensions dies
 
 def chains() -> dict[str, Chain]:
     """Return two components at M = 40, near each other and far apart, by warm EM."""
-    return {"both": along(_chain, _SEPARATIONS, "separation")}
+    return {"both": vmap_chain(_chain, _SEPARATIONS, "separation")}
 
 
 def laws(records: Records) -> list[Check]:

@@ -7,16 +7,16 @@ import numpy as np
 
 from collapse_jax import theory
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along
+from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.protocol import Chain, Regime
 from collapse_jax.core.regimes import (
     accumulate,
-    add,
+    add_real,
     compose,
     fresh,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     subsample,
     weight_real,
     window,
@@ -76,7 +76,7 @@ def _of_statistics() -> dict[str, tuple[Regime, Any]]:
     g, m, fresh_moments = _GENERATIONS, _SIZE, fresh(gaussian_truth(1).moments)
     return {
         "window of 3": (window(3), theory.ibd_window(g, m, 3)),
-        "add 7 fresh": (add(fresh_moments, count=7), theory.ibd_fresh_counts(g, m, 7, m)),
+        "add 7 fresh": (add_real(fresh_moments, count=7), theory.ibd_fresh_counts(g, m, 7, m)),
         "weight 0.3 on original": (weight_real(original(), weight=0.3), theory.ibd_weight_original(g, m, 0.3, m)),
         "weight 0.3 on fresh": (
             weight_real(fresh_moments, weight=0.3, count=m), theory.ibd_weight_fresh(g, m, 0.3, m, m),
@@ -90,14 +90,14 @@ def _of_points() -> dict[str, tuple[Regime, Any]]:
     return {
         "replace": (replace(), theory.ibd_replace(g, m, m)),
         "accumulate, subsample": (compose(accumulate(g), subsample(m)), theory.ibd_accumulate_subsample(g, m)),
-        "replace 5 by original": (replace_part(original(), count=5), theory.ibd_original_counts(g, m, m, 5)),
+        "replace 5 by original": (replace_with_real(original(), count=5), theory.ibd_original_counts(g, m, m, 5)),
         "replace 30 % by original": (
-            replace_part(original(), fraction=0.3), theory.ibd_original_fraction(g, m, m, 0.3),
+            replace_with_real(original(), fraction=0.3), theory.ibd_original_fraction(g, m, m, 0.3),
         ),
         "replace 30 % by fresh": (
-            replace_part(fresh(sample), fraction=0.3), theory.ibd_fresh_fraction(g, m, m, 0.3),
+            replace_with_real(fresh(sample), fraction=0.3), theory.ibd_fresh_fraction(g, m, m, 0.3),
         ),
-        "add original": (add(original()), theory.ibd_add_original(g, m, m)),
+        "add original": (add_real(original()), theory.ibd_add_original(g, m, m)),
     }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _limits() -> list[Check]:
 
 def _unbiased_chains() -> dict[str, Chain]:
     """Return chains of the unbiased variance under accumulation, and fed with 7 fresh points beside 20."""
-    feed = add(fresh(gaussian_truth(1).moments), count=7)
+    feed = add_real(fresh(gaussian_truth(1).moments), count=7)
 
     def fed(bias: ArrayLike) -> Chain:
         return build_chain(gaussian(1, draws="statistics", bias=bias), feed, _real(_SIZE + 7), _SIZE, _METRICS)
@@ -146,7 +146,7 @@ def _unbiased_chains() -> dict[str, Chain]:
     pooled = gaussian(1, draws="statistics")
     return {
         "accumulate": build_chain(pooled, accumulate(_GENERATIONS), _real(_SIZE), _SIZE, _METRICS),
-        "fed": along(fed, _BIASES, "bias"),
+        "fed": vmap_chain(fed, _BIASES, "bias"),
     }
 
 

@@ -72,7 +72,7 @@ def run_all(chains: Mapping[str, Chain], key: Key, num_runs: int, num_generation
 def together(chains: Mapping[str, Chain]) -> Chain:
     """Return the chain that takes one step of each of `chains`; it records "label: name" of all that they record.
 
-    Unlike `side_by_side` it stacks nothing, so that chains may differ in metrics and shapes.
+    Unlike `stack_chains` it stacks nothing, so that chains may differ in metrics and shapes.
     """
     members = tuple(chains.items())
 

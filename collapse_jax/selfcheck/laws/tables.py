@@ -7,7 +7,7 @@ import numpy as np
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain, Metric, Snapshot
-from collapse_jax.core.regimes import fresh, replace, replace_part
+from collapse_jax.core.regimes import fresh, replace, replace_with_real
 from collapse_jax.models.bigram import bigram, known_table, row_heterozygosity, table_metric
 from collapse_jax.models.categorical import categorical, categorical_metrics, count_sums, top_p
 from collapse_jax.models.kde import bootstrap
@@ -95,6 +95,6 @@ def _novel_chain() -> Chain:
         same = jnp.sum(points[:, None] == points[None, :]) - _SIZE
         return same / (_SIZE * (_SIZE - 1))
 
-    regime = replace_part(fresh(draw), fraction=_NEW)
+    regime = replace_with_real(fresh(draw), fraction=_NEW)
     metric = Metric("identity", (), "1", identity)
     return build_chain(bootstrap(), regime, lambda key: draw(key, _SIZE), _SIZE, (metric,))

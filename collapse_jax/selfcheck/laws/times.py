@@ -6,7 +6,7 @@ import numpy as np
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain
-from collapse_jax.core.regimes import add, fresh, replace
+from collapse_jax.core.regimes import add_real, fresh, replace
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
@@ -36,7 +36,7 @@ def chains() -> dict[str, Chain]:
         return build_chain(categorical(len(counts), draws="points"), replace(), real, sum(counts), metrics)
 
     truth, model = CategoricalTruth(np.array([0.3, 0.7])), categorical(2, draws="points")
-    feed = add(fresh(truth.sample), count=_FRESH)
+    feed = add_real(fresh(truth.sample), count=_FRESH)
     return {
         "two": neutral(_SIZE // 2, _SIZE // 2),
         "rare": neutral(_RARE, _SIZE - _RARE),

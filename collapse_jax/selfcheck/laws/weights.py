@@ -9,9 +9,9 @@ import numpy as np
 
 from collapse_jax import theory
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along
+from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.protocol import Chain, Metric, Regime
-from collapse_jax.core.regimes import accumulate, add, compose, fresh, original, weight_real
+from collapse_jax.core.regimes import accumulate, add_real, compose, fresh, original, weight_real
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.one_parameter import poisson
 from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
@@ -28,11 +28,11 @@ def chains() -> dict[str, Chain]:
     """Return fresh or original real data under several weights, and accumulation with and without fresh data."""
     fresh_rate, double = fresh(_real), float(theory.he_optimal_weight(2.0))
     return {
-        "weights": along(lambda w: _chain(weight_real(fresh_rate, weight=w, count=_SIZE)), _WEIGHTS, "weight"),
+        "weights": vmap_chain(lambda w: _chain(weight_real(fresh_rate, weight=w, count=_SIZE)), _WEIGHTS, "weight"),
         "two real for one": _chain(weight_real(fresh_rate, weight=double, count=2 * _SIZE)),
         "original": _chain(weight_real(original(), weight=0.5)),
         "accumulate": _chain(accumulate(_GENERATIONS)),
-        "accumulate with fresh": _chain(compose(add(fresh_rate, count=6), accumulate(_GENERATIONS)), 14),
+        "accumulate with fresh": _chain(compose(add_real(fresh_rate, count=6), accumulate(_GENERATIONS)), 14),
     }
 
 

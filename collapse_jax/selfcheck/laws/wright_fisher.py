@@ -7,7 +7,7 @@ from collapse_jax import theory
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain, Regime
-from collapse_jax.core.regimes import accumulate, compose, fresh, replace, replace_part, schedule
+from collapse_jax.core.regimes import accumulate, compose, fresh, replace, replace_with_real, schedule
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.categorical import (
     CategoricalTruth,
@@ -73,7 +73,7 @@ def _five_classes() -> dict[str, Chain]:
 def _two_classes() -> dict[str, Chain]:
     """Chains of two classes: neutral, kept alive by fresh data, and an urn that is filled one by one."""
     truth, metrics = CategoricalTruth(np.array([0.3, 0.7])), categorical_metrics()[2:]
-    points, mixed = categorical(2, draws="points"), replace_part(fresh(truth.sample), fraction=0.3)
+    points, mixed = categorical(2, draws="points"), replace_with_real(fresh(truth.sample), fraction=0.3)
     one = Regime(lambda real, synthetic: (), lambda key, synthetic, state: (synthetic.take(jnp.array([0])), state))
     urn = Samples((jnp.arange(_URN) >= _BLACK).astype(jnp.int32), jnp.ones(_URN))
     return {

@@ -9,12 +9,12 @@ from collapse_jax import theory
 from collapse_jax.core.protocol import Regime
 from collapse_jax.core.regimes import (
     accumulate,
-    add,
+    add_real,
     compose,
     fresh,
     original,
     replace,
-    replace_part,
+    replace_with_real,
     subsample,
     weight_real,
     window,
@@ -46,15 +46,15 @@ def compared_regimes(config: GaussianConfig) -> dict[str, Compared]:
             lambda: compose(accumulate(g), subsample(m)), True, lambda: theory.ibd_accumulate_subsample(g, m)
         ),
         "10 % of the original kept": Compared(
-            lambda: replace_part(original(), count=tenth), True, lambda: theory.ibd_original_counts(g, m, m, tenth)
+            lambda: replace_with_real(original(), count=tenth), True, lambda: theory.ibd_original_counts(g, m, m, tenth)
         ),
         "each point fresh, 10 %": Compared(
-            lambda: replace_part(fresh(truth.sample), fraction=0.1), True,
+            lambda: replace_with_real(fresh(truth.sample), fraction=0.1), True,
             lambda: theory.ibd_fresh_fraction(g, m, m, 0.1),
         ),
-        "original added": Compared(lambda: add(original()), False, lambda: theory.ibd_add_original(g, m, m)),
+        "original added": Compared(lambda: add_real(original()), False, lambda: theory.ibd_add_original(g, m, m)),
         "M/2 fresh added": Compared(
-            lambda: add(fresh(truth.moments), count=half), False, lambda: theory.ibd_fresh_counts(g, m, half, m)
+            lambda: add_real(fresh(truth.moments), count=half), False, lambda: theory.ibd_fresh_counts(g, m, half, m)
         ),
         "original weighted 0.3": Compared(
             lambda: weight_real(original(), weight=0.3), False, lambda: theory.ibd_weight_original(g, m, 0.3, m)

@@ -7,7 +7,7 @@ What each published statement needs to be true is in `collapse_jax.theory`.
 import numpy as np
 
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.combine import along, side_by_side
+from collapse_jax.core.combine import stack_chains, vmap_chain
 from collapse_jax.core.protocol import Chain, Metric
 from collapse_jax.core.regimes import replace
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
@@ -39,11 +39,11 @@ def build(config: GaussianConfig) -> Plan:
 
     for size in config.num_samples:
         walk(size)  # a bad size is refused before anything runs
-    arms = [Arm("walks", along(walk, np.asarray(config.num_samples), "num_samples"))]
+    arms = [Arm("walks", vmap_chain(walk, np.asarray(config.num_samples), "num_samples"))]
     coordinates: dict[str, tuple] = {"num_samples": config.num_samples}
     if config.regime_generations:
         compared = compared_regimes(config)
-        arms.append(Arm("regimes", side_by_side(_chains(config), "regime"), config.regime_generations))
+        arms.append(Arm("regimes", stack_chains(_chains(config), "regime"), config.regime_generations))
         coordinates["regime"] = tuple(compared)
     return Plan(None, tuple(arms), segment_length=500, lanes=config.lanes, coordinates=coordinates)
 

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.core.protocol import Chain, Metric, Regime
-from collapse_jax.core.regimes import accumulate, fresh, original, replace, replace_part
+from collapse_jax.core.regimes import accumulate, fresh, original, replace, replace_with_real
 from collapse_jax.drivers.sharding import fully_sharded, model_mesh, replicated
 from collapse_jax.metrics.text import (
     DIRECTIONS,
@@ -25,7 +25,7 @@ from collapse_jax.metrics.text import (
     generated_nats,
     log_loss_metric,
 )
-from collapse_jax.models.language import Decode, FineTuning, by_beams, by_sampling, language
+from collapse_jax.models.language import Decode, FineTuning, beam_decoding, language, sampled_decoding
 from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.networks.opt.scoring import block_log_loss
 from collapse_jax.studies.opt.answer import PUBLISHED, answer
@@ -166,10 +166,10 @@ def _regime(config: OPTStudyConfig, setting: str, texts: Texts) -> Regime:
 
     kept = round(config.kept * len(texts.training))
     if setting == "fresh":
-        return replace_part(fresh(blocks), fraction=1.0)
+        return replace_with_real(fresh(blocks), fraction=1.0)
     if setting == "accumulate":
         return accumulate(config.generations)
-    return replace_part(original(), count=kept) if setting == "B" and kept else replace()
+    return replace_with_real(original(), count=kept) if setting == "B" and kept else replace()
 
 
 def _decode(config: OPTStudyConfig, arm: ArmOfTexts) -> Decode:
@@ -177,8 +177,8 @@ def _decode(config: OPTStudyConfig, arm: ArmOfTexts) -> Decode:
     # plain sampling draws from the very distribution that is measured
     rules = Rules(BLOCK, 0 if config.truth == "teacher" else BLOCK, arm.penalty, ends=config.truth == "text")
     if arm.method == "sample":
-        return by_sampling(rules, temperature=arm.temperature, top_k=arm.top_k, top_p=arm.top_p)
-    return by_beams(rules, config.num_beams)
+        return sampled_decoding(rules, temperature=arm.temperature, top_k=arm.top_k, top_p=arm.top_p)
+    return beam_decoding(rules, config.num_beams)
 
 
 def _metrics(config: OPTStudyConfig, texts: Texts) -> tuple[Metric, ...]:

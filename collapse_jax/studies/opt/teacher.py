@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.core.data import as_samples
-from collapse_jax.models.language import FineTuning, by_sampling, language
+from collapse_jax.models.language import FineTuning, language, sampled_decoding
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.studies.opt.texts import BLOCK, Texts, spread
@@ -46,7 +46,7 @@ def teach(key: Key, config: OPTConfig, pretrained: Params, texts: Texts, tuning:
     """
     key_fit, key_text = jax.random.split(key)
     model = language(
-        config, pretrained, texts.pool, texts.validation, by_sampling(Rules(BLOCK, ends=False)), tuning
+        config, pretrained, texts.pool, texts.validation, sampled_decoding(Rules(BLOCK, ends=False)), tuning
     )
     real = as_samples(jnp.asarray(texts.pool))
     params, _ = model.fit(key_fit, model.init(key_fit, real), real)

@@ -11,7 +11,12 @@ import xarray as xr
 
 from collapse_jax.analysis.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.core.chain import build_chain
-from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, Judges, judge_metrics, load_judges
+from collapse_jax.metrics.digit_classifiers import (
+    JUDGEMENTS,
+    DigitClassifiers,
+    classifier_metrics,
+    load_classifiers,
+)
 from collapse_jax.models.vae import conv_vae, held_out_metrics, vae, vae_metrics
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.regime_options import named_regime
@@ -51,7 +56,7 @@ def build(config: VAEConfig) -> Plan:
     check_count("num_judged", config.num_judged, minimum=0)
     metrics = (*vae_metrics(config.num_measured, _NUM_SHOWN), *held_out_metrics(held_out_digits(config).images))
     if config.num_judged:
-        metrics = (*metrics, *judge_metrics(_examined_judges(config), config.num_judged))
+        metrics = (*metrics, *classifier_metrics(_examined_judges(config), config.num_judged))
     chain = build_chain(model, regime, real, config.num_samples, metrics)
     return Plan(
         "num_samples",
@@ -72,9 +77,9 @@ def remarks(config: VAEConfig) -> tuple[str, ...]:
     return (f"{_STRANGERS}: {why}. What they say of them is neither drawn nor judged.",) if why else ()
 
 
-def _examined_judges(config: VAEConfig) -> Judges:
+def _examined_judges(config: VAEConfig) -> DigitClassifiers:
     """Return the judges with what they make of the run's own held-out images."""
-    return load_judges(held_out=held_out_digits(config, NUM_JUDGED_REAL))
+    return load_classifiers(held_out=held_out_digits(config, NUM_JUDGED_REAL))
 
 
 def figures(config: VAEConfig, dataset: xr.Dataset) -> list[Illustration]:
