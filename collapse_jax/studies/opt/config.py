@@ -69,7 +69,7 @@ PRESETS = {
     ),
     # sampled, as ten generations of five seeds then take minutes, and signs can be told; beams: `standard`
     "laptop": OPTStudyConfig(
-        num_samples=72, generations=9, seeds=5, lanes=5, arms=("A5 sample", "B5 sample"), num_evaluated=64
+        num_samples=96, generations=9, seeds=5, lanes=5, arms=("A5 sample", "B5 sample"), num_evaluated=64
     ),
     "standard": OPTStudyConfig(
         num_samples=128, generations=9, seeds=5, lanes=5,
