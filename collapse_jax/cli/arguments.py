@@ -1,6 +1,7 @@
 """Command lines before they are parsed: the command and the study come first, wherever they were typed. No JAX here."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from collapse_jax.studies.registry import MODELS_OF_NUMBERS, NUMBERS, STUDIES
@@ -128,3 +129,8 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def command_line(command: str, arguments: list[str]) -> str:
+    """Return what was typed, for `config.json` and the report."""
+    return shlex.join(["collapse-jax", command, *arguments])

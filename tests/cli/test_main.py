@@ -14,6 +14,7 @@ import pytest
 
 from collapse_jax import as_samples, build_chain, replace
 from collapse_jax.cli import main as cli
+from collapse_jax.cli import running
 from collapse_jax.cli.completion import SHELLS, options_of, script
 from collapse_jax.cli.main import run_command
 from collapse_jax.drivers.results import read_netcdf
@@ -79,7 +80,7 @@ def test_json_is_all_of_stdout_and_quiet_is_nothing(capsys, tmp_path):
 
 def test_reproduce_runs_the_studies_that_are_named(capsys, tmp_path, monkeypatch):
     ran = []
-    monkeypatch.setattr(cli, "run_jobs", lambda jobs, *args: ran.extend(job.study.name for job in jobs) or 0)
+    monkeypatch.setattr(running, "run_jobs", lambda jobs, *args: ran.extend(job.study.name for job in jobs) or 0)
     assert _read(["reproduce", "vae", "gmm", "--preset", "smoke", "--out", str(tmp_path)], capsys)[0] == 0
     assert ran == ["gmm", "vae"]
     code, _, err = _read(["reproduce", "gmm", "gmn"], capsys)
@@ -120,7 +121,7 @@ def test_a_reproduce_that_was_stopped_goes_on_with_the_rest(capsys, tmp_path, mo
     monkeypatch.setitem(chosen["gaussian"].presets, "smoke", walks)
     small = GMMConfig(num_samples=(40,), generations=100, seeds=2, lanes=2, held_out=10)
     monkeypatch.setitem(chosen["gmm"].presets, "smoke", small)
-    monkeypatch.setattr(cli, "STUDIES", chosen)
+    monkeypatch.setattr(running, "STUDIES", chosen)
     told = runs.advance_arm
 
     def stop_at_fifty(work, *args):
@@ -307,10 +308,10 @@ def test_too_little_memory_is_a_sentence(error, monkeypatch, capsys):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr("collapse_jax.cli.main.run_jobs", full)
+    monkeypatch.setattr("collapse_jax.cli.running.run_jobs", full)
     assert run_command(["run", "gmm", "--preset", "smoke"]) == 2
     assert "there is too little memory (" in capsys.readouterr().err
     fails = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault"))  # noqa: E731
-    monkeypatch.setattr("collapse_jax.cli.main.run_jobs", fails)
+    monkeypatch.setattr("collapse_jax.cli.running.run_jobs", fails)
     with pytest.raises(RuntimeError, match="a fault"):  # what nobody expects keeps its traceback
         run_command(["run", "gmm", "--preset", "smoke"])
