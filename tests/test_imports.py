@@ -29,7 +29,7 @@ BESIDE = {
 
 # Where a distribution is at home, and where it is not to be met.
 ONLY_IN = {
-    "flax": "networks/opt/", "matplotlib": "analysis/plots.py", "tyro": "cli/", "jinja2": "analysis/page/",
+    "flax": "networks/opt/", "matplotlib": "analysis/", "tyro": "cli/", "jinja2": "analysis/page/",
     "orbax": "runs/orbax_checkpoints.py",
 }  # fmt: skip
 NOT_IN = {
