@@ -4,6 +4,7 @@ What they share is in `style`, pictures of what models draw in `pictures`; all c
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import xarray as xr
