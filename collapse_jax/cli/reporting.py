@@ -14,6 +14,7 @@ from collapse_jax.runs.manifest import run_folders
 
 def report_runs(arguments: list[str]) -> int:
     """Draw and judge again, or judge records of other programs; return the exit code."""
+
     def report(
         folder: Annotated[Path | None, tyro.conf.Positional] = None, records: Path | None = None,
         metrics: str = "", study: Path | None = None, trust: bool = False, shown: Shown = AS_USUAL,
@@ -35,14 +36,7 @@ def report_runs(arguments: list[str]) -> int:
         report, args=arguments, prog="collapse-jax report", config=(tyro.conf.OmitArgPrefixes,)
     )
     if records is not None:
-        import_jax()
-        from collapse_jax.records.external import report_records
-
-        names = [name.strip() for name in chosen.split(",") if name.strip()]
-        command = command_line("report", arguments)
-        page = report_records(records, folder, command=command, metrics=names, tell=lambda told: say(one_line(told)))
-        say(f"report: {page.resolve()}")
-        return 0
+        return _of_records(records, folder, chosen, command_line("report", arguments))
     if chosen:
         raise ValueError("--metrics chooses columns of a file of records; add --records FILE.csv.")
     if folder is None:
@@ -60,4 +54,15 @@ def report_runs(arguments: list[str]) -> int:
             draw_again(run, note, file, trusted)
         page = write_report(runs, folder / "report.html").resolve()
         tell_ending([Ending.of(run) for run in runs], page, shown)
+    return 0
+
+
+def _of_records(records: Path, folder: Path | None, chosen: str, command: str) -> int:
+    """Report on generations that another program ran."""
+    import_jax()
+    from collapse_jax.records.external import report_records
+
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    page = report_records(records, folder, command=command, metrics=names, tell=lambda told: say(one_line(told)))
+    say(f"report: {page.resolve()}")
     return 0

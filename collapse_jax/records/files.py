@@ -118,14 +118,8 @@ def _csv(path: Path, text: str, separators: str) -> Table:
             if len(cells) == len(header) + 1 and not builder.lines and cells[-1].strip():
                 header = ["", *header]  # names of rows, as R writes them
                 builder.labels = _label_places(header)
-            if len(cells) > len(header) and not any(cell.strip() for cell in cells[len(header) :]):
-                cells = cells[: len(header)]
-            if len(cells) != len(header):
-                raise ValueError(
-                    f"line {lines.number} of {path} has {len(cells)} cells, the header {len(header)}, parted by "
-                    f"{_SEPARATORS.get(separator, separator)}; fix the row."
-                )
-            builder.add(lines.number, cells)
+            parted = _SEPARATORS.get(separator, separator)
+            builder.add(lines.number, _fitted(cells, len(header), f"line {lines.number} of {path}", parted))
     except csv.Error as error:
         raise ValueError(f"line {lines.number} of {path} is not CSV ({error}).") from error
     builder.flush()
@@ -135,6 +129,15 @@ def _csv(path: Path, text: str, separators: str) -> Table:
         str(path), columns, np.array(builder.lines, np.int64), points=None if separator == "," else points,
         remarks=tuple(remarks),
     )  # fmt: skip
+
+
+def _fitted(cells: list[str], num: int, where: str, parted: str) -> list[str]:
+    """Return as many cells as the header has; empty ones behind them go."""
+    if len(cells) > num and not any(cell.strip() for cell in cells[num:]):
+        cells = cells[:num]
+    if len(cells) != num:
+        raise ValueError(f"{where} has {len(cells)} cells, the header {num}, parted by {parted}; fix the row.")
+    return cells
 
 
 def _label_places(header: list[str]) -> set[int]:

@@ -4,7 +4,7 @@ Several processes share a run by shards of its seeds.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import jax
 from collapse_jax.files.writing import Lock, remove_parts
 from collapse_jax.runs.company import Company
 from collapse_jax.runs.course import Course, Progress
-from collapse_jax.runs.directory import Lacking, RunDirectory, check_free, shards_of
+from collapse_jax.runs.directory import Lacking, RunDirectory, Shard, check_free, shards_of
 from collapse_jax.runs.drawing import draw
 from collapse_jax.runs.group import group_of
 from collapse_jax.runs.job import Job, job_of
@@ -192,11 +192,7 @@ def _run(job: Job, study: Study, plan: Plan, on_progress: OnProgress, place: Pla
             with StopRequest() as asked:
                 work = RunContext(directory, plan, jax.random.key(config.seed), asked, tell, group, company)
                 course = Course(directory, plan, job, shards)
-                for index, arm in enumerate(plan.arms):
-                    on_progress(course.at(index, course.begun[index]))
-                    for reached in advance_arm(work, index, arm, shards, course.lasts[index]):
-                        if reached >= course.begun[index]:
-                            on_progress(course.at(index, reached))
+                _advance_all(work, shards, course, on_progress)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -232,6 +228,15 @@ def _run(job: Job, study: Study, plan: Plan, on_progress: OnProgress, place: Pla
             on_progress(course.at(len(plan.arms) - 1, course.lasts[-1])._replace(drawing=True))
         _conclude(directory, study, plan, config, status)
     return status == "finished"
+
+
+def _advance_all(work: RunContext, shards: Sequence[Shard], course: Course, on_progress: OnProgress) -> None:
+    """Run arm after arm to its end."""
+    for index, arm in enumerate(work.plan.arms):
+        on_progress(course.at(index, course.begun[index]))
+        for reached in advance_arm(work, index, arm, shards, course.lasts[index]):
+            if reached >= course.begun[index]:
+                on_progress(course.at(index, reached))
 
 
 def _conclude(directory: RunDirectory, study: Study, plan: Plan, config: Any, status: str) -> None:

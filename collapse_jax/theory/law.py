@@ -129,11 +129,7 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                bound = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                names = ", ".join(signature.parameters)
-                raise TypeError(f"{function.__name__}() takes ({names}): {error}; give each once.") from error
+            bound = _bound(function.__name__, signature, args, kwargs)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _checked(name, domain[name], value)
             args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
@@ -161,6 +157,14 @@ def law(**domain: Domain) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return checked
 
     return decorate
+
+
+def _bound(law_name: str, signature: inspect.Signature, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        names = ", ".join(signature.parameters)
+        raise TypeError(f"{law_name}() takes ({names}): {error}; give each once.") from error
 
 
 def _misfit(law_name: str, given: dict[str, Any]) -> str:

@@ -145,10 +145,8 @@ def _select(
     chosen_parent = _take(parent, chosen)
     rows = (jnp.arange(batch)[:, None] * num_beams + chosen_parent).reshape(-1)
     text = jax.tree.map(lambda old: old[rows], beams.text)
-    chosen_token = _take(token, chosen)
-    text = extend_text(
-        rules, text, chosen_token.reshape(-1), text.tokens.shape[1] - rules.max_new_tokens + beams.step
-    )
+    written = text.tokens.shape[1] - rules.max_new_tokens + beams.step
+    text = extend_text(rules, text, _take(token, chosen).reshape(-1), written)
 
     # only the best `num_beams` may end a text; the others stand by to go on
     final = scores / length**length_penalty
@@ -163,9 +161,8 @@ def _select(
 
     has_ended = merge(beams.has_ended, may_end)
     reach = rules.max_new_tokens if early_stopping == "never" and length_penalty > 0 else length
-    worst = jnp.where(has_ended, jnp.min(ended_scores, axis=1, keepdims=True), _NEVER)
     hope = running[:, :1] / jnp.asarray(reach, running.dtype) ** length_penalty
-    can_improve = beams.can_improve & jnp.any(hope > worst, axis=1)
+    can_improve = beams.can_improve & _may_improve(hope, has_ended, ended_scores)
     goes_on = jnp.any(can_improve) & ~(jnp.all(has_ended) & (early_stopping is True)) & ~jnp.all(ends)
     return _Beams(
         length, _take(tokens, chosen), running, _descend(beams, chosen_parent), text,
@@ -173,6 +170,12 @@ def _select(
         merge(beams.ended_lengths, jnp.broadcast_to(length, token.shape).astype(jnp.int32)),
         has_ended, can_improve, goes_on,
     )  # fmt: skip
+
+
+def _may_improve(hope: Array, has_ended: Array, ended_scores: Array) -> Array:
+    """Return whether what the best running beam may come to is above the worst text that has ended, for each prompt."""
+    worst = jnp.where(has_ended, jnp.min(ended_scores, axis=1, keepdims=True), _NEVER)
+    return jnp.any(hope > worst, axis=1)
 
 
 def _descend(beams: _Beams, parent: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from collapse_jax.analysis.plots import COLOURS, band, digit_film, digit_rows, legend, new_figure
+from collapse_jax.analysis.plots import COLOURS, Axes, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.core.chain import build_chain
 from collapse_jax.metrics.digit_classifiers import (
     JUDGEMENTS,
@@ -173,16 +173,7 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         panel.set(title=title, xlabel="generation", ylim=(0, None))
         legend(panel)
     axes[1, 1].set_ylim(0, 1.02)
-    shares = (
-        judged([f"class_{digit}" for digit in range(10)]).mean("seed").transpose("judgement", "generation")
-    )
-    axes[1, 2].stackplot(
-        arm["generation"],
-        shares.values,
-        colors=[str(0.1 + 0.085 * index) for index in range(10)],
-        linewidth=0,
-    )
-    axes[1, 2].set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
+    _stack_classes(axes[1, 2], arm["generation"], judged([f"class_{digit}" for digit in range(10)]))
     accuracy = float(arm["judge_accuracy"].isel(seed=0, generation=0).min())
     return Illustration(
         "judges",
@@ -190,6 +181,13 @@ def _judge_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         "in each generation's images: median and 90 % of seeds.",
         figure,
     )
+
+
+def _stack_classes(panel: Axes, generations: xr.DataArray, shares: xr.DataArray) -> None:
+    means = shares.mean("seed").transpose("judgement", "generation")
+    greys = [str(0.1 + 0.085 * index) for index in range(10)]
+    panel.stackplot(generations, means.values, colors=greys, linewidth=0)
+    panel.set(title="classes seen, 0 (bottom) to 9", xlabel="generation", ylim=(0, 1))
 
 
 def _held_out_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
