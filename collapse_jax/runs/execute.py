@@ -208,17 +208,7 @@ def _run(job: Job, study: Study, plan: Plan, on_progress: OnProgress, place: Pla
                 seconds = directory.description["seconds"] + time.monotonic() - begun
                 ended = {} if status == "finished" else {"status": status}  # finished is what `close` says, at the end
                 directory.describe(seconds=round(seconds, 1), **ended)
-        if status != "finished":
-            company.end(status)
-        try:
-            are_agreed = all_agree(place, status == "finished")
-        except jax.errors.JaxRuntimeError:
-            company.hear()
-            raise
-        if not are_agreed:
-            status = company.asked or status
-            if place.leads:
-                directory.describe(status=status)
+        status = _agreed(status, company, directory, place)
     if status == "stopped":
         raise Stopped
     if status == "interrupted" and not directory.records.segments(directory.shards[0].label(0)):
@@ -228,6 +218,22 @@ def _run(job: Job, study: Study, plan: Plan, on_progress: OnProgress, place: Pla
             on_progress(course.at(len(plan.arms) - 1, course.lasts[-1])._replace(drawing=True))
         _conclude(directory, study, plan, config, status)
     return status == "finished"
+
+
+def _agreed(status: str, company: Company, directory: RunDirectory, place: Place) -> str:
+    """Return how the run ended, for all of its processes: finished only if each has finished."""
+    if status != "finished":
+        company.end(status)
+    try:
+        are_agreed = all_agree(place, status == "finished")
+    except jax.errors.JaxRuntimeError:
+        company.hear()
+        raise
+    if not are_agreed:
+        status = company.asked or status
+        if place.leads:
+            directory.describe(status=status)
+    return status
 
 
 def _advance_all(work: RunContext, shards: Sequence[Shard], course: Course, on_progress: OnProgress) -> None:
