@@ -54,14 +54,17 @@ def transition_matrix(num_samples: int) -> Float[Array, "M_plus_1 M_plus_1"]:
 
 @law(num_samples=Domain(1.0, 1e7, high_closed=True, integer=True, static=True))
 def transition_eigenvalues(num_samples: int) -> Float[Array, " M_plus_1"]:
-    """Return 1, 1, 1 - 1/M, (1 - 1/M)(1 - 2/M), ..."""
+    """Return 1, 1, 1 - 1/M, (1 - 1/M)(1 - 2/M), ... Reference: Feller (1951)."""
     factors = 1 - np.arange(num_samples) / num_samples
     return jnp.concatenate([jnp.ones(1), jnp.asarray(np.cumprod(factors))])
 
 
 @law(num_samples=MATRIX)
 def absorption_times(num_samples: int) -> Float[Array, " M_plus_1"]:
-    """Return the expected generations until one of two classes is gone, from i = 0 ... M copies: (I - Q)^-1 1."""
+    """Return the expected generations until one of two classes is gone, from i = 0 ... M copies: (I - Q)^-1 1.
+
+    Reference: Ewens (2004).
+    """
     inner = matrices.resampling(num_samples)[1:-1, 1:-1]
     times = np.linalg.solve(np.eye(num_samples - 1) - inner, np.ones(num_samples - 1))
     return jnp.asarray(np.pad(times, 1))
@@ -69,14 +72,20 @@ def absorption_times(num_samples: int) -> Float[Array, " M_plus_1"]:
 
 @law(share=SHARE, num_samples=SIZE)
 def absorption_time_limit(share: ArrayLike, num_samples: ArrayLike) -> Array:
-    """Return its diffusion limit -2M [p ln p + (1-p) ln(1-p)]; the exact time is 0.91 of it at M = 10, 0.985 at 100."""
+    """Return its diffusion limit -2M [p ln p + (1-p) ln(1-p)]; the exact time is 0.91 of it at M = 10, 0.985 at 100.
+
+    Reference: Ewens (2004).
+    """
     p, size = reals(share, num_samples)
     return -2 * size * (xlogy(p, p) + xlog1py(1 - p, -p))
 
 
 @law(probabilities=DISTRIBUTION, num_samples=SIZE)
 def fixation_time_limit(probabilities: Float[ArrayLike, " K"], num_samples: ArrayLike) -> Array:
-    """Return the expected generations until one class is left: -2M sum (1 - p_i) ln(1 - p_i), diffusion."""
+    """Return the expected generations until one class is left: -2M sum (1 - p_i) ln(1 - p_i), diffusion.
+
+    Reference: Ewens (2004).
+    """
     p, size = reals(probabilities, num_samples)
     return -2 * size * jnp.sum(xlog1py(1 - p, -p))
 
@@ -143,14 +152,20 @@ def ancestors(num_samples: int, num_fits: int) -> Array:
 
 @law(num_samples=SIZE, num_fits=FITS)
 def pair_coalesced(num_samples: ArrayLike, num_fits: ArrayLike) -> Array:
-    """Return P(two points share an ancestor within n generations) = 1 - (1 - 1/M)^n; all M do after ~2M (1 - 1/M)."""
+    """Return P(two points share an ancestor within n generations) = 1 - (1 - 1/M)^n; all M do after ~2M (1 - 1/M).
+
+    Reference: Kingman (1982).
+    """
     size, fits = reals(num_samples, num_fits)
     return stable.lost(fits, 1 / size)
 
 
 @law(sizes=SIZE)
 def effective_size(sizes: Real[ArrayLike, " n"]) -> Array:
-    """Return the constant size that loses as much as a schedule: the harmonic mean n / sum 1/M_i (first order)."""
+    """Return the constant size that loses as much as a schedule: the harmonic mean n / sum 1/M_i (first order).
+
+    Reference: Wright (1938).
+    """
     (sizes,) = reals(sizes)
     require(sizes.size > 0, "`sizes` must name at least one M.")
     return 1 / jnp.mean(1 / sizes)
@@ -158,14 +173,20 @@ def effective_size(sizes: Real[ArrayLike, " n"]) -> Array:
 
 @law(num_samples=Domain(2.0), num_steps=FITS)
 def moran_heterozygosity(num_samples: ArrayLike, num_steps: ArrayLike) -> Array:
-    """Return the factor (1 - 2/M^2)^t on p (1 - p) after t Moran steps: one point copies, one is replaced."""
+    """Return the factor (1 - 2/M^2)^t on p (1 - p) after t Moran steps: one point copies, one is replaced.
+
+    Reference: Moran (1958).
+    """
     size, steps = reals(num_samples, num_steps)
     return stable.kept(steps, 2 / size**2)
 
 
 @law(copies=COUNT, num_samples=WHOLE)
 def moran_absorption_time(copies: ArrayLike, num_samples: ArrayLike) -> Array:
-    """Return the expected Moran steps to absorption from i copies: M [sum_{j<=i} (M-i)/(M-j) + sum_{j>i} i/j]."""
+    """Return the expected Moran steps to absorption from i copies: M [sum_{j<=i} (M-i)/(M-j) + sum_{j>i} i/j].
+
+    Reference: Moran (1958).
+    """
     held, size = reals(copies, num_samples)
     require(held <= size, "`copies` must be at most `num_samples`.")
     rest = size - held
@@ -174,7 +195,10 @@ def moran_absorption_time(copies: ArrayLike, num_samples: ArrayLike) -> Array:
 
 @law(share=SHARE, num_real=SIZE, num_drawn=COUNT)
 def polya_variance(share: ArrayLike, num_real: ArrayLike, num_drawn: ArrayLike) -> Array:
-    """Return Var p_T when points are drawn and added one by one to n0 real ones: p (1-p) T/((n0+1)(n0+T))."""
+    """Return Var p_T when points are drawn and added one by one to n0 real ones: p (1-p) T/((n0+1)(n0+T)).
+
+    Reference: Eggenberger and Polya (1923).
+    """
     p, start, drawn = reals(share, num_real, num_drawn)
     return p * (1 - p) * drawn / ((start + 1) * (start + drawn))
 

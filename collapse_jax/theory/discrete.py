@@ -83,6 +83,8 @@ def branching_survival(num_generations: int) -> Float[Array, " num_generations"]
 
     k g_k rises from 1 to 2; the printed interval [1/k, 3/k] of Suresh et al. (2024) is loose. A word of count c
     << M is lost by n with probability exp(-c g_n); the median time to forget it is linear in c.
+
+    Reference: Harris (1963).
     """
     alive = np.ones(num_generations)
     for generation in range(1, num_generations):
@@ -114,7 +116,10 @@ def forgetting_probability(count: ArrayLike, num_fits: int) -> Array:
 
 @law(num_classes=WHOLE, num_samples=SIZE)
 def entropy_drop(num_classes: ArrayLike, num_samples: ArrayLike) -> Array:
-    """Return the Shannon entropy lost in one generation, (K - 1)/(2M) nats to first order (Miller and Madow)."""
+    """Return the Shannon entropy lost in one generation, (K - 1)/(2M) nats to first order (Miller and Madow).
+
+    Reference: Miller (1955).
+    """
     classes, size = reals(num_classes, num_samples)
     drop = (classes - 1) / (2 * size)
     require(
@@ -186,14 +191,17 @@ def effective_draws(sizes: Real[ArrayLike, " n"]) -> Array:
 
 @law(exponent=NONNEGATIVE, num_classes=_AT_LEAST_ONE)
 def zipf(exponent: ArrayLike, num_classes: int) -> Float[Array, " K"]:
-    """Return p_i proportional to i^-b, i = 1 ... K."""
+    """Return p_i proportional to i^-b, i = 1 ... K. Reference: Zipf (1949)."""
     weights = jnp.arange(1.0, num_classes + 1) ** -jnp.asarray(exponent, float)
     return weights / jnp.sum(weights)
 
 
 @law(num_samples=SIZE, rate=SHARE)
 def novelty_identity(num_samples: ArrayLike, rate: ArrayLike) -> Array:
-    """Return the stationary identity F = (1-u)^2 / (M - (M-1)(1-u)^2) ~ 1/(1 + 2Mu) when a share u is new."""
+    """Return the stationary identity F = (1-u)^2 / (M - (M-1)(1-u)^2) ~ 1/(1 + 2Mu) when a share u is new.
+
+    Reference: Crow and Kimura (1970).
+    """
     size, new = reals(num_samples, rate)
     return (1 - new) ** 2 / (1 + (size - 1) * new * (2 - new))
 

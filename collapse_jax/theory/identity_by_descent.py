@@ -74,6 +74,8 @@ def ibd_replace(num_generations: int, num_real: ArrayLike, num_samples: ArrayLik
 
     >>> [round(float(g), 4) for g in ibd_replace(2, 10, 10)]
     [0.1, 0.19, 0.271]
+
+    Reference: Wright (1931).
     """
     sizes = _schedule(num_samples, num_generations)
     kept = jnp.concatenate([jnp.log1p(-1.0 / jnp.asarray(num_real, float))[None], jnp.log1p(-1.0 / sizes)])

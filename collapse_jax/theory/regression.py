@@ -111,6 +111,8 @@ def marchenko_pastur(penalty: ArrayLike, ratio: ArrayLike) -> tuple[Array, Array
 
     a = E tr[S (S+l)^-1]/d = 1 - l m, b = E tr[S^2 (S+l)^-2]/d = 1 - 2 l m + l^2 m', v = E tr[S (S+l)^-2]/T =
     ratio (m - l m'), m the Stieltjes transform of the Marchenko-Pastur law at -l, m' = -dm/dl.
+
+    Reference: Marchenko and Pastur (1967).
     """
     level, shape = reals(penalty, ratio)
     gap = 1 - shape + level
