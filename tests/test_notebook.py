@@ -130,7 +130,7 @@ MISTAKES = {
     "statistics where points are needed": lambda: cj.build_chain(
         MOMENTS, cj.subsample(10), TRUTH.moments_sampler(20), 20
     ),
-    "points pooled with statistics": lambda: cj.build_chain(MOMENTS, cj.add(cj.original()), REAL, 20),
+    "points pooled with statistics": lambda: cj.build_chain(MOMENTS, cj.add_real(cj.original()), REAL, 20),
     "a float for a number of points": lambda: cj.build_chain(cj.gaussian(1), cj.replace(), REAL, 20.0),
     "a seed for a key": lambda: cj.simulate(build(), 0, 2, 3),
     "keys for a key": lambda: cj.simulate(build(), jax.random.split(KEY), 2, 3),

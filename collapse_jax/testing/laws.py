@@ -1,10 +1,10 @@
 """Statistical assertions whose failures state z, n and what the test is able to see."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import stats
 
 from collapse_jax.core.protocol import Chain
@@ -12,14 +12,14 @@ from collapse_jax.drivers.simulate import simulate
 from collapse_jax.validation import nearest
 
 
-def z_score(samples: ArrayLike, expected: float) -> float:
+def z_score(samples: Any, expected: Any) -> float:
     """Return (mean - expected) / standard error of the mean, for independent samples."""
     samples = np.asarray(samples, np.float64)
-    return float((samples.mean() - expected) / (samples.std(ddof=1) / np.sqrt(samples.size)))
+    return float((samples.mean() - float(expected)) / (samples.std(ddof=1) / np.sqrt(samples.size)))
 
 
 def assert_mean(
-    samples: ArrayLike, expected: float, max_z: float = 5.0, power: float | None = None
+    samples: Any, expected: Any, max_z: float = 5.0, power: Any = None
 ) -> None:
     """Assert that independent samples have the mean `expected`, |z| < `max_z`.
 
@@ -31,7 +31,7 @@ def assert_mean(
         power: a deviation of the mean, in its own unit, that the test must be able to see nine times in
             ten; a test that cannot fails, so that the stated power stays true.
     """
-    samples = np.asarray(samples, np.float64)
+    samples, expected = np.asarray(samples, np.float64), float(expected)
     assert np.isfinite(samples).all(), (
         f"{(~np.isfinite(samples)).sum()} of {samples.size} samples are not finite"
     )
@@ -43,10 +43,10 @@ def assert_mean(
         f"a deviation of {visible:.3g} is seen nine times in ten"
     )
     assert abs(z) < max_z, message
-    assert power is None or visible <= power, f"too weak, {power:.3g} was promised: {message}"
+    assert power is None or visible <= float(power), f"too weak, {float(power):.3g} was promised: {message}"
 
 
-def assert_law(samples: ArrayLike, cdf: Callable, min_p: float = 1e-3) -> None:
+def assert_law(samples: Any, cdf: Callable, min_p: float = 1e-3) -> None:
     """Assert that independent samples follow the law of distribution function `cdf` (Kolmogorov-Smirnov)."""
     samples = np.asarray(samples, np.float64)
     test = stats.kstest(samples, cdf)

@@ -21,7 +21,8 @@ from collapse_jax import (
     simulate,
     sweep,
 )
-from collapse_jax.drivers.sweep import lanes_for, slabs
+from collapse_jax.drivers.lanes import Lanes
+from collapse_jax.drivers.sweep import slabs, widened
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
 from collapse_jax.models.regression import regression, regression_truth, risk_metric
 from collapse_jax.studies.axes import Grid, parse_axis
@@ -143,8 +144,8 @@ def test_a_seed_that_diverges_is_counted_and_poisons_no_other():
 
 def test_a_block_is_as_wide_as_memory_holds():
     (slab,) = slabs(lambda bias: statistics(100, bias), {"bias": [0.9, 1.0]}, 2000)
-    roomy = lanes_for(slab, 4000, 10, 2**30)
-    tight = lanes_for(slab, 4000, 10, 50_000)
+    lanes = Lanes(slab.chain, 4000)
+    roomy, tight = (widened(lanes, KEY.dtype, 10, memory).width for memory in (2**30, 50_000))
     assert roomy == 512 and 1 <= tight < roomy
 
 

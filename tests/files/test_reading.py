@@ -25,7 +25,6 @@ from tiny_opt import SMALL, random_params
 from tokenizers import Tokenizer, models, processors
 
 from collapse_jax.cli import main as cli
-from collapse_jax.cli.session import read_jobs
 from collapse_jax.datasets.mnist import load_mnist, mnist_sums, read_idx
 from collapse_jax.datasets.text import load_text, load_wikitext2, text_sum, wikitext2_sums
 from collapse_jax.drivers.results import read_netcdf
@@ -44,6 +43,7 @@ from collapse_jax.networks.opt.tokenizer import (
 from collapse_jax.networks.opt.weights import load_opt, save_opt
 from collapse_jax.records.external import read_records
 from collapse_jax.runs.checkpoints import load_tree
+from collapse_jax.runs.job import read_jobs
 from collapse_jax.runs.manifest import read_captions, read_claims, read_description
 from collapse_jax.runs.pictures import Budget, pictured
 from collapse_jax.studies.user_file import load_file

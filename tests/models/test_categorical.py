@@ -40,8 +40,8 @@ _BOTH = {
     "replace": (lambda new: replace(), theory.ibd_replace, (12, 12)),
     "accumulate": (lambda new: regimes.accumulate(GENERATIONS), theory.ibd_accumulate, (12, 12)),
     "window": (lambda new: regimes.window(2), theory.ibd_window, (12, 2)),
-    "add original": (lambda new: regimes.add(regimes.original()), theory.ibd_add_original, (12, 12)),
-    "add fresh": (lambda new: regimes.add(new, count=5), theory.ibd_fresh_counts, (12, 5, 12)),
+    "add original": (lambda new: regimes.add_real(regimes.original()), theory.ibd_add_original, (12, 12)),
+    "add fresh": (lambda new: regimes.add_real(new, count=5), theory.ibd_fresh_counts, (12, 5, 12)),
     "weight original": (lambda new: _weight(regimes.original()), theory.ibd_weight_original, (12, 0.4, 12)),
     "weight fresh": (lambda new: _weight(new, count=9), theory.ibd_weight_fresh, (12, 0.4, 9, 12)),
 }
