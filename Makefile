@@ -9,14 +9,14 @@ OUT         ?= runs/$(PRESET)
 
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 
-# what `make test` leaves out: `make test-all` and `make parity` run it
-MARKS       ?= not heavy and not parity
+# what `make test` leaves out: `make test-all` runs it, CI also what is long; `make parity` compares with others
+MARKS       ?= not long and not heavy and not parity
 
 .PHONY: help reproduce test test-all mutants parity bench lint docs clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
-	@echo "make test [MARKS='not heavy']                          run the tests, but those that take minutes each"
+	@echo "make test [MARKS='long and not heavy']                 run the tests, but those that take long (tests/tiers.toml)"
 	@echo "make test-all                                          run every test, parity and the heavy ones too"
 	@echo "make mutants [ARGS=drivers]                            put errors into the package, one at a time, and see a test fail"
 	@echo "make parity                                            compare with PyTorch and transformers"

@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+import tomllib
 from pathlib import Path
 
 import jaxtyping
@@ -27,6 +28,19 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 settings.register_profile("laws", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("laws")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `tiers.toml` lists, function by function, and what asks for a fixture that it lists."""
+    root = Path(__file__).parent
+    tiers = tomllib.loads((root / "tiers.toml").read_text(encoding="utf-8"))
+    for item in items:
+        path = item.path.relative_to(root.parent).as_posix()
+        function = item.name.partition("[")[0]
+        found = {tier for tier in ("long", "heavy") if {function, "*"} & set(tiers[tier].get(path, ()))}
+        found |= {tiers["fixtures"].get(f"{path}::{name}") for name in getattr(item, "fixturenames", ())} - {None}
+        for tier in found:
+            item.add_marker(tier)
 
 
 @pytest.fixture(autouse=True, scope="module")

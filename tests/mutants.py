@@ -19,7 +19,7 @@ from queue import Queue
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-MARKS = os.environ.get("MARKS", "not heavy and not parity")
+MARKS = os.environ.get("MARKS", "not long and not heavy and not parity")
 LIMIT = 300  # seconds
 FAILED, DESELECTED = 1, 5  # exit codes of pytest
 
