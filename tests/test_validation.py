@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.validation import check_choice, check_count, check_fraction, check_positive, is_concrete
+from collapse_jax.validation import (
+    check_choice,
+    check_count,
+    check_fraction,
+    check_positive,
+    check_seed,
+    is_concrete,
+)
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(7), np.uint8(1)])
@@ -24,6 +31,12 @@ def test_a_count_has_a_least_value(value, minimum):
     with pytest.raises(ValueError, match=f"`num` must be at least {minimum}, got {value}"):
         check_count("num", value, minimum)
     assert check_count("num", minimum, minimum) == minimum
+
+
+def test_a_seed_has_the_32_bits_that_are_read_of_it():
+    assert check_seed("seed", 2**32 - 1) == 2**32 - 1
+    with pytest.raises(ValueError, match="`seed` must be at most 4294967295, got 4294967296"):
+        check_seed("seed", 2**32)
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.1, np.float32(0.5), np.array([0.0, 1.0])])

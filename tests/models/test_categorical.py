@@ -147,6 +147,8 @@ def test_double_precision_lifts_the_limit(x64):
 def test_labels_count_with_their_weights():
     weighted = as_samples(jnp.array([0, 2, 2, 1]), np.array([2.0, 0.5, 0.0, 1.0]))
     assert count_labels(weighted, 3).tolist() == [2.0, 1.0, 0.5]
+    strange = as_samples(jnp.array([0, -1, 3, 1]), np.ones(4))  # a negative label counts for no class from the end
+    assert count_labels(strange, 3).tolist() == [1.0, 1.0, 0.0]
     fitted, info = categorical(4).fit(jax.random.key(0), jnp.ones(4) / 4, weighted)
     np.testing.assert_allclose(fitted, np.array([4, 2, 1, 0]) / 7, rtol=1e-6)  # float32 rounding
     assert int(info["support"]) == 3

@@ -264,7 +264,9 @@ def test_the_truth_draws_its_own_mean_and_covariance():
         np.testing.assert_allclose(scatter, factor @ factor.T, atol=0.03 * np.trace(factor @ factor.T))
         np.testing.assert_allclose(moments.mean, [2.0, -1.0], atol=5 * 1.5 / np.sqrt(DRAWS))
     # means of five points spread by a fifth of the covariance: 40,000 of them see 3 %
-    means = np.asarray(jax.vmap(lambda key: truth.moments(key, 5).mean)(jax.random.split(KEY, DRAWS)))
+    few = jax.vmap(lambda key: truth.moments(key, 5))(jax.random.split(KEY, DRAWS))
+    means, scatter = np.asarray(few.mean), np.mean(np.asarray(few.factor @ few.factor.mT), axis=0)
+    np.testing.assert_allclose(scatter, 4 * factor @ factor.T, atol=0.03 * 4 * np.trace(factor @ factor.T))
     np.testing.assert_allclose(np.cov(means.T), factor @ factor.T / 5, atol=0.03 * np.trace(factor @ factor.T) / 5)
 
 

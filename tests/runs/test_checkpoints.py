@@ -154,6 +154,8 @@ def test_the_last_two_of_a_chain_are_kept(tmp_path):
     ]  # fmt: skip
     found, damaged = kept.latest("arm0")
     assert (found.generation, found.facts, damaged) == (15, {"generation": 15}, [])
+    latest = [getattr(kept.latest("arm0", at_most=last)[0], "generation", None) for last in (15, 14, 10, 9)]
+    assert latest == [15, 10, 10, None]
     kept.keep_last("arm0")
     kept.drop("arm1")
     assert [path.name for path in tmp_path.iterdir()] == ["arm0-gen00000015.npz"]

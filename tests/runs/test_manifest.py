@@ -43,6 +43,14 @@ def test_what_a_run_writes_is_read(folder):
     assert _described(folder, {"status": REPLACED}) == {"status": REPLACED}
 
 
+def test_a_number_that_was_changed_by_hand_is_seen(tmp_path):
+    """The file is JSON as before and says all that it must; only its check sum knows."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(sealed(GOOD)).replace('"seconds": 1.5', '"seconds": 2.5'))
+    with pytest.raises(ValueError, match=r"config\.json is not as it was written \(its check sum differs\); "):
+        read_description(path)
+
+
 @given(st.data())
 def test_what_was_changed_after_it_was_written_is_seen(tmp_path_factory, data):
     """Any bit of any byte: the file is refused, or says the same; an object that cannot be read is refused as well."""
