@@ -35,7 +35,7 @@ def test_a_count_has_a_least_value(value, minimum):
 
 def test_a_seed_has_the_32_bits_that_are_read_of_it():
     assert check_seed("seed", 2**32 - 1) == 2**32 - 1
-    with pytest.raises(ValueError, match="`seed` must be at most 4294967295, got 4294967296"):
+    with pytest.raises(ValueError, match="`seed` must be at most 4,294,967,295, got 4294967296; "):
         check_seed("seed", 2**32)
 
 
