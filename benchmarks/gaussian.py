@@ -7,8 +7,10 @@ import numpy as np
 from harness import Row, timed
 
 from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace, run_compiled
+from collapse_jax.models.gaussian import gaussian_statistics
 
 LANES = 256
+MODELS = {"points": gaussian, "statistics": gaussian_statistics}
 
 
 def ours(draws: str, size: int, num_seeds: int, num_generations: int) -> tuple[float, float]:
@@ -16,7 +18,7 @@ def ours(draws: str, size: int, num_seeds: int, num_generations: int) -> tuple[f
     truth = gaussian_truth(1)
     real = truth.sampler(size) if draws == "points" else truth.moments_sampler(size)
     mean, _, log_variance = gaussian_metrics()
-    chain = build_chain(gaussian(1, draws=draws), replace(), real, size, (mean, log_variance))
+    chain = build_chain(MODELS[draws](1), replace(), real, size, (mean, log_variance))
 
     def run() -> None:
         for _ in run_compiled(chain, jax.random.key(0), num_seeds, (num_generations,), lanes=LANES):

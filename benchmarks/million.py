@@ -9,12 +9,13 @@ import sys, time
 begun = time.monotonic()
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", max(__import__("os").cpu_count() or 1, 1))
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax import Summary, build_chain, gaussian, gaussian_metrics, gaussian_truth, replace, sweep
 seeds, generations = int(sys.argv[1]), int(sys.argv[2])
 def build(num_samples):
     mean, _, log_variance = gaussian_metrics()
     real = gaussian_truth(1).moments_sampler(num_samples)
-    return build_chain(gaussian(1, draws="statistics"), replace(), real, num_samples, (mean, log_variance))
+    return build_chain(gaussian_statistics(1), replace(), real, num_samples, (mean, log_variance))
 edges = {"log_total_variance": np.linspace(-60.5, 9.5, 141)}
 summary = Summary((0, 100, generations), edges=edges)
 axes = {"num_samples": [100]}

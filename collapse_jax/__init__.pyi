@@ -55,11 +55,13 @@ from collapse_jax.models.bigram import known_table as known_table
 from collapse_jax.models.categorical import CategoricalTruth as CategoricalTruth
 from collapse_jax.models.categorical import categorical as categorical
 from collapse_jax.models.categorical import categorical_metrics as categorical_metrics
+from collapse_jax.models.categorical import categorical_points as categorical_points
 from collapse_jax.models.external import external as external
 from collapse_jax.models.external import repeat_rows as repeat_rows
 from collapse_jax.models.gaussian import GaussianTruth as GaussianTruth
 from collapse_jax.models.gaussian import gaussian as gaussian
 from collapse_jax.models.gaussian import gaussian_metrics as gaussian_metrics
+from collapse_jax.models.gaussian import gaussian_statistics as gaussian_statistics
 from collapse_jax.models.gaussian import gaussian_truth as gaussian_truth
 from collapse_jax.models.kde import bootstrap as bootstrap
 from collapse_jax.models.kde import kde as kde

@@ -166,8 +166,8 @@ def static_size(num_samples: Any) -> int:
     """
     if not is_concrete(num_samples):
         raise TypeError(
-            "a model that draws points needs a fixed `num_samples`; use draws='statistics', or draw the largest "
-            "size and add the regime schedule(sizes)."
+            "a model that draws points needs a fixed `num_samples`; use one that draws statistics, such as "
+            "gaussian_statistics, or draw the largest size and add the regime schedule(sizes)."
         )
     return check_count("num_samples", num_samples)
 

@@ -71,7 +71,7 @@ def drawn_as_moments(clock: Clock) -> np.ndarray:
     """Return log total variance [d, regime, n, seed, generation] under replace and accumulate."""
 
     def build(dim, regime, size):
-        model, metric = lab.gaussian(dim, estimator="mle", draws="statistics"), lab.gaussian_metrics()[2]
+        model, metric = lab.gaussian_statistics(dim, estimator="mle"), lab.gaussian_metrics()[2]
         chosen, real = REGIMES[regime], lab.gaussian_truth(dim).moments_sampler(size)
         return lab.build_chain(model, chosen, real, size, [metric])
 

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, plots, replace
+from collapse_jax import build_chain, gaussian_metrics, gaussian_truth, plots, replace
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.theory.gaussian import log_variance_drift, log_variance_variance
 
 SIZE = 10  # M
@@ -36,7 +37,7 @@ def compose(first, second):
 def by_scan(key, num_seeds, num_fits):
     """Log variance [num_seeds, num_fits] by the laboratory's chain, one generation after the other."""
     real = gaussian_truth(1).moments_sampler(SIZE)
-    chain = build_chain(gaussian(1, draws="statistics"), replace(), real, SIZE, gaussian_metrics()[2:])
+    chain = build_chain(gaussian_statistics(1), replace(), real, SIZE, gaussian_metrics()[2:])
 
     def lane(key):
         key_init, key_steps = jax.random.split(key)

@@ -22,8 +22,8 @@ import xarray as xr  # noqa: E402
 
 from collapse_jax import (  # noqa: E402
     build_chain,
-    gaussian,
     gaussian_metrics,
+    gaussian_statistics,
     gaussian_truth,
     mixture,
     mixture_metrics,
@@ -43,7 +43,7 @@ SIZES, SEEDS, LENGTH, LOST = (50, 100, 200), 256, 6, np.log(0.01)  # LENGTH gene
 def one_gaussian() -> dict[int, xr.DataArray]:
     def chain(size):
         return build_chain(
-            gaussian(1, estimator="mle", draws="statistics"), replace(), gaussian_truth(1).moments_sampler(size),
+            gaussian_statistics(1, estimator="mle"), replace(), gaussian_truth(1).moments_sampler(size),
             size, gaussian_metrics()[2:],
         )  # fmt: skip
 

@@ -13,11 +13,10 @@ from collapse_jax import (
     Samples,
     build_chain,
     external,
-    gaussian,
     gaussian_truth,
     replace,
 )
-from collapse_jax.models.gaussian import gaussian_metrics
+from collapse_jax.models.gaussian import gaussian_metrics, gaussian_statistics
 from collapse_jax.studies.plan import Arm, Plan
 
 HOME = __name__
@@ -61,7 +60,7 @@ def evidence(config, dataset):
 
 def _walk(size):
     real = gaussian_truth(1).moments_sampler(size)
-    return build_chain(gaussian(1, draws="statistics"), replace(), real, size, gaussian_metrics()[2:])
+    return build_chain(gaussian_statistics(1), replace(), real, size, gaussian_metrics()[2:])
 
 
 def _in_python(size):

@@ -48,6 +48,7 @@ from collapse_jax.core.statistics import Sums
 from collapse_jax.metrics import model_free as plain_metrics
 from collapse_jax.models import bigram, categorical, kde, regression
 from collapse_jax.models import one_parameter as families
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.networks.opt.decoding import Rules
 
 PACKAGE = str(Path(collapse_jax.__file__).parent)
@@ -100,7 +101,7 @@ def _sample(seed, params, num):
 
 
 def _statistics_chain(bias=1.0):
-    model, real = gaussian(1, draws="statistics", bias=bias), _CLOUD.moments_sampler(10)
+    model, real = gaussian_statistics(1, bias=bias), _CLOUD.moments_sampler(10)
     return build_chain(model, replace(), real, 10, gaussian_metrics())
 
 
@@ -110,8 +111,8 @@ _HOST = build_chain(
 _VAE = {"num_pixels": 4, "num_hidden": 3, "num_latents": 2, "num_steps": 2, "batch_size": 4}
 
 MODELS = (
-    gaussian(1), gaussian(1, draws="statistics"), gaussian(2), mixture(2), categorical.categorical(3),
-    categorical.categorical(3, draws="points"), kde.kde(), kde.bootstrap(), bigram.bigram(3), families.exponential(),
+    gaussian(1), gaussian_statistics(1), gaussian(2), mixture(2), categorical.categorical(3),
+    categorical.categorical_points(3), kde.kde(), kde.bootstrap(), bigram.bigram(3), families.exponential(),
     families.uniform(), families.poisson(), regression.regression(2), external(_fit, _sample), vae(**_VAE),
 )  # fmt: skip
 REALS = (

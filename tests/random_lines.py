@@ -22,7 +22,7 @@ class Config:
 
 def chain(config):
     regime = {"replace": replace(), "accumulate": accumulate(config.generations)}[config.regime]
-    model = gaussian(1, draws="statistics", bias=config.bias)
+    model = gaussian_statistics(1, bias=config.bias)
     real = gaussian_truth(1).moments_sampler(config.num_samples)
     return build_chain(model, regime, real, config.num_samples, gaussian_metrics())
 '''

@@ -32,7 +32,8 @@ from collapse_jax import (
 )
 from collapse_jax.core.statistics import Sums, moments_of
 from collapse_jax.models.bigram import bigram, known_table
-from collapse_jax.models.categorical import CategoricalTruth, categorical
+from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_points
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.kde import bootstrap, kde
 from collapse_jax.models.mixture import MixtureParams
 from collapse_jax.models.one_parameter import Largest, exponential, poisson, uniform
@@ -105,11 +106,11 @@ MODELS = (
     ModelCase("vae-stream", lambda: vae(**_TINY_VAE, synthetic="fresh"), uniform_pixels, draws="stream"),
     ModelCase("bootstrap", bootstrap, POINTS, stores_training=True),
     ModelCase(
-        "gaussian-statistics", lambda: gaussian(2, draws="statistics"),
+        "gaussian-statistics", lambda: gaussian_statistics(2),
         lambda key, num: moments_of(gaussian_truth(2).sample(key, num)), deterministic_fit=True, **_STATISTICS,
     ),
     ModelCase("categorical", lambda: categorical(3), lambda key, num: COUNTS.counts_sampler(num)(key), **_STATISTICS),
-    ModelCase("categorical-points", lambda: categorical(3, draws="points"), lambda key, num: COUNTS.sample(key, num)),
+    ModelCase("categorical-points", lambda: categorical_points(3), lambda key, num: COUNTS.sample(key, num)),
     ModelCase(
         "bigram", lambda: bigram(2, draws="pairs"),
         lambda key, num: known_table(TABLE, num, "pairs")(key), **_STATISTICS,

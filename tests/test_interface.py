@@ -46,8 +46,8 @@ DEFAULTS = {
     "metrics.model_free.sharpness": {"num_images": 1000, "side": 28},
     "models.bigram.bigram": {"draws": "path"},
     "models.bigram.known_table": {"draws": "visits"},
-    "models.categorical.categorical": {"draws": "statistics"},
-    "models.gaussian.gaussian": {"estimator": "unbiased", "draws": "points", "bias": 1.0},
+    "models.gaussian.gaussian": {"estimator": "unbiased", "bias": 1.0},
+    "models.gaussian.gaussian_statistics": {"estimator": "unbiased", "bias": 1.0},
     "models.kde.kde": {"bandwidth": "scott", "width": 0.1},
     "models.language.FineTuning": {
         "num_epochs": 5, "batch_size": 128, "learning_rate": 2e-5, "end_rate": 1e-6, "weight_decay": 0.01,

@@ -116,7 +116,7 @@ def test_an_interactive_session_sees_how_far_it_is(monkeypatch, capsys):
     assert all(len(line) <= 60 for line in lines)
 
 
-MOMENTS = cj.gaussian(1, draws="statistics")
+MOMENTS = cj.gaussian_statistics(1)
 MISTAKES = {
     "a regime's name": lambda: cj.build_chain(cj.gaussian(1), "replace", REAL, 20),
     "a factory for a regime": lambda: cj.build_chain(cj.gaussian(1), cj.replace, REAL, 20),

@@ -28,10 +28,10 @@ def stack_chains(chains: Mapping[str, Chain], dim: str) -> Chain:
     Raises:
         ValueError: no chain, or chains that record different metrics.
 
-    >>> from collapse_jax import accumulate, build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
+    >>> from collapse_jax import accumulate, build_chain, gaussian_metrics, gaussian_statistics, gaussian_truth, replace
     >>> real = gaussian_truth(1).moments_sampler(50)
     >>> parts = {
-    ...     regime_name: build_chain(gaussian(1, draws="statistics"), regime, real, 50, gaussian_metrics())
+    ...     regime_name: build_chain(gaussian_statistics(1), regime, real, 50, gaussian_metrics())
     ...     for regime_name, regime in {"replace": replace(), "accumulate": accumulate(10)}.items()
     ... }
     >>> _, record = stack_chains(parts, "regime").init(jax.random.key(0))
@@ -82,10 +82,10 @@ def vmap_chain(make: Callable[[Any], Chain], values: ArrayLike | Sequence[Any], 
         values: shape [num_values].
         dim: name of the new axis, which comes first in every metric.
 
-    >>> from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
+    >>> from collapse_jax import build_chain, gaussian_metrics, gaussian_statistics, gaussian_truth, replace
     >>> def make(size):
     ...     real = gaussian_truth(1).moments_sampler(size)
-    ...     return build_chain(gaussian(1, draws="statistics"), replace(), real, size, gaussian_metrics())
+    ...     return build_chain(gaussian_statistics(1), replace(), real, size, gaussian_metrics())
     >>> _, record = vmap_chain(make, jnp.array([10, 10**9]), "num_samples").init(jax.random.key(0))
     >>> record["log_total_variance"].shape
     (2,)

@@ -102,10 +102,10 @@ def sweep(
     Raises:
         ValueError: an axis without values or with repeated ones, a value that `build` refuses, or numbers out of range.
 
-    >>> from collapse_jax import build_chain, gaussian, gaussian_metrics, gaussian_truth, replace
+    >>> from collapse_jax import build_chain, gaussian_metrics, gaussian_statistics, gaussian_truth, replace
     >>> def build(num_samples, bias):
     ...     real = gaussian_truth(1).moments_sampler(num_samples)
-    ...     model = gaussian(1, draws="statistics", bias=bias)
+    ...     model = gaussian_statistics(1, bias=bias)
     ...     return build_chain(model, replace(), real, num_samples, gaussian_metrics())
     >>> found = sweep(build, {"num_samples": [10, 1000], "bias": [0.9, 1.0]}, jax.random.key(0), 100, 50)
     >>> found.log_total_variance.mean("seed").sel(generation=50, num_samples=1000).round(0).values.tolist()

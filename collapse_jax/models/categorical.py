@@ -18,7 +18,6 @@ from collapse_jax.numerics.sampling import weighted_indices
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import (
     LARGEST_COUNT,
-    check_choice,
     check_count,
     check_float32_count,
     check_fraction,
@@ -34,18 +33,16 @@ from collapse_jax.validation import (
 Transform = Callable[[Float[Array, " K"]], Float[Array, " K"]]
 
 
-def categorical(num_classes: int, *, draws: str = "statistics", transform: Transform | None = None) -> Model:
-    """Return the model of a categorical distribution fitted by counting.
+def categorical(num_classes: int, *, transform: Transform | None = None) -> Model:
+    """Return the model of a categorical distribution fitted by counting, which draws counts from the multinomial law.
 
     Args:
         num_classes: K.
-        draws: "points", M labels, or "statistics", their counts drawn from the multinomial law; M may then be
-            traced.
         transform: probabilities -> probabilities used for drawing: `temperature`, `top_k`, `top_p`, `min_p`;
             default none.
 
     Returns:
-        A model whose params are probabilities [K] and whose fit reports `support`, the classes left.
+        A model whose params are probabilities [K] and whose fit reports `support`, the classes left; M may be traced.
 
     Raises:
         ValueError: an option out of range; when drawn, counts beyond what float32 binomials can hold.
@@ -57,8 +54,35 @@ def categorical(num_classes: int, *, draws: str = "statistics", transform: Trans
     >>> round(float(state.params.sum()), 5), int(record["support"])
     (1.0, 3)
     """
+
+    def sample(key: Key, params: Array, num_samples: ArrayLike) -> Sums:
+        return count_sums(draw_counts(key, num_samples, _shown(params, transform)))
+
+    return _fitted_by_counts(num_classes, transform, sample)
+
+
+def categorical_points(num_classes: int, *, transform: Transform | None = None) -> Model:
+    """Return the model of a categorical distribution that draws M labels; arguments and result as for `categorical`.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+
+    def sample(key: Key, params: Array, num_samples: ArrayLike) -> Samples:
+        labels = weighted_indices(key, _shown(params, transform), static_size(num_samples))
+        return Samples(labels, jnp.ones(labels.shape[0]))
+
+    return _fitted_by_counts(num_classes, transform, sample)
+
+
+def _shown(params: Array, transform: Transform | None) -> Array:
+    """Return the probabilities by which points are drawn."""
+    return params if transform is None else transform(params)
+
+
+def _fitted_by_counts(num_classes: int, transform: Transform | None, sample: Callable) -> Model:
+    """Return the model that is fitted to labels or their counts, and draws by `sample`."""
     check_count("num_classes", num_classes)
-    check_choice("draws", draws, ("points", "statistics"))
     if transform is not None:
         check_function("transform", transform, "of probabilities, for example top_p(0.9)")
 
@@ -73,13 +97,6 @@ def categorical(num_classes: int, *, draws: str = "statistics", transform: Trans
             counts = data.values
         probabilities = counts / jnp.sum(counts)
         return probabilities, {"support": jnp.sum(probabilities > 0).astype(jnp.int32)}
-
-    def sample(key: Key, params: Array, num_samples: ArrayLike) -> Samples | Sums:
-        shown = params if transform is None else transform(params)
-        if draws == "statistics":
-            return count_sums(draw_counts(key, num_samples, shown))
-        labels = weighted_indices(key, shown, static_size(num_samples))
-        return Samples(labels, jnp.ones(labels.shape[0]))
 
     return Model(init, fit, sample)
 

@@ -47,48 +47,70 @@ class GaussianParams(NamedTuple):
 
 
 def gaussian(
-    dim: int,
-    *,
-    estimator: str = "unbiased",
-    draws: str = "points",
-    bias: ArrayLike = 1.0,
-    cut: float | None = None,
+    dim: int, *, estimator: str = "unbiased", bias: ArrayLike = 1.0, cut: float | None = None
 ) -> Model:
-    """Return the model of a Gaussian fitted by mean and covariance.
+    """Return the model of a Gaussian fitted by mean and covariance, which draws points.
 
     Args:
         dim: d.
         estimator: "unbiased", scatter / (M - 1) (the theorem of Shumailov et al. 2024), or "mle",
             scatter / M (their code).
-        draws: "points", M rows, or "statistics", their mean and scatter drawn from the exact law (Cochran;
-            Bartlett 1934): time and memory do not depend on M, which may be traced, up to 1e9 and beyond.
         bias: lambda, the sampling bias: draws have lambda times the model's covariance
             (Alemohammad et al. 2023); may be traced.
-        cut: draw only points within `cut` standard deviations in each direction (top-p sampling); needs points.
+        cut: draw only points within `cut` standard deviations in each direction (top-p sampling).
 
     Returns:
         A model whose fit reports `rank`, the number of directions alive.
 
     Raises:
         ValueError: an option out of range.
+    """
+    if cut is not None:
+        check_positive("cut", cut)
+
+    def sample(key: Key, params: GaussianParams, num_samples: ArrayLike) -> Samples:
+        size = (static_size(num_samples), dim)
+        noise = (
+            jax.random.normal(key, size) if cut is None else jax.random.truncated_normal(key, -cut, cut, size)
+        )
+        return Samples(noise * _spread(params, bias)[None, :], jnp.ones(size[0]), params.frame)
+
+    return _fitted_by_moments(dim, estimator, bias, sample)
+
+
+def gaussian_statistics(dim: int, *, estimator: str = "unbiased", bias: ArrayLike = 1.0) -> Model:
+    """Return the model of a Gaussian that draws the mean and scatter of M points from their exact law.
+
+    Time and memory do not depend on M, which may be traced, up to 1e9 and beyond (Cochran; Bartlett 1934). Arguments
+    and result as for `gaussian`.
+
+    Raises:
+        ValueError: an option out of range.
 
     >>> from collapse_jax import build_chain, gaussian_truth, replace
-    >>> model = gaussian(1, draws="statistics")
+    >>> model = gaussian_statistics(1)
     >>> chain = build_chain(model, replace(), gaussian_truth(1).moments_sampler(100), num_samples=10**9)
     >>> state, record = chain.init(jax.random.key(0))
     >>> int(record["rank"])
     1
     """
+
+    def sample(key: Key, params: GaussianParams, num_samples: ArrayLike) -> Moments:
+        return normal_moments(key, num_samples, _spread(params, bias), params.frame)
+
+    return _fitted_by_moments(dim, estimator, bias, sample)
+
+
+def _spread(params: GaussianParams, bias: ArrayLike) -> Array:
+    """Return the standard deviation of draws in each direction of the frame."""
+    return params.alive * jnp.sqrt(jnp.asarray(bias, params.alive.dtype))
+
+
+def _fitted_by_moments(dim: int, estimator: str, bias: ArrayLike, sample: Callable) -> Model:
+    """Return the model that is fitted to points or their moments, and draws by `sample`."""
     check_count("dim", dim)
     check_choice("estimator", estimator, ("unbiased", "mle"))
-    check_choice("draws", draws, ("points", "statistics"))
     check_positive("bias", bias, or_zero=True)
-    if cut is not None:
-        check_positive("cut", cut)
-        if draws == "statistics":
-            raise ValueError(
-                "`cut` needs single points: there is no shortcut for truncated draws; use draws='points'."
-            )
     ddof = 1.0 if estimator == "unbiased" else 0.0
 
     def init(key: Key, real: Any) -> GaussianParams:
@@ -112,16 +134,6 @@ def gaussian(
         # a dead direction keeps its scale: the frame stays invertible, and its column of `tril` is zero
         frame = frames.advance(params.frame, moments.mean, tril + jnp.diag(1 - alive))
         return GaussianParams(frame, alive), {"rank": jnp.sum(alive).astype(jnp.int32)}
-
-    def sample(key: Key, params: GaussianParams, num_samples: ArrayLike) -> Samples | Moments:
-        spread = params.alive * jnp.sqrt(jnp.asarray(bias, params.alive.dtype))
-        if draws == "statistics":
-            return normal_moments(key, num_samples, spread, params.frame)
-        size = (static_size(num_samples), dim)
-        noise = (
-            jax.random.normal(key, size) if cut is None else jax.random.truncated_normal(key, -cut, cut, size)
-        )
-        return Samples(noise * spread[None, :], jnp.ones(size[0]), params.frame)
 
     return Model(init, fit, sample, frame=lambda params: params.frame)
 

@@ -22,7 +22,7 @@ from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.datasets.synthetic import two_gaussians
 from collapse_jax.drivers.compiled import run_compiled
 from collapse_jax.drivers.lanes import Lanes, compile_lanes
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.models.mixture import mixture
 from collapse_jax.models.vae import conv_vae, vae
 from collapse_jax.networks.opt.beams import beam_search
@@ -80,10 +80,10 @@ def all_work(*, quick: bool) -> Iterator[Work]:
         quick: smaller pieces of fewer kinds.
     """
     seeds, generations = (256, 100) if quick else (1024, 1000)
-    for draws, size in (("points", 100), ("statistics", 10**9)):
+    for draws, model, size in (("points", gaussian, 100), ("statistics", gaussian_statistics, 10**9)):
         truth = gaussian_truth(1)
         real = truth.sampler(size) if draws == "points" else truth.moments_sampler(size)
-        chain = build_chain(gaussian(1, draws=draws), replace(), real, size, gaussian_metrics())
+        chain = build_chain(model(1), replace(), real, size, gaussian_metrics())
         yield _chains(f"Gaussian, {draws}, M = {size:,}, {seeds} seeds", chain, seeds, generations, 256)
     chain = build_chain(mixture(2), replace(), two_gaussians().sampler(1000), 1000)
     yield _chains("mixture, K = 2, d = 2, M = 1,000, 64 seeds", chain, 64, generations // 5, 32)

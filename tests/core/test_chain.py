@@ -22,8 +22,8 @@ from collapse_jax import (
     run_host,
     two_gaussians,
 )
-from collapse_jax import gaussian as framed_gaussian
 from collapse_jax.core.protocol import Call, run_whole
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.numerics.frame import to_data_units
 from collapse_jax.testing.cases import line as gaussian
 from collapse_jax.testing.cases import standard_normal
@@ -271,7 +271,7 @@ def test_a_schedule_says_what_each_generation_draws():
         Metric("learnt", (), "points", lambda key, s: s.training.weight),
     ]
     truth, sizes = gaussian_truth(1), [10, 20, 40]
-    model = framed_gaussian(1, draws="statistics")
+    model = gaussian_statistics(1)
     chain = build_chain(model, replace(), truth.moments_sampler(7), sizes, weights)
     state, first = chain.init(jax.random.key(0))
     records = [first]

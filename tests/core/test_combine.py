@@ -9,7 +9,6 @@ from collapse_jax import (
     accumulate,
     build_chain,
     external,
-    gaussian,
     gaussian_metrics,
     gaussian_truth,
     replace,
@@ -17,13 +16,14 @@ from collapse_jax import (
     stack_chains,
     vmap_chain,
 )
+from collapse_jax.models.gaussian import gaussian_statistics
 
 TRUTH = gaussian_truth(1)
 KEY = jax.random.key(3)
 
 
 def _chain(regime=None, size=30, metrics=None):
-    model = gaussian(1, draws="statistics")
+    model = gaussian_statistics(1)
     real = TRUTH.moments_sampler(size)
     return build_chain(model, regime or replace(), real, size, metrics or gaussian_metrics())
 
@@ -77,7 +77,7 @@ def test_swept_chains_count_their_generations_and_keep_their_room():
 
 def test_one_bad_value_of_a_sweep_is_reported():
     """A bias of infinity at one place: its first draw is infinite, and so is the model of generation 1."""
-    model = lambda bias: gaussian(1, draws="statistics", bias=bias)  # noqa: E731
+    model = lambda bias: gaussian_statistics(1, bias=bias)  # noqa: E731
     make = lambda bias: build_chain(  # noqa: E731
         model(bias), replace(), TRUTH.moments_sampler(30), 30, gaussian_metrics()
     )
@@ -88,7 +88,7 @@ def test_one_bad_value_of_a_sweep_is_reported():
 
 def test_one_bad_chain_is_reported():
     bad = lambda key: TRUTH.moments(key, 30)._replace(mean=jnp.array([jnp.nan]))  # noqa: E731
-    model = gaussian(1, draws="statistics")
+    model = gaussian_statistics(1)
     joint = stack_chains(
         {"good": _chain(), "bad": build_chain(model, replace(), bad, 30, gaussian_metrics())}, "regime"
     )

@@ -9,7 +9,12 @@ import pytest
 from scipy import stats
 
 from collapse_jax import Metric, Samples, build_chain, curate, gaussian, gaussian_truth, replace, schedule
-from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.categorical import (
+    CategoricalTruth,
+    categorical_metrics,
+    categorical_points,
+)
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.numerics import frame as frames
 from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.testing.laws import assert_mean
@@ -120,7 +125,7 @@ def records():
     """A scheduled chain of labels, and two under Luce's rule, one compiled program."""
     truth = CategoricalTruth(np.array([0.4, 0.3, 0.2, 0.1]))
     seen = Metric("seen", (), "1", lambda key, s: s.training.total_weight)
-    model, metrics = categorical(4, draws="points"), (*categorical_metrics(), seen)
+    model, metrics = categorical_points(4), (*categorical_metrics(), seen)
     reward = lambda labels: jnp.where(labels == 3, 1.0, 0.0)  # noqa: E731
     judged = curate(reward, 2, choice="luce")
     chains = {
@@ -165,7 +170,7 @@ def _refuse(regime, size=7):
 
 def _refuse_statistics(regime):
     truth = gaussian_truth(1)
-    return build_chain(gaussian(1, draws="statistics"), regime, truth.moments_sampler(10), 10)
+    return build_chain(gaussian_statistics(1), regime, truth.moments_sampler(10), 10)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ from collapse_jax import (
 )
 from collapse_jax.core.statistics import Moments, Sums, moments_of
 from collapse_jax.models.bigram import bigram, known_table
-from collapse_jax.models.categorical import CategoricalTruth, categorical
-from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
+from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_points
+from collapse_jax.models.gaussian import GaussianParams, GaussianTruth, gaussian_statistics
 from collapse_jax.models.kde import bootstrap, kde
 from collapse_jax.models.mixture import MixtureParams
 from collapse_jax.models.one_parameter import Largest, exponential, poisson, uniform
@@ -71,6 +71,7 @@ from collapse_jax.testing.strategies import keys, seeds, triangles
 
 pytestmark = pytest.mark.slow
 
+GAUSSIANS = {"points": gaussian, "statistics": gaussian_statistics}
 LAST = 3  # generations after generation 0
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 W = np.array([1.0, -2.0, 0.5])
@@ -162,7 +163,7 @@ POOLED = ("accumulate", "window", "add-fresh", "weight-original")  # each method
 AFFINE = {
     "gaussian points": (lambda *_: gaussian(2, estimator="mle"), "sample", tuple(BUILD), FRAMED),
     "gaussian statistics": (
-        lambda *_: gaussian(2, estimator="mle", draws="statistics"), "moments", POOLED, FRAMED,
+        lambda *_: gaussian_statistics(2, estimator="mle"), "moments", POOLED, FRAMED,
     ),
     "mixture": (_warm_mixture, "sample", ("replace", "accumulate-subsample", "weight-original"), FRAMED),
     "kde scott": (lambda *_: kde("scott"), "sample", SAME_SIZE[::2], KERNEL),
@@ -367,7 +368,7 @@ def test_p4_p5_p11_gaussian_one_step(draws, estimator):
         return params.frame.location - FRAME.location, axes @ axes.T
 
     def biased(bias):
-        model = gaussian(2, estimator=estimator, draws=draws, bias=bias)
+        model = GAUSSIANS[draws](2, estimator=estimator, bias=bias)
         refit = lambda key: read(model.fit(key, params, model.sample(key, params, size))[0])  # noqa: E731
         return jax.vmap(refit)(jax.random.split(jax.random.key(4), RUNS))
 
@@ -424,7 +425,7 @@ def _ratio(frame):
 
 # () -> model, params, M, what is read of the refitted params, its expectation
 STEPS = {
-    "categorical labels": lambda: (categorical(5, draws="points"), jnp.asarray(P, jnp.float32), 10,
+    "categorical labels": lambda: (categorical_points(5), jnp.asarray(P, jnp.float32), 10,
                                    lambda p: (p, _hetero(p)), (P, 0.9 * _hetero(P))),
     "categorical counts": lambda: (categorical(5), jnp.asarray(P, jnp.float32), 10,
                                    lambda p: (p, _hetero(p)), (P, 0.9 * _hetero(P))),
@@ -519,7 +520,7 @@ def _labels(keys, p):
     """Probabilities [lane, generation, class] under every regime, and how many points each fit saw."""
     truth = CategoricalTruth(p)
     metrics = _metrics(p=lambda s: s.params, size=lambda s: s.training.total_weight)
-    model = categorical(5, draws="points")
+    model = categorical_points(5)
     chains = {
         name: build_chain(model, build(truth.sample), truth.sampler(NUM_ROWS), NUM_ROWS, metrics)
         for name, build in CATEGORICAL.items()
@@ -603,11 +604,11 @@ def _unit_data(name):
 
 # model, real data of eight points, what is read, whether it adds up over fits
 CHAINS = {
-    "gaussian": (gaussian(1, draws="statistics"), gaussian_truth(1).moments_sampler(8),
+    "gaussian": (gaussian_statistics(1), gaussian_truth(1).moments_sampler(8),
                             lambda s: s.params.frame.log_scale[0], True),
     "exponential": (exponential(), _unit_data("exponential"), lambda s: s.params.log_scale[0], True),
     "uniform": (uniform(), _unit_data("uniform"), lambda s: s.params.log_scale[0], True),
-    "categorical": (categorical(5, draws="points"), CategoricalTruth(P).sampler(8),
+    "categorical": (categorical_points(5), CategoricalTruth(P).sampler(8),
                     lambda s: _hetero(s.params), False),
 }  # fmt: skip
 
@@ -646,7 +647,7 @@ def _many(name, size):
     if name.startswith("gaussian"):
         regime = BUILD[name.split()[1]](None)
         real = gaussian_truth(2).moments_sampler(size)
-        return build_chain(gaussian(2, draws="statistics"), regime, real, size), frame_of, np.zeros(4)
+        return build_chain(gaussian_statistics(2), regime, real, size), frame_of, np.zeros(4)
     if name == "regression":
         real = lambda key: regression_truth(W)(key, size)  # noqa: E731
         return build_chain(regression(3), replace(), real, size), lambda p: p.coefficients, W
@@ -759,7 +760,7 @@ def test_p17_rank(dim, size, regime, draws):
     real = truth.sampler(size) if draws == "points" else truth.moments_sampler(size)
     made = compose(accumulate(ROOM), subsample(size)) if "subsample" in regime else BUILD[regime](None)
     for state in _eager(
-        build_chain(gaussian(dim, estimator="mle", draws=draws), made, real, size), jax.random.key(1)
+        build_chain(GAUSSIANS[draws](dim, estimator="mle"), made, real, size), jax.random.key(1)
     ):
         assert state.params.alive.sum() <= min(dim, size - 1)
 
@@ -773,7 +774,7 @@ def test_p20_directions_share_one_law(draws):
     size, tril = 8, jnp.array([[1.5, 0.0], [-0.8, 0.3]])
     truth = gaussian_truth(2, tril)
     real = truth.sampler(size) if draws == "points" else truth.moments_sampler(size)
-    chain = build_chain(gaussian(2, draws=draws), replace(), real, size, FRAMED[:3])
+    chain = build_chain(GAUSSIANS[draws](2), replace(), real, size, FRAMED[:3])
     axes = jax.jit(jax.vmap(lambda key: _run(chain, key, 2)["axes"][-1]))(
         jax.random.split(jax.random.key(5), 4096)
     )

@@ -15,10 +15,11 @@ from registry import MODELS
 from small_language import REAL
 from small_language import build as small_language
 
-from collapse_jax import as_samples, build_chain, conv_vae, gaussian, gaussian_truth, replace, run_compiled
+from collapse_jax import as_samples, build_chain, conv_vae, gaussian_truth, replace, run_compiled
 from collapse_jax.drivers.lanes import Lanes, compile_lanes
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.one_parameter import uniform
 from collapse_jax.models.regression import regression, regression_truth
 from collapse_jax.testing.cases import NUM_ROWS
@@ -42,7 +43,7 @@ _CHAINS = {
         if case.name in ("mixture-warm", "kde", "vae-fixed")
     },
     "gaussian-statistics": lambda: build_chain(
-        gaussian(2, draws="statistics"), replace(), gaussian_truth(2).moments_sampler(50), 50
+        gaussian_statistics(2), replace(), gaussian_truth(2).moments_sampler(50), 50
     ),
     "categorical": lambda: build_chain(
         categorical(3), replace(), CategoricalTruth(np.array([0.5, 0.3, 0.2])).counts_sampler(50), 50

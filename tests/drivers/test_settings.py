@@ -25,6 +25,7 @@ from collapse_jax import (
 from collapse_jax.cli.main import run_command
 from collapse_jax.core.labels import check_labels, check_record
 from collapse_jax.drivers.results import read_netcdf, to_dataset, write_netcdf
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.runs import execute as runs
 from collapse_jax.runs import provenance as module
@@ -141,7 +142,7 @@ def test_broadcasting_is_written_out():
     with jax.numpy_rank_promotion("raise"):
         for model, real, metrics in (
             (gaussian(dim), points.sampler(12), gaussian_metrics()),
-            (gaussian(dim, draws="statistics"), points.moments_sampler(12), gaussian_metrics()),
+            (gaussian_statistics(dim), points.moments_sampler(12), gaussian_metrics()),
             (mixture(2), points.sampler(12), ()),
             (mixture(2), truth.sampler(12), mixture_metrics(truth)),
             (kde("shrunk"), points.sampler(12), kde_metrics()),

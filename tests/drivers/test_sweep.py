@@ -24,6 +24,7 @@ from collapse_jax import (
 from collapse_jax.drivers.lanes import Lanes
 from collapse_jax.drivers.sweep import slabs, widened
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.regression import regression, regression_truth, risk_metric
 from collapse_jax.studies.axes import Grid, parse_axis
 from collapse_jax.studies.gaussian.config import GaussianCell
@@ -36,7 +37,7 @@ KEY = jax.random.key(3)
 
 def statistics(num_samples, bias=1.0):
     real = gaussian_truth(1).moments_sampler(num_samples)
-    return build_chain(gaussian(1, draws="statistics", bias=bias), replace(), real, num_samples, gaussian_metrics())
+    return build_chain(gaussian_statistics(1, bias=bias), replace(), real, num_samples, gaussian_metrics())
 
 
 def points(num_samples, fraction):

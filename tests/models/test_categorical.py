@@ -17,6 +17,7 @@ from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,
     categorical_metrics,
+    categorical_points,
     count_labels,
     draw_counts,
     min_p,
@@ -26,6 +27,8 @@ from collapse_jax.models.categorical import (
 )
 from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.testing.laws import assert_mean
+
+MODELS = {"points": categorical_points, "statistics": categorical}
 
 SIZE, GENERATIONS, RUNS = 12, 4, 4096
 P = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
@@ -52,7 +55,7 @@ def both_kinds():
     """Records of every regime from labels and from counts, one compiled program each."""
     records = {}
     for index, draws in enumerate(KINDS):
-        model, sampler = categorical(5, draws=draws), (TRUTH.sampler, TRUTH.counts_sampler)[index]
+        model, sampler = MODELS[draws](5), (TRUTH.sampler, TRUTH.counts_sampler)[index]
         source = regimes.fresh(lambda key, num, sampler=sampler: sampler(num)(key))
         chains = {
             name: build_chain(model, make(source), sampler(SIZE), SIZE, categorical_metrics())
@@ -111,7 +114,7 @@ def test_a_lost_class_stays_lost(draws, both_kinds):
 @pytest.mark.parametrize("draws", KINDS)
 @pytest.mark.parametrize("transform", [None, temperature(2.0), top_k(2), top_p(0.9), min_p(0.1)])
 def test_a_delta_is_absorbing(draws, transform):
-    model, delta = categorical(3, draws=draws, transform=transform), jnp.array([0.0, 1.0, 0.0])
+    model, delta = MODELS[draws](3, transform=transform), jnp.array([0.0, 1.0, 0.0])
     params, info = model.fit(jax.random.key(0), delta, model.sample(jax.random.key(1), delta, 50))
     assert params.tolist() == [0, 1, 0] and int(info["support"]) == 1
 
@@ -196,7 +199,7 @@ def test_the_nucleus_keeps_its_mass_and_comes_to_rest(p):
 def test_what_is_drawn_has_the_transformed_probabilities(draws, transform):
     """20,000 draws, chi-square, p > 1e-3: a share off by 0.02 is seen."""
     p = jnp.asarray(P, jnp.float32)
-    drawn = categorical(5, draws=draws, transform=transform).sample(jax.random.key(0), p, 20_000)
+    drawn = MODELS[draws](5, transform=transform).sample(jax.random.key(0), p, 20_000)
     counts = np.asarray(drawn.values if draws == "statistics" else count_labels(drawn, 5))
     law = np.asarray(p if transform is None else transform(p), float)
     assert counts.sum() == 20_000 and counts[law == 0].sum() == 0
@@ -224,7 +227,6 @@ _build = partial(build_chain, categorical(5), replace(), TRUTH.counts_sampler(10
         (lambda: CategoricalTruth(np.array([0.5, 0.4])), "sum to 1, got sum 0.9"),
         pytest.param(lambda: CategoricalTruth(np.array([np.nan, 1.0])), "sum to 1"),
         (lambda: categorical(0), "`num_classes` must be at least 1"),
-        (lambda: categorical(3, draws="label"), "`draws` has no choice 'label'"),
         (lambda: top_k(0), "`num_kept` must be at least 1"),
         *((lambda mass=mass: top_p(mass), "`mass` must lie in") for mass in (0.0, 1.1, np.nan)),
         *((lambda share=share: min_p(share), "`share` must lie in") for share in (-0.1, 1.1, np.nan)),

@@ -27,10 +27,12 @@ from collapse_jax import (
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Snapshot
 from collapse_jax.core.statistics import moments_of
-from collapse_jax.models.gaussian import GaussianParams, GaussianTruth
+from collapse_jax.models.gaussian import GaussianParams, GaussianTruth, gaussian_statistics
 from collapse_jax.numerics import frame as frames
 from collapse_jax.selfcheck.laws.running import run_all
 from collapse_jax.theory import gaussian as exact
+
+MODELS = {"points": gaussian, "statistics": gaussian_statistics}
 
 SIZE, GENERATIONS, RUNS = 12, 4, 4096
 KEY = jax.random.key(0)
@@ -40,7 +42,7 @@ def _run(draws, regime, *, dim=2, key=0, size=SIZE, runs=RUNS, generations=GENER
     truth = gaussian_truth(dim)
     real = truth.sampler(size) if draws == "points" else truth.moments_sampler(size)
     chain = build_chain(
-        gaussian(dim, estimator=estimator, draws=draws), regime, real, size, gaussian_metrics()
+        MODELS[draws](dim, estimator=estimator), regime, real, size, gaussian_metrics()
     )
     return simulate(chain, jax.random.key(key), runs, generations, lanes=min(runs, 1024))
 
@@ -69,7 +71,7 @@ def both_kinds():
     for index, draws in enumerate(("points", "statistics")):
         truth = gaussian_truth(2)
         real = truth.sampler(SIZE) if draws == "points" else truth.moments_sampler(SIZE)
-        model = gaussian(2, estimator="mle", draws=draws)
+        model = MODELS[draws](2, estimator="mle")
         chains = {
             name: build_chain(model, make(draws), real, SIZE, gaussian_metrics())
             for name, make in _BOTH.items()
@@ -157,7 +159,7 @@ def test_a_billion_points_cost_what_a_hundred_do():
 
     def last_log_variance(size, key):
         chain = build_chain(
-            gaussian(1, draws="statistics"), replace(), truth.moments_sampler(size), size, gaussian_metrics()
+            gaussian_statistics(1), replace(), truth.moments_sampler(size), size, gaussian_metrics()
         )
         key_init, key_step = jax.random.split(key)
         state, _ = chain.init(key_init)
@@ -195,19 +197,17 @@ def test_accumulating_points_restores_the_rank():
 def test_regimes_that_need_points_refuse_statistics(regime):
     truth = gaussian_truth(1)
     with pytest.raises(TypeError, match="single points"):
-        build_chain(gaussian(1, draws="statistics"), regime, truth.moments_sampler(10), 10)
+        build_chain(gaussian_statistics(1), regime, truth.moments_sampler(10), 10)
 
 
 def test_schedules():
     truth = gaussian_truth(1)
-    chain = build_chain(gaussian(1, draws="statistics"), replace(), truth.moments_sampler(10), [10, 20, 40])
+    chain = build_chain(gaussian_statistics(1), replace(), truth.moments_sampler(10), [10, 20, 40])
     assert chain.max_generations == 2
     with pytest.raises(TypeError, match="schedule"):
         build_chain(gaussian(1), replace(), truth.sampler(10), [10, 20, 40])
     with pytest.raises(ValueError, match="at least 2"):
-        build_chain(gaussian(1, draws="statistics"), replace(), truth.moments_sampler(10), [10, 1])
-    with pytest.raises(ValueError, match="cut"):
-        gaussian(1, draws="statistics", cut=2.0)
+        build_chain(gaussian_statistics(1), replace(), truth.moments_sampler(10), [10, 1])
 
 
 DRAWS = 40_000
@@ -219,7 +219,7 @@ def test_a_sampling_bias_scales_the_covariance_of_what_is_drawn(draws):
     bias = 0.8
     factor = np.array([[1.5, 0.0], [-0.8, 0.6]])
     frame = frames.advance(frames.data_frame(2), jnp.array([2.0, -1.0]), jnp.asarray(factor))
-    drawn = gaussian(2, draws=draws, bias=bias).sample(KEY, GaussianParams(frame, jnp.ones(2)), DRAWS)
+    drawn = MODELS[draws](2, bias=bias).sample(KEY, GaussianParams(frame, jnp.ones(2)), DRAWS)
     moments = moments_of(drawn) if draws == "points" else drawn
     axes = factor @ np.asarray(moments.factor)
     covariance = axes @ axes.T / DRAWS

@@ -31,6 +31,7 @@ from collapse_jax.core.chunks import Chunk
 from collapse_jax.core.data import Stream
 from collapse_jax.files.writing import Lock, remove_parts, write_atomically
 from collapse_jax.models.categorical import categorical, count_sums
+from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.kde import kde
 from collapse_jax.models.one_parameter import Largest, uniform
 from collapse_jax.models.regression import regression, regression_truth
@@ -117,7 +118,7 @@ def _states():
     cases = [
         (gaussian(1), points), (mixture(2), points), (kde(), points), (vae(num_pixels=4), grey),
         (conv_vae(), as_samples(np.full((8, 784), 0.5))), (categorical(3), counts), (written, as_samples(blocks)),
-        (gaussian(1, draws="statistics"), gaussian_truth(1).moments_sampler(20)(key)),
+        (gaussian_statistics(1), gaussian_truth(1).moments_sampler(20)(key)),
         (regression(2), regression_truth(np.ones(2))(key, 20)), (uniform(), Largest(jnp.ones(()), jnp.asarray(20.0))),
     ]  # fmt: skip
     for model, real in cases:

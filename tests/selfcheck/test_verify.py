@@ -83,7 +83,7 @@ def test_parts_of_one_program_keep_their_chains_apart(monkeypatch):
         def chains():
             real = gaussian_truth(1).moments_sampler(size)
             metrics = (gaussian_metrics()[2],)
-            return {"one": build_chain(model.gaussian(1, draws="statistics"), replace(), real, size, metrics)}
+            return {"one": build_chain(model.gaussian_statistics(1), replace(), real, size, metrics)}
 
         def laws(records):
             seen[name] = np.exp(records["one"]["log_total_variance"])

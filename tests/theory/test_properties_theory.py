@@ -13,6 +13,7 @@ from collapse_jax import curate, theory
 from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,
+    categorical_points,
     min_p,
     temperature,
     top_k,
@@ -235,7 +236,7 @@ def test_p15_temperatures_multiply(p, one, two):
 
 @pytest.mark.parametrize("draws", ["points", "statistics"])
 def test_p15_a_model_draws_what_its_transform_shows(draws):
-    model = categorical(4, draws=draws, transform=top_k(2))
+    model = {"points": categorical_points, "statistics": categorical}[draws](4, transform=top_k(2))
     for seed in range(5):
         drawn = model.sample(jax.random.key(seed), jnp.asarray([0.1, 0.4, 0.3, 0.2]), 60)
         assert np.flatnonzero(model.fit(jax.random.key(0), jnp.ones(4) / 4, drawn)[0]).tolist() == [1, 2]

@@ -9,7 +9,12 @@ from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import Regime, curate, replace
-from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.categorical import (
+    CategoricalTruth,
+    categorical,
+    categorical_metrics,
+    categorical_points,
+)
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
@@ -46,7 +51,7 @@ def _labels() -> dict[str, Chain]:
 
     def judged(counts: np.ndarray, rewards: np.ndarray, candidates: int) -> Chain:
         real = Samples(jnp.asarray(np.repeat(np.arange(len(counts)), counts), jnp.int32), jnp.ones(counts.sum()))
-        model = categorical(len(counts), draws="points")
+        model = categorical_points(len(counts))
         num = int(counts.sum()) * candidates
         return build_chain(model, _luce(rewards, candidates), real, num, categorical_metrics()[2:])
 

@@ -7,7 +7,7 @@ from collapse_jax.core.chain import build_chain
 from collapse_jax.core.protocol import Chain, Metric, Snapshot
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.numerics.frame import axes
 from collapse_jax.numerics.mixture_distances import gaussian_w2
 from collapse_jax.selfcheck.laws.checks import Check, check, check_exact, check_variance
@@ -50,14 +50,14 @@ def _full(size: int) -> Chain:
     metrics = (*gaussian_metrics()[:2], _covariance(), Metric("w2", (), "squared data units", to_truth))
     truth = gaussian_truth(_DIM)
     real = lambda key: moments_of(truth.sample(key, size))  # noqa: E731
-    return build_chain(gaussian(_DIM, draws="statistics"), replace(), real, size, metrics)
+    return build_chain(gaussian_statistics(_DIM), replace(), real, size, metrics)
 
 
 def _few_points() -> Chain:
     """Return the MLE chain of three points in three dimensions, two of which are correlated."""
     truth = gaussian_truth(_DIM, _SLANTED)
     real = lambda key: moments_of(truth.sample(key, _FEW))  # noqa: E731
-    model = gaussian(_DIM, estimator="mle", draws="statistics")
+    model = gaussian_statistics(_DIM, estimator="mle")
     return build_chain(model, replace(), real, _FEW, (gaussian_metrics()[0], _covariance()))
 
 

@@ -8,7 +8,7 @@ from collapse_jax.core.combine import vmap_chain
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import moments_of
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.selfcheck.laws.checks import Check, check, check_exact, check_variance
 from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
@@ -22,7 +22,7 @@ def moment_chains() -> dict[str, Chain]:
     truth, metrics = gaussian_truth(1), (gaussian_metrics()[0], gaussian_metrics()[2])
     return {
         name: build_chain(
-            gaussian(1, estimator=name, draws="statistics"), replace(),
+            gaussian_statistics(1, estimator=name), replace(),
             lambda key: moments_of(truth.sample(key, _SIZE)), _SIZE, metrics,
         )
         for name in ("unbiased", "mle")
@@ -110,7 +110,7 @@ def walk_chains() -> dict[str, Chain]:
     metrics, truth = gaussian_metrics()[2:], gaussian_truth(1)
 
     def walk(size: ArrayLike) -> Chain:
-        model = gaussian(1, draws="statistics")
+        model = gaussian_statistics(1)
         return build_chain(model, replace(), truth.moments_sampler(size), size, metrics)
 
     return {"walks": vmap_chain(walk, (20, 5), "num_samples")}

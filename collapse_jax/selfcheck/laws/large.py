@@ -19,7 +19,7 @@ from collapse_jax.core.protocol import Chain, Metric, Regime
 from collapse_jax.core.regimes import accumulate, add_real, original, replace, weight_real
 from collapse_jax.core.statistics import Sums
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.models.one_parameter import Largest, exponential, log_scale_metric, poisson, uniform
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
@@ -64,7 +64,7 @@ def _gaussians() -> dict[str, Chain]:
     """Return the Gaussian chains, each at both sizes."""
 
     def chain(estimator: str, regime_of: Callable[[ArrayLike], Regime]) -> Chain:
-        model = gaussian(1, estimator=estimator, draws="statistics")
+        model = gaussian_statistics(1, estimator=estimator)
         metrics = (gaussian_metrics()[0], gaussian_metrics()[2])
         return vmap_chain(
             lambda m: build_chain(model, regime_of(m), _TRUTH.moments_sampler(m), m, metrics), _SIZES, "num_samples"

@@ -8,7 +8,11 @@ from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain, Metric, Regime, Snapshot
 from collapse_jax.core.regimes import add_real, compose, curate, fresh, replace
-from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.categorical import (
+    CategoricalTruth,
+    categorical_metrics,
+    categorical_points,
+)
 from collapse_jax.models.kde import bootstrap
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
@@ -36,7 +40,7 @@ def laws(records: Records) -> list[Check]:
 def chains() -> dict[str, Chain]:
     """Return copies of twenty points, six under Moran's steps, and classes judged in pairs."""
     judge = lambda reward: curate(lambda labels: jnp.where(labels == 0, reward, 0.0), 2, choice="luce")  # noqa: E731
-    points, shown = categorical(2, draws="points"), categorical_metrics()[2:]
+    points, shown = categorical_points(2), categorical_metrics()[2:]
     known = Samples((jnp.arange(10) >= 10 * _SHARE).astype(jnp.int32), jnp.ones(10))
     rare = CategoricalTruth(np.array([_RARE, 1 - _RARE]))
     fed = compose(judge(3.0), add_real(fresh(rare.sample), count=_REAL))

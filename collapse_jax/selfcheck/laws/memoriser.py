@@ -7,7 +7,12 @@ from scipy.special import zeta
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace, schedule
-from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics, temperature
+from collapse_jax.models.categorical import (
+    CategoricalTruth,
+    categorical_metrics,
+    categorical_points,
+    temperature,
+)
 from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
 from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import discrete as exact
@@ -38,7 +43,7 @@ def laws(records: Records) -> list[Check]:
 
 def chains() -> dict[str, Chain]:
     """Return two hundred draws of two hundred classes, by labels; a schedule; a tail that was cut."""
-    model, shown, truth = categorical(_CLASSES, draws="points"), categorical_metrics()[2:], CategoricalTruth(_ZIPF)
+    model, shown, truth = categorical_points(_CLASSES), categorical_metrics()[2:], CategoricalTruth(_ZIPF)
     head = np.where(np.arange(_CLASSES) < _CUT, _ZIPF, 0)
     cut, sizes = CategoricalTruth(head / head.sum()), (*_SIZES[1:], *[_SIZES[-1]] * (_FITS - len(_SIZES)))
     return {

@@ -22,7 +22,7 @@ from collapse_jax.core.regimes import (
     window,
 )
 from collapse_jax.core.statistics import Moments, moments_of
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.selfcheck.laws.checks import Check, check, check_exact
 from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import gaussian as exact
@@ -37,7 +37,7 @@ _METRICS = (gaussian_metrics()[0], gaussian_metrics()[2])
 
 def statistic_chains() -> dict[str, Chain]:
     """Return regimes that never look at single points, on exact statistics."""
-    model, real = gaussian(1, estimator="mle", draws="statistics"), _real(_SIZE)
+    model, real = gaussian_statistics(1, estimator="mle"), _real(_SIZE)
     return {
         name: build_chain(model, regime, real, _GROWING if "growing" in name else _SIZE, _METRICS)
         for name, (regime, _) in _of_statistics().items()
@@ -141,9 +141,9 @@ def _unbiased_chains() -> dict[str, Chain]:
     feed = add_real(fresh(gaussian_truth(1).moments), count=7)
 
     def fed(bias: ArrayLike) -> Chain:
-        return build_chain(gaussian(1, draws="statistics", bias=bias), feed, _real(_SIZE + 7), _SIZE, _METRICS)
+        return build_chain(gaussian_statistics(1, bias=bias), feed, _real(_SIZE + 7), _SIZE, _METRICS)
 
-    pooled = gaussian(1, draws="statistics")
+    pooled = gaussian_statistics(1)
     return {
         "accumulate": build_chain(pooled, accumulate(_GENERATIONS), _real(_SIZE), _SIZE, _METRICS),
         "fed": vmap_chain(fed, _BIASES, "bias"),

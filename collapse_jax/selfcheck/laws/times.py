@@ -7,7 +7,11 @@ from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import add_real, fresh, replace
-from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_metrics
+from collapse_jax.models.categorical import (
+    CategoricalTruth,
+    categorical_metrics,
+    categorical_points,
+)
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import ancestry, limits
@@ -33,9 +37,9 @@ def chains() -> dict[str, Chain]:
 
     def neutral(*counts: int) -> Chain:
         real = Samples(jnp.asarray(np.repeat(np.arange(len(counts)), counts), jnp.int32), jnp.ones(sum(counts)))
-        return build_chain(categorical(len(counts), draws="points"), replace(), real, sum(counts), metrics)
+        return build_chain(categorical_points(len(counts)), replace(), real, sum(counts), metrics)
 
-    truth, model = CategoricalTruth(np.array([0.3, 0.7])), categorical(2, draws="points")
+    truth, model = CategoricalTruth(np.array([0.3, 0.7])), categorical_points(2)
     feed = add_real(fresh(truth.sample), count=_FRESH)
     return {
         "two": neutral(_SIZE // 2, _SIZE // 2),

@@ -7,7 +7,7 @@ from collapse_jax import theory
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.protocol import Chain, Metric, Snapshot
 from collapse_jax.core.regimes import accumulate, curate, replace, schedule
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.models.kde import kde, kde_metrics
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
@@ -51,10 +51,10 @@ def variant_chains() -> dict[str, Chain]:
     truth, metrics = gaussian_truth(1), (gaussian_metrics()[0], gaussian_metrics()[2])
     mle = lambda **options: gaussian(1, estimator="mle", **options)  # noqa: E731
     from_statistics, best = truth.moments_sampler(_SIZES[0]), curate(lambda rows: rows[:, 0], 2)
-    biased = gaussian(1, draws="statistics", bias=_BIAS)
+    biased = gaussian_statistics(1, bias=_BIAS)
     return {
         "schedule, statistics": build_chain(
-            mle(draws="statistics"), replace(), from_statistics, (*_SIZES[1:], 30), metrics
+            gaussian_statistics(1, estimator="mle"), replace(), from_statistics, (*_SIZES[1:], 30), metrics
         ),
         "schedule, points": build_chain(
             mle(), schedule(_SIZES[1:]), truth.sampler(_SIZES[0]), max(_SIZES), metrics

@@ -13,6 +13,7 @@ from collapse_jax.models.categorical import (
     CategoricalTruth,
     categorical,
     categorical_metrics,
+    categorical_points,
     count_labels,
     count_sums,
 )
@@ -53,7 +54,7 @@ def laws(records: Records) -> list[Check]:
 
 def _five_classes() -> dict[str, Chain]:
     truth, metrics = CategoricalTruth(_P), categorical_metrics()
-    model, labels = categorical(5), categorical(5, draws="points")
+    model, labels = categorical(5), categorical_points(5)
     sizes = (*_SCHEDULE[1:], *[_SIZE] * (_FITS - len(_SCHEDULE)))
 
     def counts(key: Key) -> Sums:
@@ -73,7 +74,7 @@ def _five_classes() -> dict[str, Chain]:
 def _two_classes() -> dict[str, Chain]:
     """Chains of two classes: neutral, kept alive by fresh data, and an urn that is filled one by one."""
     truth, metrics = CategoricalTruth(np.array([0.3, 0.7])), categorical_metrics()[2:]
-    points, mixed = categorical(2, draws="points"), replace_with_real(fresh(truth.sample), fraction=0.3)
+    points, mixed = categorical_points(2), replace_with_real(fresh(truth.sample), fraction=0.3)
     one = Regime(lambda real, synthetic: (), lambda key, synthetic, state: (synthetic.take(jnp.array([0])), state))
     urn = Samples((jnp.arange(_URN) >= _BLACK).astype(jnp.int32), jnp.ones(_URN))
     return {

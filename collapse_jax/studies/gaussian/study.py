@@ -10,7 +10,7 @@ from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import stack_chains, vmap_chain
 from collapse_jax.core.protocol import Chain, Metric
 from collapse_jax.core.regimes import replace
-from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.studies.gaussian.answer import answer
 from collapse_jax.studies.gaussian.claims import evidence
 from collapse_jax.studies.gaussian.comparison import compared_regimes
@@ -22,6 +22,8 @@ from collapse_jax.types import ArrayLike
 
 __all__ = ["answer", "build", "cell", "evidence", "figures"]
 
+_MODELS = {"points": gaussian, "statistics": gaussian_statistics}
+
 
 def build(config: GaussianConfig) -> Plan:
     """Return the chains of the study: the walks, one program for all M, and the regimes, another.
@@ -32,7 +34,7 @@ def build(config: GaussianConfig) -> Plan:
     if not config.num_samples:
         raise ValueError("`num_samples` must name at least one M; for example --num-samples 100 1000.")
     truth = gaussian_truth(1)
-    model = gaussian(1, estimator=config.estimator, draws="statistics")
+    model = gaussian_statistics(1, estimator=config.estimator)
 
     def walk(size: ArrayLike) -> Chain:
         return build_chain(model, replace(), truth.moments_sampler(size), size, _metrics(""))
@@ -61,7 +63,7 @@ def cell(config: GaussianCell) -> Chain:
         num_samples=config.num_samples, generations=config.generations,
     )  # fmt: skip
     sampler = truth.sampler if config.draws == "points" else truth.moments_sampler
-    model = gaussian(config.dim, estimator=config.estimator, draws=config.draws, bias=config.bias)
+    model = _MODELS[config.draws](config.dim, estimator=config.estimator, bias=config.bias)
     return build_chain(model, regime, sampler(config.num_samples), config.num_samples, gaussian_metrics())
 
 
@@ -71,7 +73,7 @@ def _chains(config: GaussianConfig) -> dict[str, Chain]:
     for name, (regime, needs_points, _) in compared_regimes(config).items():
         draws = "points" if needs_points else "statistics"
         real = truth.sampler(size) if needs_points else truth.moments_sampler(size)
-        model = gaussian(1, estimator="mle", draws=draws)
+        model = _MODELS[draws](1, estimator="mle")
         chains[name] = build_chain(model, regime(), real, size, _metrics("regime_"))
     return chains
 
