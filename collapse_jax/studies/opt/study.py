@@ -83,8 +83,7 @@ def remarks(config: OPTStudyConfig) -> tuple[str, ...]:
     """Return what a reader of the report must know about a run."""
     found = [
         "All seeds share one pretrained model, the real blocks, which are the prompts, too, and the validation text: "
-        "intervals are conditional on them. A beam search draws nothing; seeds differ by the order of minibatches, by "
-        "dropout, in setting B by which blocks are kept, and where text is sampled by what is drawn.",
+        f"intervals are conditional on them. Seeds differ by {_differences(config)}.",
         "Setting A still meets real data in three ways: real prompts, fine-tuning from generation 0's weights, and the "
         "choice of the best epoch by real validation text.",
     ]
@@ -101,6 +100,18 @@ def remarks(config: OPTStudyConfig) -> tuple[str, ...]:
             0, "Real is what a teacher writes: model 0 of a larger run. The distance to it is exact."
         )
     return tuple(found)
+
+
+def _differences(config: OPTStudyConfig) -> str:
+    """Return in what the seeds of a run differ, where its texts are written by beams, sampled, or both."""
+    arms = [parse_arm(name) for name in config.arms]
+    told = ["the order of minibatches", "dropout"]
+    if any(arm.setting == "B" for arm in arms):
+        told.append("in setting B which blocks are kept")
+    if any(arm.method == "sample" for arm in arms):
+        told.append("where text is sampled what is drawn")
+    ends = "" if all(arm.method == "sample" for arm in arms) else "; a beam search draws nothing"
+    return f"{', '.join(told[:-1])} and {told[-1]}{ends}"
 
 
 def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
