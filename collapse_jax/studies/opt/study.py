@@ -107,11 +107,11 @@ def _differences(config: OPTStudyConfig) -> str:
     arms = [parse_arm(name) for name in config.arms]
     told = ["the order of minibatches", "dropout"]
     if any(arm.setting == "B" for arm in arms):
-        told.append("in setting B which blocks are kept")
+        told.append("which blocks setting B keeps")
     if any(arm.method == "sample" for arm in arms):
-        told.append("where text is sampled what is drawn")
+        told.append("what is drawn where text is sampled")
     ends = "" if all(arm.method == "sample" for arm in arms) else "; a beam search draws nothing"
-    return f"{', '.join(told[:-1])} and {told[-1]}{ends}"
+    return f"{', '.join(told[:-1])}, and {told[-1]}{ends}"
 
 
 def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
