@@ -15,7 +15,6 @@ from collapse_jax.core.chunks import Chunked as Chunked
 from collapse_jax.core.combine import stack_chains as stack_chains
 from collapse_jax.core.combine import vmap_chain as vmap_chain
 from collapse_jax.core.data import Samples as Samples
-from collapse_jax.core.data import Stream as Stream
 from collapse_jax.core.data import as_samples as as_samples
 from collapse_jax.core.protocol import Chain as Chain
 from collapse_jax.core.protocol import Metric as Metric
@@ -34,6 +33,7 @@ from collapse_jax.core.regimes import schedule as schedule
 from collapse_jax.core.regimes import subsample as subsample
 from collapse_jax.core.regimes import weight_real as weight_real
 from collapse_jax.core.regimes import window as window
+from collapse_jax.core.streams import Stream as Stream
 from collapse_jax.datasets.mnist import load_mnist as load_mnist
 from collapse_jax.datasets.synthetic import single_cloud as single_cloud
 from collapse_jax.datasets.synthetic import two_gaussians as two_gaussians

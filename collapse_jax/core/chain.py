@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.core.chain_checks import check_traced, checked_metrics
-from collapse_jax.core.data import Samples, check_samples, follow_frame, need_data_units
+from collapse_jax.core.data import Samples, check_samples, follow_frame
+from collapse_jax.core.data_checks import need_data_units
 from collapse_jax.core.protocol import Call, Chain, Metric, Model, Record, Regime, Snapshot, State, run_whole
 from collapse_jax.types import Array, Key, Params, PyTree
 from collapse_jax.validation import LARGEST_COUNT, check_count, check_key, check_kind, is_concrete, shown

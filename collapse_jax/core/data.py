@@ -8,7 +8,6 @@ never read. `Stream` holds no rows at all: it draws new ones from a model whenev
 Networks read either through `minibatch`.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -17,11 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from collapse_jax.core.data_checks import need_data_units, pooled
 from collapse_jax.core.intake import Rows, as_floats, check_finite, counted, is_traced, read_rows
+from collapse_jax.core.streams import Blend, Stream, as_column
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.frame import Frame
 from collapse_jax.numerics.sampling import weighted_indices
-from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
+from collapse_jax.types import Array, ArrayLike, Key, PyTree
 from collapse_jax.validation import LARGEST_SIZE, is_concrete, shown
 
 
@@ -94,7 +95,7 @@ class Samples(NamedTuple):
     def live_rows(self) -> PyTree:
         """Return `x` with zeros in the empty slots, whatever they held."""
         live = self.weight > 0
-        return jax.tree.map(lambda a: jnp.where(_column(live, a), a, jnp.zeros_like(a)), self.x)
+        return jax.tree.map(lambda a: jnp.where(as_column(live, a), a, jnp.zeros_like(a)), self.x)
 
     def take(self, indices: Int[Array, " num"]) -> "Samples":
         """Return the rows at `indices` with their weights."""
@@ -246,176 +247,3 @@ def check_samples(samples: Samples) -> None:
                     f"data hold NaN or infinite values in {bad.sum()} of {len(weight)} rows "
                     f"(first: row {int(bad.argmax())}); remove or impute them."
                 )
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=["params", "weight"], meta_fields=["draw"])
-class Stream:
-    """A data set without rows: `minibatch` draws new ones from `params`, standing for `weight` points."""
-
-    def __init__(self, draw: Callable[[Key, Params, int], PyTree], params: Params, weight: PyTree) -> None:
-        self.draw, self.params, self.weight = draw, params, weight
-
-    num_rows = 0
-
-    @property
-    def total_weight(self) -> Array:
-        """Number of points the stream stands for beside other data."""
-        return jnp.asarray(self.weight)
-
-    def minibatch(self, key: Key, num_rows: int) -> PyTree:
-        """Return `num_rows` new rows."""
-        return self.draw(key, self.params, num_rows)
-
-    def merge(self, other: Any) -> "Blend":
-        """Return a data set whose minibatches come from both, in proportion to their weights."""
-        return Blend(self, other)
-
-    def scale(self, factor: ArrayLike) -> "Stream":
-        """Return the same stream standing for `factor` times as many points."""
-        return Stream(self.draw, self.params, self.weight * jnp.asarray(factor))
-
-
-class Blend(NamedTuple):
-    """Two data sets read together: each row of a minibatch comes from one, by their total weights."""
-
-    first: Any
-    second: Any
-
-    @property
-    def num_rows(self) -> int:
-        """Number of stored rows."""
-        return self.first.num_rows + self.second.num_rows
-
-    @property
-    def total_weight(self) -> Array:
-        """Number of points both stand for."""
-        return self.first.total_weight + self.second.total_weight
-
-    def minibatch(self, key: Key, num_rows: int) -> PyTree:
-        """Return `num_rows` rows of either."""
-        key_choice, key_first, key_second = jax.random.split(key, 3)
-        share = self.first.total_weight / self.total_weight
-        from_first = jax.random.uniform(key_choice, (num_rows,)) < share
-        rows = self.first.minibatch(key_first, num_rows), self.second.minibatch(key_second, num_rows)
-        return jax.tree.map(lambda a, b: jnp.where(_column(from_first, a), a, b), *rows)
-
-    def merge(self, other: Any) -> "Blend":
-        """Return the three data sets as one."""
-        return Blend(self, other)
-
-    def scale(self, factor: ArrayLike) -> "Blend":
-        """Return both, scaled."""
-        return Blend(self.first.scale(factor), self.second.scale(factor))
-
-
-def need_rows(data: Any, regime: str, remedy: str) -> None:
-    """Refuse a data set without single points.
-
-    Raises:
-        TypeError: `data` is not `Samples`.
-    """
-    if not isinstance(data, Samples):
-        raise TypeError(f"`{regime}` must see single points, got {kind_of(data)}; {remedy}.")
-
-
-def need_array(data: Any, model: str, what: str, *, ndim: int, integers: bool = False) -> None:
-    """Refuse data that are not rows of one array.
-
-    Args:
-        data: what a model is given.
-        model: its name.
-        what: it is fitted to.
-        ndim: of the array, rows counted.
-        integers: it holds labels, not measurements.
-
-    Raises:
-        TypeError: they have no rows, or rows of another kind.
-        ValueError: the array has another number of axes.
-    """
-    if not isinstance(data, Samples):
-        raise TypeError(f"{model} is fitted to {what}, got {kind_of(data)}; give it rows, as_samples(x).")
-    if not isinstance(data.x, jax.Array) or data.x.ndim != ndim:
-        shape = jax.tree.map(jnp.shape, data.x)
-        raise ValueError(f"{model} is fitted to {what}, got rows of shape {shape}; pass one array of {ndim} axes.")
-    if jnp.issubdtype(data.x.dtype, jnp.integer) != integers and integers:
-        raise TypeError(f"{model} is fitted to {what}, got {data.x.dtype}; make the rows integers.")
-
-
-def need_data_units(data: Any, model: str) -> None:
-    """Refuse rows in a frame of their own, for what reads data units.
-
-    Raises:
-        ValueError: they are in a frame: their offset or scale is one that JAX's floats do not hold.
-    """
-    frame = getattr(data, "frame", None)
-    if frame is None:
-        return
-    told = "a column of the data"
-    if is_concrete(frame.log_scale):
-        origin = np.sum(np.asarray(frame.origin, np.float64), axis=0)
-        scale = np.exp(np.asarray(frame.log_scale, np.float64))
-        column = int(((origin != 0) | (scale != 1)).argmax())
-        told = f"column {column} of the data, around {origin[column]:.6g} in units of {scale[column]:.3g},"
-    raise ValueError(
-        f"{told} is more than {frame.log_scale.dtype} can hold in data units, which {model} reads; subtract an offset "
-        "and divide by a scale first."
-    )
-
-
-def points_of(data: Any, model: str) -> tuple[Array, Array]:
-    """Return rows of coordinates as floats, zeros where they are empty, and their weights.
-
-    Raises:
-        TypeError: the data have no rows.
-        ValueError: the rows are not vectors.
-    """
-    need_array(data, model, "points, a row of coordinates each", ndim=2)
-    rows: Any = data.live_rows()
-    return rows if jnp.issubdtype(rows.dtype, jnp.floating) else rows.astype(data.weight.dtype), data.weight
-
-
-def start_frame(real: Any, dim: int, dtype: jnp.dtype | None = None) -> Frame:
-    """Return the frame that real data bring, or that of data units."""
-    frame = getattr(real, "frame", None)
-    return frames.data_frame(dim, dtype) if frame is None else frame
-
-
-def pooled(first: Any, other: Any) -> None:
-    """Refuse to pool data of two kinds.
-
-    Raises:
-        TypeError: one are rows and the other a statistic, or statistics of another kind.
-        ValueError: they are of other dimensions.
-    """
-    if type(first) is not type(other):
-        raise TypeError(
-            f"real and synthetic data must be of one kind to be pooled, got {kind_of(first)} and {kind_of(other)}; "
-            "draw the real data as the model draws its own."
-        )
-    here, there = _built(first), _built(other)
-    if here != there:
-        raise ValueError(
-            f"real and synthetic data must be built alike to be pooled, got shapes {here} and {there}; draw the real "
-            "data as the model draws its own."
-        )
-
-
-def _built(data: Any) -> PyTree:
-    """Return the shape of a row, or of a statistic."""
-    if isinstance(data, Samples):
-        return jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], data.x)
-    return jax.tree.map(jnp.shape, data._replace(frame=None))
-
-
-def kind_of(data: Any) -> str:
-    """Return what data are, for a sentence.
-
-    >>> kind_of(as_samples([[1.0]])), kind_of(3)
-    ('single points (Samples)', 'int')
-    """
-    return "single points (Samples)" if isinstance(data, Samples) else type(data).__name__
-
-
-def _column(flags: Array, like: Array) -> Array:
-    """Return `flags` with trailing axes of length 1, to broadcast against rows of `like`."""
-    return flags.reshape(flags.shape + (1,) * (like.ndim - 1))

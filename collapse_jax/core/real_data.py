@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.core.data import Samples, need_rows
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import need_rows
 from collapse_jax.core.protocol import Regime
 from collapse_jax.numerics.sampling import distinct_indices
 from collapse_jax.types import Array, ArrayLike, Key, PyTree

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.data import Samples, need_data_units, need_rows
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import need_data_units, need_rows
 from collapse_jax.core.protocol import Regime
 from collapse_jax.core.real_data import Source, add_real, fresh, original, replace_with_real, weight_real
 from collapse_jax.numerics.frame import to_data_units

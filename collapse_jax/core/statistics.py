@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from collapse_jax.core.data import Samples, kind_of, points_of, pooled
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import kind_of, points_of, pooled
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics import triangular
 from collapse_jax.numerics.frame import Frame

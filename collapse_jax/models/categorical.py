@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.core.data import Samples, need_array
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import need_array
 from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Sums, need_sums
 from collapse_jax.numerics.sampling import weighted_indices

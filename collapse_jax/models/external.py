@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.core.data import Samples, need_data_units, need_rows
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import need_data_units, need_rows
 from collapse_jax.core.protocol import Model
 from collapse_jax.types import Array, Key
 from collapse_jax.validation import check_function, check_numbers, check_seed, is_concrete

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.core.data import Samples, kind_of, start_frame
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import kind_of, start_frame
 from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Moments, moments_of
 from collapse_jax.numerics import frame as frames

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from collapse_jax.core.data import Samples, points_of
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import points_of
 from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.frame import Frame

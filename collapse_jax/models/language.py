@@ -19,7 +19,8 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from collapse_jax.core.chunks import Chunked
-from collapse_jax.core.data import Samples, need_rows
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import need_rows
 from collapse_jax.core.protocol import Model
 from collapse_jax.drivers.sharding import Layout, replicated
 from collapse_jax.networks.opt.beams import beam_search

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.core.data import Samples, as_samples, points_of, start_frame
+from collapse_jax.core.data import Samples, as_samples
+from collapse_jax.core.data_checks import points_of, start_frame
 from collapse_jax.core.protocol import Metric, Model, Snapshot
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.em import (

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from collapse_jax.core.data import kind_of
+from collapse_jax.core.data_checks import kind_of
 from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Sums, need_sums, pooled
 from collapse_jax.numerics.frame import Frame, advance, data_frame

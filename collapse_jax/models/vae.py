@@ -14,8 +14,10 @@ import numpy as np
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Float
 
-from collapse_jax.core.data import Samples, Stream, kind_of, need_array
+from collapse_jax.core.data import Samples
+from collapse_jax.core.data_checks import kind_of, need_array
 from collapse_jax.core.protocol import Metric, Model, Snapshot
+from collapse_jax.core.streams import Stream
 from collapse_jax.metrics.model_free import images, pixel_variance, sharpness
 from collapse_jax.networks.training import Losses, adam, train
 from collapse_jax.networks.vae import MLP, ConvNet, init_conv, init_mlp

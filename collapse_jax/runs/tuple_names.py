@@ -12,7 +12,7 @@ _OURS = {
     "State": "core.protocol",
     "Composite": "core.protocol",
     "Samples": "core.data",
-    "Blend": "core.data",
+    "Blend": "core.streams",
     "Moments": "core.statistics",
     "Sums": "core.statistics",
     "Frame": "numerics.frame",

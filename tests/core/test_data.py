@@ -8,7 +8,8 @@ from hypothesis import given
 from scipy import stats
 
 from collapse_jax import Stream, as_samples
-from collapse_jax.core.data import Blend, follow_frame
+from collapse_jax.core.data import follow_frame
+from collapse_jax.core.streams import Blend
 from collapse_jax.numerics.frame import advance as advance_frame
 from collapse_jax.numerics.frame import axes, data_frame, to_data_units
 from collapse_jax.testing.laws import assert_law, assert_mean

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.core.data import Samples, Stream
+from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Snapshot
+from collapse_jax.core.streams import Stream
 from collapse_jax.metrics import model_free as metrics
 from collapse_jax.numerics import frame as frames
 

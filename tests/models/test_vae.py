@@ -20,8 +20,9 @@ from collapse_jax import (
     vae_metrics,
     weight_real,
 )
-from collapse_jax.core.data import Blend, Samples, Stream
+from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Snapshot
+from collapse_jax.core.streams import Blend, Stream
 from collapse_jax.models import vae as module
 from collapse_jax.networks.vae import MLP, Linear
 from collapse_jax.networks.vae import init_mlp as init_mlp_eagerly

@@ -28,7 +28,7 @@ from collapse_jax import (
     vae,
 )
 from collapse_jax.core.chunks import Chunk
-from collapse_jax.core.data import Stream
+from collapse_jax.core.streams import Stream
 from collapse_jax.files.writing import Lock, remove_parts, write_atomically
 from collapse_jax.models.categorical import categorical, count_sums
 from collapse_jax.models.gaussian import gaussian_statistics
