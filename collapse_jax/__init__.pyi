@@ -71,7 +71,7 @@ from collapse_jax.models.language import beam_decoding as beam_decoding
 from collapse_jax.models.language import language as language
 from collapse_jax.models.language import sampled_decoding as sampled_decoding
 from collapse_jax.models.mixture import mixture as mixture
-from collapse_jax.models.mixture import mixture_metrics as mixture_metrics
+from collapse_jax.models.mixture_metrics import mixture_metrics as mixture_metrics
 from collapse_jax.models.one_parameter import exponential as exponential
 from collapse_jax.models.one_parameter import log_scale_metric as log_scale_metric
 from collapse_jax.models.one_parameter import poisson as poisson
@@ -86,7 +86,7 @@ from collapse_jax.models.vae import vae_metrics as vae_metrics
 from collapse_jax.networks import opt as opt
 from collapse_jax.records.external import read_records as read_records
 from collapse_jax.records.external import report_records as report_records
-from collapse_jax.runs.directory import load as load
+from collapse_jax.runs.reading import load as load
 from collapse_jax.studies.plan import Arm as Arm
 from collapse_jax.studies.plan import Illustration as Illustration
 from collapse_jax.studies.plan import Plan as Plan

@@ -6,45 +6,19 @@ within the band beside it.
 
 import csv
 import io
-import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from collapse_jax.analysis.plots import Axes, Figure, hex_of
+from collapse_jax.analysis.figure_series import MOST_ROWS, Series, plain_label, series_of
+from collapse_jax.analysis.style import Axes, Figure, hex_of
 
 _MOST_SIGNS, _MOST_PANELS = 900, 6  # of a description
-_MOST_ROWS = 20_000  # of a table
 _LEAST_LETTER = 9.0  # CSS pixels
 _POINTS, _PIXELS = 72.0, 96.0  # an inch has so many
 _STILL = 0.08  # of a panel's height: less is no movement
 _STYLES = {"--": "dashed ", ":": "dotted ", "-.": "dash-dotted "}
 _BLACK = "#000000"
-
-
-class Series(NamedTuple):
-    """One line of a panel, or a row of marks.
-
-    Attributes:
-        label: from the legend, "" without one.
-        colour: "#rrggbb".
-        style: of the line: "-", "--", ":", "-." or "None" for marks.
-        x: places, in data units.
-        y: heights.
-        low: lower edge of the band of its colour, as long as x; None without a band.
-        high: upper edge.
-        level: a line across the whole panel.
-    """
-
-    label: str
-    colour: str
-    style: str
-    x: np.ndarray
-    y: np.ndarray
-    low: np.ndarray | None = None
-    high: np.ndarray | None = None
-    level: bool = False
 
 
 def described(figure: Figure) -> str:
@@ -76,7 +50,7 @@ def table_of(figure: Figure) -> str:
         name = _name(panel) or f"panel {index + 1}"
         for series in series_of(panel):
             num += len(series.x)
-            if num > _MOST_ROWS:
+            if num > MOST_ROWS:
                 return ""
             blank = np.full(len(series.x), np.nan)
             edges = [blank if edge is None else edge for edge in (series.low, series.high)]
@@ -99,75 +73,6 @@ def least_width(figure: Figure) -> int:
     return int(np.ceil(figure.get_figwidth() * min(_LEAST_LETTER * _POINTS / min(sizes), 2 * _PIXELS)))
 
 
-def series_of(panel: Axes) -> list[Series]:
-    """Return the lines, marks and steps of a panel, each with the band of its colour."""
-    boxes: Any = [box for box in panel.containers if hasattr(box, "has_yerr")]
-    held = {id(box.lines[0]): box for box in boxes}
-    found = []
-    for line in panel.get_lines():
-        x, y = (np.asarray(values, float) for values in (line.get_xdata(orig=False), line.get_ydata(orig=False)))
-        level = len(x) == 2 and line.get_transform() != panel.transData
-        if not len(x) or (level and y[0] != y[1]):
-            continue
-        box = held.get(id(line))
-        if box is None and len(x) > 1 and line.get_linestyle() == "None" and line.get_marker() in ("_", "|"):
-            continue  # a cap of an error bar
-        label = _plain(box.get_label() if box is not None else line.get_label())
-        series = Series(label, hex_of(line.get_color()), str(line.get_linestyle()), x, y, level=level)
-        if box is not None and box.has_yerr and box.lines[2]:
-            ends = np.array([segment[:, 1] for segment in box.lines[2][-1].get_segments()])
-            if ends.shape == (len(x), 2):
-                series = series._replace(low=ends[:, 0], high=ends[:, 1])
-        found.append(series)
-    return [*_with_bands(panel, found), *_others(panel)]
-
-
-def _with_bands(panel: Axes, found: list[Series]) -> list[Series]:
-    """Give the first line of a colour the band of that colour."""
-    found = list(found)
-    for area in panel.collections:
-        if not hasattr(area, "get_paths") or len(area.get_facecolor()) != 1 or not len(area.get_paths()):
-            continue
-        colour, edges = hex_of(area.get_facecolor()[0]), _edges(area.get_paths())
-        for index, series in enumerate(found):
-            if series.colour == colour and series.low is None and not series.level:
-                if all(x in edges for x in series.x.tolist()):
-                    low, high = np.array([edges[x] for x in series.x.tolist()]).T
-                    found[index] = series._replace(low=low, high=high)
-                break
-    return found
-
-
-def _edges(paths: Sequence[Any]) -> dict[float, tuple[float, float]]:
-    """Return x -> lowest and highest of what `fill_between` drew."""
-    corners = np.concatenate([path.vertices for path in paths])
-    if len(corners) > 4 * _MOST_ROWS:
-        return {}
-    order = np.lexsort((corners[:, 1], corners[:, 0]))
-    places, first = np.unique(corners[order, 0], return_index=True)
-    heights = np.split(corners[order, 1], first[1:])
-    return {float(x): (float(ys[0]), float(ys[-1])) for x, ys in zip(places, heights)}
-
-
-def _others(panel: Axes) -> list[Series]:
-    """Return what is no line: labelled upright bars, and the steps of histograms."""
-    found = []
-    areas: Any = panel.collections
-    for area in areas:
-        if hasattr(area, "get_segments") and (label := _plain(area.get_label())):
-            bars = [segment for segment in area.get_segments() if len(segment) == 2]
-            if bars and all(bar[0, 0] == bar[1, 0] for bar in bars):
-                x, low, high = np.array([(bar[0, 0], bar[:, 1].min(), bar[:, 1].max()) for bar in bars]).T
-                colour = hex_of(area.get_colors()[0])
-                found.append(Series(label, colour, "None", x, (low + high) / 2, low, high))
-    for patch in panel.patches:
-        if hasattr(patch, "get_data"):
-            heights, edges, _ = patch.get_data()
-            places, colour = np.asarray(edges, float)[:-1], hex_of(patch.get_edgecolor())
-            found.append(Series(_plain(patch.get_label()), colour, "steps", places, np.asarray(heights, float)))
-    return found
-
-
 def _panel(panel: Axes, figure: Figure) -> str:
     """Return a sentence on a panel, "" where nothing is to be said."""
     mapped = _map(panel)
@@ -175,11 +80,11 @@ def _panel(panel: Axes, figure: Figure) -> str:
     if not phrases:
         return ""
     told = "; ".join(phrases)
-    across = _plain(panel.get_xlabel())
+    across = plain_label(panel.get_xlabel())
     reach = [x for series in series_of(panel) if not series.level for x in (series.x.min(), series.x.max())]
     if reach and across and not mapped:
         told += f" over {across} {short(min(reach))} to {short(max(reach))}"
-    name = _plain(panel.get_title()) if mapped else _name(panel)
+    name = plain_label(panel.get_title()) if mapped else _name(panel)
     return f"{name}: {told}." if name else f"{told[0].upper()}{told[1:]}."
 
 
@@ -227,9 +132,9 @@ def _map(panel: Axes) -> list[str]:
         values, corners = np.asarray(area.get_array(), float), area.get_coordinates()
         if values.shape != tuple(size - 1 for size in corners.shape[:2]) or not np.isfinite(values).any():
             continue
-        across, up = _plain(panel.get_xlabel()) or "x", _plain(panel.get_ylabel()) or "y"
+        across, up = plain_label(panel.get_xlabel()) or "x", plain_label(panel.get_ylabel()) or "y"
         bar = getattr(area, "colorbar", None)
-        name = _plain(bar.ax.get_ylabel()) if bar is not None else ""
+        name = plain_label(bar.ax.get_ylabel()) if bar is not None else ""
         ends = []
         for index in (np.nanargmin(values), np.nanargmax(values)):
             row, column = np.unravel_index(index, values.shape)
@@ -321,13 +226,14 @@ def _label_of(figure: Figure, colour: str, style: str) -> str:
     """Return what a line of this look is called elsewhere in the figure."""
     for panel in figure.axes:
         for line in panel.get_lines():
-            if (hex_of(line.get_color()), str(line.get_linestyle())) == (colour, style) and _plain(line.get_label()):
-                return _plain(line.get_label())
+            look, label = (hex_of(line.get_color()), str(line.get_linestyle())), plain_label(line.get_label())
+            if look == (colour, style) and label:
+                return label
     return ""
 
 
 def _name(panel: Axes) -> str:
-    title, up = _plain(panel.get_title() or panel.get_title(loc="left")), _plain(panel.get_ylabel())
+    title, up = plain_label(panel.get_title() or panel.get_title(loc="left")), plain_label(panel.get_ylabel())
     return f"{title}, {up}" if title and up else title or up
 
 
@@ -342,19 +248,6 @@ def _scaled(panel: Axes, values: np.ndarray) -> np.ndarray:
 def _within(edges: np.ndarray, scale: str) -> float:
     low, high = edges.min(), edges.max()
     return float(np.sqrt(low * high)) if scale == "log" and low > 0 else float((low + high) / 2)
-
-
-def _plain(label: Any) -> str:
-    r"""Return a label without its mathematics' marks, "" for one that matplotlib made up.
-
-    >>> _plain(r"law, $(1-1/M)^n$"), _plain("_child3"), _plain(r"cost\$")
-    ('law, (1-1/M)^n', '', 'cost$')
-    """
-    text = " ".join(str(label).split())
-    if text.startswith("_"):
-        return ""
-    text = re.sub(r"(?<!\\)\$", "", text).replace(r"\$", "$")
-    return text.replace(r"\geq", ">=").replace(r"\leq", "<=")
 
 
 def short(value: float) -> str:

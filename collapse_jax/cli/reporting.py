@@ -44,8 +44,8 @@ def report_runs(arguments: list[str]) -> int:
     run_folders(folder)  # says so where there is none
     prepare_jax()
     from collapse_jax.cli.endings import Ending, shown_as, tell_ending
-    from collapse_jax.runs.directory import find_runs
     from collapse_jax.runs.drawing import draw_again
+    from collapse_jax.runs.reading import find_runs
     from collapse_jax.runs.report import write_report
 
     runs = find_runs(folder)

@@ -12,7 +12,8 @@ from registry import COMPILED, LARGE, MODELS, REGIMES
 from collapse_jax import Model, models
 from collapse_jax.testing import check_pair, model_checks, regime_checks
 from collapse_jax.testing.cases import NUM_ROWS
-from collapse_jax.testing.contract import check_batch, refusal
+from collapse_jax.testing.contract import refusal
+from collapse_jax.testing.promises import check_batch
 
 
 def _ids(cases):

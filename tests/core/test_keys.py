@@ -28,7 +28,7 @@ from collapse_jax.models.vae import vae
 from collapse_jax.networks.opt.decoding import Rules
 from collapse_jax.numerics.kmeans import kmeans
 from collapse_jax.testing.cases import LINE
-from collapse_jax.testing.contract import chain_of
+from collapse_jax.testing.promises import chain_of
 
 KEY = jax.random.key(0)
 USES = ("real", "init", "fit", "sample", "regime", "metric", "second")

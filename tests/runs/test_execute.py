@@ -12,11 +12,12 @@ import pytest
 
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.files.writing import Lock
-from collapse_jax.runs.directory import RunDirectory, find_runs, shards_of
+from collapse_jax.runs.directory import RunDirectory, shards_of
 from collapse_jax.runs.drawing import draw_again
 from collapse_jax.runs.execute import Stopped, execute, resume
 from collapse_jax.runs.job import Job
 from collapse_jax.runs.manifest import sealed
+from collapse_jax.runs.reading import find_runs
 from collapse_jax.runs.report import write_report
 from collapse_jax.studies.gaussian.config import GaussianConfig
 from collapse_jax.studies.gmm.config import GMMConfig

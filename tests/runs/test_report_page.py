@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.analysis.figure_contents import described, least_width, series_of, short, table_of
+from collapse_jax.analysis.figure_contents import described, least_width, short, table_of
+from collapse_jax.analysis.figure_series import series_of
 from collapse_jax.analysis.plots import COLOURS, at_a_glance, new_figure, phase_diagram, save_figure
 from collapse_jax.drivers.results import write_netcdf
 from collapse_jax.runs.directory import RunDirectory

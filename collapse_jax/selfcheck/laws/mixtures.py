@@ -10,7 +10,8 @@ from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Chain
 from collapse_jax.core.regimes import replace
 from collapse_jax.datasets.synthetic import two_gaussians
-from collapse_jax.models.mixture import mixture, mixture_metrics
+from collapse_jax.models.mixture import mixture
+from collapse_jax.models.mixture_metrics import mixture_metrics
 from collapse_jax.selfcheck.laws.checks import Check, check
 from collapse_jax.selfcheck.laws.running import Records
 from collapse_jax.theory import ancestry, matrices, replace_variance

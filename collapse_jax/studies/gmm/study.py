@@ -8,7 +8,8 @@ import jax
 
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.protocol import Chain
-from collapse_jax.models.mixture import mixture, mixture_metrics
+from collapse_jax.models.mixture import mixture
+from collapse_jax.models.mixture_metrics import mixture_metrics
 from collapse_jax.studies.gmm.answer import PUBLISHED, answer
 from collapse_jax.studies.gmm.claims import evidence
 from collapse_jax.studies.gmm.config import GMMConfig

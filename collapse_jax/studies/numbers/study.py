@@ -21,7 +21,8 @@ from collapse_jax.datasets.table import load_table
 from collapse_jax.files.reading import sha256
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics
 from collapse_jax.models.kde import kde, kde_metrics
-from collapse_jax.models.mixture import mixture, mixture_metrics
+from collapse_jax.models.mixture import mixture
+from collapse_jax.models.mixture_metrics import mixture_metrics
 from collapse_jax.studies.numbers.config import NumbersConfig
 from collapse_jax.studies.plan import Arm, Illustration, Plan
 from collapse_jax.studies.regime_options import named_regime
