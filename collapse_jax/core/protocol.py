@@ -36,7 +36,7 @@ class Model(NamedTuple):
 
     def __repr__(self) -> str:
         """Return what the model is, by the function that made it."""
-        return f"<model {_maker(self.fit)}{' in Python' if self.on_host else ''}>"
+        return f"<model {_maker(self.sample)}{' in Python' if self.on_host else ''}>"
 
 
 class Regime(NamedTuple):
