@@ -120,7 +120,7 @@ def handed(monkeypatch, unchecked):
 
     for module, names in (
         (gmm_study, ("mixture", "named_regime", "mixture_metrics")),
-        (gaussian_study, ("gaussian", "named_regime")),
+        (gaussian_study, ("gaussian", "gaussian_statistics", "named_regime")),
         (vae_study, ("vae", "conv_vae", "named_regime", "vae_metrics", "held_out_metrics", "classifier_metrics")),
     ):
         for name in names:
@@ -167,12 +167,13 @@ def test_held_out_points_are_no_chain_s(handed):
 def test_a_cell_of_a_sweep_is_the_gaussian_it_names(handed):
     cell = GaussianCell(num_samples=15, dim=3, estimator="unbiased", draws="statistics", bias=0.7, **REGIME)
     chain = gaussian_study.cell(cell)
-    assert handed["gaussian"] == [((3,), {"estimator": "unbiased", "draws": "statistics", "bias": 0.7})]
+    assert handed["gaussian_statistics"] == [((3,), {"estimator": "unbiased", "bias": 0.7})]
     assert handed["named_regime"] == [
         (("window",), {"real_fraction": 0.0, "window_size": 4, "num_samples": 15, "generations": 9})
     ]
     assert chain.num == 15 and float(chain.real(KEY).weight) == 15 and chain.real(KEY).mean.shape == (3,)
     assert gaussian_study.cell(replace(cell, draws="points")).real(KEY).x.shape == (15, 3)
+    assert len(handed["gaussian"]) == len(handed["gaussian_statistics"]) == 1
 
 
 FIELDS = ("num_latents", "num_steps", "batch_size", "learning_rate", "weight_decay", "start", "synthetic", "draws")

@@ -4,11 +4,13 @@ Reference: Shumailov et al. (2024), Theorem 3.1 and its supplement; Suresh et al
 What each published statement needs to be true is in `collapse_jax.theory`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import stack_chains, vmap_chain
-from collapse_jax.core.protocol import Chain, Metric
+from collapse_jax.core.protocol import Chain, Metric, Model
 from collapse_jax.core.regimes import replace
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_statistics, gaussian_truth
 from collapse_jax.studies.gaussian.answer import answer
@@ -21,9 +23,6 @@ from collapse_jax.studies.regime_options import named_regime
 from collapse_jax.types import ArrayLike
 
 __all__ = ["answer", "build", "cell", "evidence", "figures"]
-
-_MODELS = {"points": gaussian, "statistics": gaussian_statistics}
-
 
 def build(config: GaussianConfig) -> Plan:
     """Return the chains of the study: the walks, one program for all M, and the regimes, another.
@@ -63,8 +62,13 @@ def cell(config: GaussianCell) -> Chain:
         num_samples=config.num_samples, generations=config.generations,
     )  # fmt: skip
     sampler = truth.sampler if config.draws == "points" else truth.moments_sampler
-    model = _MODELS[config.draws](config.dim, estimator=config.estimator, bias=config.bias)
+    model = _family(config.draws)(config.dim, estimator=config.estimator, bias=config.bias)
     return build_chain(model, regime, sampler(config.num_samples), config.num_samples, gaussian_metrics())
+
+
+def _family(draws: str) -> Callable[..., Model]:
+    """Return the maker of Gaussians that draw points, or their statistics."""
+    return gaussian_statistics if draws == "statistics" else gaussian
 
 
 def _chains(config: GaussianConfig) -> dict[str, Chain]:
@@ -73,7 +77,7 @@ def _chains(config: GaussianConfig) -> dict[str, Chain]:
     for name, (regime, needs_points, _) in compared_regimes(config).items():
         draws = "points" if needs_points else "statistics"
         real = truth.sampler(size) if needs_points else truth.moments_sampler(size)
-        model = _MODELS[draws](1, estimator="mle")
+        model = _family(draws)(1, estimator="mle")
         chains[name] = build_chain(model, regime(), real, size, _metrics("regime_"))
     return chains
 
