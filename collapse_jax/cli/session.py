@@ -63,12 +63,10 @@ def run_jobs(jobs: Sequence[Job], out: Path, cluster: Cluster, shown: Shown = AS
     from collapse_jax.runs.directory import check_free
     from collapse_jax.runs.execute import execute
 
-    if place.leads:
-        for job in jobs[1:]:  # all are checked before the first begins, which checks its own
+    if place.leads and any(job.path != out for job in jobs):
+        for job in jobs:  # all are checked before the first begins
             check_free(job.path, overwrite=job.overwrite)
-        if any(job.path != out for job in jobs):
-            check_free(jobs[0].path, overwrite=jobs[0].overwrite)
-            write_jobs(out, jobs)
+        write_jobs(out, jobs)
     tasks = [Task(job.path, functools.partial(execute, job, place=place), job.study.weight) for job in jobs]
     return do_tasks(tasks, out, place, shown)
 

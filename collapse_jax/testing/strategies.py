@@ -6,7 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import strategies as st
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError(
+        "strategies are hypothesis's, which is not installed; pip install 'collapse-jax[testing]'."
+    ) from error
 
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.data import Samples

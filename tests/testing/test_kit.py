@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from collapse_jax import Model, Regime, Samples, build_chain, external, gaussian_truth, replace
+from collapse_jax import Regime, Samples, build_chain, external, replace
 from collapse_jax.core.statistics import Sums
 from collapse_jax.metrics.model_free import log_total_variance
 from collapse_jax.models.categorical import CategoricalTruth, categorical
@@ -175,8 +175,13 @@ def test_a_drawn_chain_runs(chain):
     assert bool(record["is_finite"]) and int(state.generation) == 1
 
 
-def test_the_kit_is_loaded_without_hypothesis():
-    told = "import sys; sys.modules['hypothesis'] = None; from collapse_jax.testing import check_model, assert_mean"
-    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
-    truth = gaussian_truth(1)
-    assert isinstance(truth.sample(jax.random.key(0), 3), Samples) and isinstance(line(), Model)
+def test_the_kit_is_loaded_without_hypothesis_and_strategies_say_how_to_get_it():
+    told = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "from collapse_jax.testing import assert_mean, check_model\n"
+        "try:\n    from collapse_jax.testing import strategies\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("which is not installed; pip install 'collapse-jax[testing]'.")
