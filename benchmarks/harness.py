@@ -11,21 +11,23 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-
-REPEATS = 5
+from sides import NOISY, REPEATS, Timing
 
 
 class Row(NamedTuple):
-    """One piece of work, ours beside a peer's, timed in the same run.
+    """One piece of work, ours beside the best of its peers, timed in turn in the same run.
 
     Attributes:
         work: what is done.
         unit: of `ours` and `peer`, per chain-generation, image, token: "us / chain-generation".
         ours: median of warm runs.
         compile: seconds of our first call beyond a warm one.
-        peer_name: what stands beside it, with its threads.
+        peer_name: what stands beside it, the quickest of what was tried, with its threads.
         peer: median of the peer's warm runs; None when there is no peer.
         target: least ratio peer/ours to reach; None for a row without one.
+        tried: the other ways to use a peer, and how much longer they took than the best.
+        noisy: whether runs of either side spread by more than `NOISY` of their median.
+        limit: what bounds the work, and how near it is.
     """
 
     work: str
@@ -35,11 +37,34 @@ class Row(NamedTuple):
     peer_name: str = ""
     peer: float | None = None
     target: float | None = None
+    tried: str = ""
+    noisy: bool = False
+    limit: str = ""
 
     @property
     def ratio(self) -> float | None:
         """How many times faster than the peer."""
         return None if self.peer is None else self.peer / self.ours
+
+
+def row(
+    work: str, unit: str, found: list[Timing], target: float | None = None, *, scale: float = 1e6, limit: str = ""
+) -> Row:
+    """Return the row of `found`, ours first; costs are seconds times `scale`."""
+    ours, peers = found[0], sorted(found[1:], key=lambda timing: timing.cost)
+    cost, name, peer, tried = ours.cost * scale, "", None, ""
+    if peers:
+        best = peers[0]
+        name, peer = best.name, best.cost * scale
+        tried = "; ".join(_beside(timing, best) for timing in peers[1:])
+    noisy = any(timing.spread > NOISY for timing in (ours, *peers[:1]))
+    return Row(work, unit, cost, ours.first, name, peer, target, tried, noisy, limit)
+
+
+def _beside(timing: Timing, best: Timing) -> str:
+    """Return what was tried as well, and how long it took beside the best."""
+    ratio = timing.cost / best.cost
+    return timing.name if not np.isfinite(ratio) else f"{timing.name}: {ratio:.2g}x as long"
 
 
 def timed(function: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
@@ -67,26 +92,29 @@ def machine() -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """Return rows as a Markdown table."""
+    """Return rows as a Markdown table, and below it what else was tried and what bounds the work."""
     lines = [
         "| work | unit | ours | compile, s | peer | its time | ratio | target |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    notes = []
     for row in rows:
         peer, ratio, target = (
             "-" if value is None else f"{value:.3g}{mark}"
             for value, mark in ((row.peer, ""), (row.ratio, "x"), (row.target, "x"))
         )
-        mark = (
-            ""
-            if row.ratio is None or row.target is None
-            else (" met" if row.ratio >= row.target else " missed")
-        )
+        mark = ""
+        if row.ratio is not None and row.target is not None:
+            mark = " met" if row.ratio >= row.target else " missed"
+        noisy = ", noisy" if row.noisy else ""
         lines.append(
             f"| {row.work} | {row.unit} | {row.ours:.3g} | {row.compile:.1f} | {row.peer_name or '-'} | {peer} | "
-            f"{ratio} | {target}{mark} |"
+            f"{ratio}{noisy} | {target}{mark} |"
         )
-    return "\n".join(lines)
+        said = ". ".join(part for part in (row.tried and f"Tried as well: {row.tried}", row.limit) if part)
+        if said:
+            notes.append(f"- {row.work}: {said}.")
+    return "\n".join(lines) + ("\n\n" + "\n".join(notes) if notes else "")
 
 
 def _version(name: str) -> str | None:

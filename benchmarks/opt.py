@@ -1,15 +1,14 @@
 """OPT beside transformers, with the same random weights: decoding and training."""
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import REPEATS, Row
+from harness import Row, row
+from sides import REPEATS, Side, timings
+from vae import matmul_peak
 
 from collapse_jax import opt
 from collapse_jax.networks.training import adamw, train_step
@@ -20,47 +19,52 @@ BEAMS, RATE = 5, 1e-4
 # configuration, warm runs, and (work, batch, least ratio); training comes last: it changes the peer's weights
 WORK = {
     "OPT tiny (d 128, 4 layers, vocab 4096)": (opt.opt_config("tiny", vocab_size=4096), REPEATS, (
-        ("sampling", 32, 3.0), ("sampling", 128, 3.0), ("5 beams", 32, 2.5), ("training", 128, 1.3),
+        ("sampling", 32, 3.0), ("sampling", 128, 3.0), ("5 beams", 32, 3.0), ("training", 128, 1.5),
     )),
     # where a run takes many seconds, few of them say as much
-    "OPT-125m": (opt.opt_config("125m"), 3, (("sampling", 8, 1.5), ("5 beams", 8, 2.0), ("training", 8, 2.0))),
+    "OPT-125m": (opt.opt_config("125m"), 3, (("sampling", 8, 1.5), ("5 beams", 8, 2.0), ("training", 8, 1.3))),
 }  # fmt: skip
 
 
 def rows() -> Iterator[Row]:
     """Yield the rows of the table."""
+    from peers.transformers_opt import decoders, same_weights, trainers
+
+    peak = matmul_peak()
     for name, (config, repeats, works) in WORK.items():
-        params, model = _both(config)
+        params = opt.init_opt(jax.random.key(0), config)
+        model = same_weights(config, params)
         for kind, batch, target in works:
             text = np.random.default_rng(0).integers(3, config.vocab_size, (batch, LENGTH))
-            ours, theirs = _ours(kind, config, params, text), _theirs(kind, model, text)
-            how = f"64 tokens after 64, batch {batch}"
+            how, limit = f"64 tokens after 64, batch {batch}", ""
             if kind == "training":
+                peers = list(trainers(model, text))
                 how = f"AdamW, {batch} x 64 tokens, dropout {config.dropout:g}"
-            yield _beside(f"{name}, {kind}, {how}", ours, theirs, text.size, target, repeats)
+            else:
+                peers = list(decoders(model, text, LENGTH, BEAMS if kind == "5 beams" else 0))
+            found = timings([ours(kind, config, params, text), *peers], repeats)
+            if kind == "training":
+                share = training_flops(config, LENGTH) / found[0].cost / 1e9 / peak
+                limit = f"{share:.0%} of what its matrix products alone would take ({peak:.0f} GFLOP/s)"
+            yield row(f"{name}, {kind}, {how}", "us / token", found, target, limit=limit)
 
 
-def _both(config: opt.OPTConfig) -> tuple[Params, Any]:
-    """Return our random weights, and the peer's model with them."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    params = opt.init_opt(jax.random.key(0), config)
-    with tempfile.TemporaryDirectory() as folder:
-        opt.save_opt(folder, config, params)
-        model = transformers.OPTForCausalLM.from_pretrained(folder, attn_implementation="sdpa")
-    return params, model.eval()
+def training_flops(config: opt.OPTConfig, length: int) -> float:
+    """Return the operations of matrix products for a token trained on: forward, and twice as many backward."""
+    width, inner = config.hidden_size, config.ffn_size
+    layer = 4 * width**2 + 2 * width * inner + 2 * length * width  # attention's two products see all places
+    return 6 * (config.num_layers * layer + config.vocab_size * width)
 
 
-def _ours(kind: str, config: opt.OPTConfig, params: Params, text: np.ndarray) -> Callable[[], object]:
-    """Return a function that decodes after `text` once, or takes one step of training on it."""
+def ours(kind: str, config: opt.OPTConfig, params: Params, text: np.ndarray) -> Side:
+    """Return what decodes after `text` once, or takes one step of training on it."""
     key, tokens, rules = jax.random.key(1), jnp.asarray(text, jnp.int32), opt.Rules(LENGTH, LENGTH)
     if kind == "sampling":
         draw = jax.jit(lambda params, tokens: opt.sample(key, config, params, tokens, rules=rules))
-        return lambda: jax.block_until_ready(draw(params, tokens))
+        return Side("ours", lambda: draw(params, tokens), text.size)
     if kind == "5 beams":
         search = jax.jit(partial(opt.beam_search, config, rules=rules, num_beams=BEAMS))
-        return lambda: jax.block_until_ready(search(params, tokens))
+        return Side("ours", lambda: search(params, tokens), text.size)
     optimizer, loss = adamw(RATE), opt.language_loss(config)
     texts = opt.Texts(tokens, jnp.ones(tokens.shape, bool), jnp.ones(tokens.shape[0]))
     state = jax.tree.map(jnp.copy, (params, optimizer.init(params)))
@@ -73,50 +77,4 @@ def _ours(kind: str, config: opt.OPTConfig, params: Params, text: np.ndarray) ->
         nonlocal state
         state = jax.block_until_ready(step(state))
 
-    return fit
-
-
-def _theirs(kind: str, model: Any, text: np.ndarray) -> Callable[[], object]:
-    """Return the same by transformers."""
-    import torch
-
-    tokens, lengths = torch.tensor(text), {"min_new_tokens": LENGTH, "max_new_tokens": LENGTH}
-    how = {"do_sample": True, "top_k": 0} if kind == "sampling" else {"do_sample": False, "num_beams": BEAMS}
-
-    @torch.inference_mode()
-    def decode() -> object:
-        return model.generate(tokens, attention_mask=torch.ones_like(tokens), **how, **lengths)
-
-    if kind != "training":
-        return decode
-    optimizer = torch.optim.AdamW(model.train().parameters(), lr=RATE)
-
-    def fit() -> None:
-        optimizer.zero_grad()
-        model(tokens, labels=tokens, use_cache=False).loss.backward()
-        optimizer.step()
-
-    return fit
-
-
-def _beside(work: str, ours: Callable, theirs: Callable, tokens: int, target: float, repeats: int) -> Row:
-    """Return the row of two functions that take turns, so that both meet the same machine."""
-    import torch
-
-    every, tried = torch.get_num_threads(), {}
-    first, _ = _seconds(ours), theirs()  # a first call sets up more than later ones
-    for threads in sorted({1, every}):
-        torch.set_num_threads(threads)
-        tried[threads] = _seconds(theirs)
-    best = min(tried, key=tried.__getitem__)
-    torch.set_num_threads(best)
-    mine, peer = np.median([(_seconds(ours), _seconds(theirs)) for _ in range(repeats)], axis=0).tolist()
-    torch.set_num_threads(every)
-    name, scale = f"transformers, {best} of {every} threads", 1e6 / tokens
-    return Row(work, "us / token", mine * scale, first - mine, name, peer * scale, target)
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    function()
-    return time.perf_counter() - begun
+    return Side("ours", fit, text.size)

@@ -1,17 +1,17 @@
 """Training autoencoders beside PyTorch, images a second; and the share of the machine's matmul peak."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import REPEATS, Row, timed
+from harness import Row, row, timed
+from sides import REPEATS, Side, timings
 
 from collapse_jax import (
     Chain,
-    Model,
     as_samples,
     build_chain,
     conv_vae,
@@ -25,7 +25,7 @@ from collapse_jax.types import Array
 # multiplications of one image forward: encoder, then decoder
 _MULTIPLIES = {
     "MLP": 784 * 256 + 256 * 32 + 16 * 256 + 256 * 784,
-    "con": 196 * 16 * 64 + 49 * 1024 * 128 + 6272 * 40 + 20 * 6272 + 49 * 128 * 1024 + 196 * 64 * 16,
+    "conv": 196 * 16 * 64 + 49 * 1024 * 128 + 6272 * 40 + 20 * 6272 + 49 * 128 * 1024 + 196 * 64 * 16,
 }
 
 UNIT = "us / image trained on"
@@ -33,12 +33,41 @@ _NETS = {"MLP": (vae, 128, 40), "conv": (conv_vae, 256, 2)}  # model, batch, ste
 
 
 def rows() -> Iterator[Row]:
-    """Yield the rows of the table; ours and the peer's runs take turns, so that both meet the same machine."""
-    peak = matmul_peak()
-    yield from _compare(
-        "MLP VAE 784-256-16, batch 128", lambda n: vae(num_steps=n), 128, 200, (1.2, 2.0), peak
+    """Yield the rows of the table."""
+    import torch
+    from peers.torch_autoencoder import trainers
+
+    images, peak = load_mnist().images, matmul_peak()
+    works = (
+        ("MLP", "MLP VAE 784-256-16, batch 128", 200, (1.2, 2.0)),
+        ("conv", "conv VAE of the paper, batch 256", 12, (1.2, 1.2)),
     )
-    yield from _compare("conv VAE of the paper, batch 256", _conv, 256, 12, (1.0, 1.3), peak)
+    for kind, work, steps, targets in works:
+        batch, flops = _NETS[kind][1], _MULTIPLIES[kind] * 6  # a multiply and an add, forward and twice backward
+        for chains, target in zip((1, 8), targets):
+            peers = trainers(kind, torch.tensor(images), batch, 8 if kind == "conv" else 100, chains)
+            found = timings([_ours(kind, batch, steps, chains), *peers])
+            share = flops / found[0].cost / 1e9 / peak
+            limit = (
+                f"{1 / found[0].cost:,.0f} images/s, {share:.0%} of what matrix products alone would take "
+                f"({peak:.0f} GFLOP/s)"
+            )
+            many = f"{chains} chain{'s' if chains > 1 else ''}"
+            yield row(f"{work}, {many}", "us / image", found, target, limit=limit)
+
+
+def _ours(kind: str, batch: int, steps: int, chains: int) -> Side:
+    """Return the training of so many chains, from fresh weights."""
+    images = as_samples(load_mnist().images)
+    model = _NETS[kind][0](num_steps=steps, batch_size=batch, synthetic="fixed")
+
+    @jax.jit
+    def fit(keys: Array) -> Array:
+        params = jax.vmap(lambda key: model.init(key, images))(keys)
+        return jax.vmap(lambda key, one: model.fit(key, one, images)[1]["loss"])(keys, params)
+
+    keys = jax.random.split(jax.random.key(0), chains)
+    return Side("ours", lambda: fit(keys), chains * steps * batch)
 
 
 def curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -79,85 +108,6 @@ def _chain(net: str, batch: int, num_samples: int) -> Chain:
     pixels = as_samples(load_mnist().images[:num_samples])
     model = build(num_steps=steps, batch_size=batch, synthetic="fixed")
     return build_chain(model, replace(), pixels, num_samples)
-
-
-def _conv(steps: int) -> Model:
-    return conv_vae(num_steps=steps, synthetic="fixed")
-
-
-def _compare(
-    work: str, build: Callable, batch: int, steps: int, targets: tuple, peak: float
-) -> Iterator[Row]:
-    theirs = _torch_step(work.startswith("conv"), batch)
-    images = as_samples(load_mnist().images)
-    model = build(steps)
-
-    @jax.jit
-    def fit(keys: Array) -> Array:
-        params = jax.vmap(lambda key: model.init(key, images))(keys)
-        return jax.vmap(lambda key, one: model.fit(key, one, images)[1]["loss"])(keys, params)
-
-    for num, target in zip((1, 8), targets):
-        keys = jax.random.split(jax.random.key(0), num)
-        begun = time.perf_counter()
-        jax.block_until_ready(fit(keys))
-        first = time.perf_counter() - begun
-        ours, peer = [], []
-        for _ in range(REPEATS):
-            begun = time.perf_counter()
-            jax.block_until_ready(fit(keys))
-            ours.append((time.perf_counter() - begun) / (num * steps * batch))
-            peer.append(theirs())
-        cost, beside = np.median(ours), np.median(peer)
-        share = (
-            _MULTIPLIES[work[:3]] * 6 / cost / 1e9 / peak
-        )  # a multiply and an add, forward and twice backward
-        name = (
-            f"{work}, {num} chain{'s' if num > 1 else ''}: {1 / cost:,.0f} images/s, "
-            f"{share:.0%} of the matmul peak ({peak:.0f} GFLOP/s)"
-        )
-        compiling = first - cost * num * steps * batch
-        yield Row(
-            name, "us / image", cost * 1e6, compiling, "PyTorch eager, all threads", beside * 1e6, target
-        )
-
-
-def _torch_step(convolutional: bool, batch: int) -> Callable[[], float]:
-    """Return a function that trains PyTorch's net for a while and returns seconds an image."""
-    import torch
-    from torch import nn
-
-    if convolutional:
-        encoder = nn.Sequential(
-            nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 64, 4, 2, 1), nn.ReLU(), nn.Conv2d(64, 128, 4, 2, 1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(6272, 40),
-        )  # fmt: skip
-        decoder = nn.Sequential(
-            nn.Linear(20, 6272), nn.Unflatten(1, (128, 7, 7)), nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Flatten(),
-        )  # fmt: skip
-    else:
-        encoder = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 32))
-        decoder = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 784))
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
-    images = torch.tensor(load_mnist().images)
-    steps = 8 if convolutional else 100
-
-    def run() -> float:
-        begun = time.perf_counter()
-        for _ in range(steps):
-            x = images[torch.randint(len(images), (batch,))]
-            mean, log_variance = encoder(x).chunk(2, dim=1)
-            logits = decoder(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
-            value = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
-            value = (value + 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()) / batch
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-        return (time.perf_counter() - begun) / (steps * batch)
-
-    run()
-    return run
 
 
 def matmul_peak() -> float:
