@@ -67,13 +67,12 @@ def _beside(timing: Timing, best: Timing) -> str:
     return timing.name if not np.isfinite(ratio) else f"{timing.name}: {ratio:.2g}x as long"
 
 
-def timed(function: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
-    """Return the median seconds of warm calls, and how much longer the first one took."""
+def timed(function: Callable[[], object], repeats: int = REPEATS, most: float = 20.0) -> tuple[float, float]:
+    """Return the median seconds of warm calls, fewer once `most` seconds are over, and how much longer the first took."""
     begun = time.perf_counter()
     jax.block_until_ready(function())
-    first = time.perf_counter() - begun
-    taken = []
-    for _ in range(repeats):
+    first, taken = time.perf_counter() - begun, []
+    while len(taken) < repeats and (not taken or sum(taken) < most):
         begun = time.perf_counter()
         jax.block_until_ready(function())
         taken.append(time.perf_counter() - begun)

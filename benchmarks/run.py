@@ -2,6 +2,7 @@
 
     make bench            all
     make bench ARGS=gmm   some: gaussian, gmm, vae, opt, opt_memory, memory, million
+    make bench ARGS="gmm --rows"   the table alone; curves and memory stay as they are
 
 A part that is not run keeps its rows from the last run. Peers come from the optional extra `peers`.
 """
@@ -35,6 +36,7 @@ machine's.
 
 def main(chosen: list[str]) -> None:
     """Run `chosen` parts, all by default, and write the results."""
+    rows_alone, chosen = "--rows" in chosen, [name for name in chosen if name != "--rows"]
     for name in chosen:
         if name not in PARTS:
             sys.exit(f"there is no benchmark '{name}'; {nearest(name, PARTS)}")
@@ -48,10 +50,11 @@ def main(chosen: list[str]) -> None:
                     rows.append(row)
                     ratio = "" if row.ratio is None else f", {row.ratio:,.1f}x {row.peer_name}"
                     console.print(f"{row.work}: {row.ours:.3g} {row.unit}{ratio}")
-            results[name] = {"machine": machine(), "rows": rows}
-            if hasattr(module, "curves"):
+            kept = results.get(name, {}) if rows_alone else {}
+            results[name] = {**kept, "machine": machine(), "rows": rows}
+            if hasattr(module, "curves") and not rows_alone:
                 results[name] |= {"curves": module.curves(), "unit": getattr(module, "UNIT", _UNIT)}
-            if hasattr(module, "measured"):
+            if hasattr(module, "measured") and not rows_alone:
                 results[name] |= {"measured": module.measured(), "columns": getattr(module, "COLUMNS", _COLUMNS)}
         store.write_text(json.dumps(results, indent=1) + "\n")
     (HERE / "RESULTS.md").write_text(page(results))

@@ -19,6 +19,7 @@ from jaxtyping import Bool, UInt
 
 from collapse_jax.core.protocol import Carried, Chain, Record
 from collapse_jax.drivers.sharding import LANES, lane_mesh
+from collapse_jax.numerics.threefry import as_jax, written_out
 from collapse_jax.types import Array, Key, PyTree
 from collapse_jax.validation import check_count, check_function, check_kind
 
@@ -128,7 +129,10 @@ def compile_lanes(lanes: Lanes, key_type: Any, length: int) -> Program:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    program = _compiled(lanes, key_type, length)
+    try:
+        program = _compiled(lanes, key_type, length, written_out)
+    except (NotImplementedError, TypeError):  # not every function of jax.random takes keys but JAX's: the same, slower
+        program = _compiled(lanes, key_type, length, lambda tree: tree)
     with _keeping:
         _kept[key] = program
         while len(_kept) > _MOST_PROGRAMS:
@@ -142,18 +146,19 @@ def _forget(gone: weakref.ref) -> None:
             del _kept[key]
 
 
-def _compiled(lanes: Lanes, key_type: Any, buffer_length: int) -> Program:
-    """Compile the start and the segment of a group of lanes, side by side."""
+def _compiled(lanes: Lanes, key_type: Any, buffer_length: int, quick: Callable[[PyTree], PyTree]) -> Program:
+    """Compile the start and the segment of a group of lanes, side by side; `quick` makes keys quicker ones."""
     chain, mesh, reduce, every = lanes.chain, lanes.mesh, lanes.reduce, lanes.record_every
     chain_of, group = lanes.chain_of or (lambda lane: (lane, chain)), lanes.width * mesh.size
 
     def first(key: Key, lane: Array) -> tuple[Carried, Record]:
         seed, chain = chain_of(lane)
-        return chain.init(jax.random.fold_in(jax.random.fold_in(key, seed), 0))
+        return as_jax(chain.init(jax.random.fold_in(jax.random.fold_in(quick(key), seed), 0)))
 
     def one(key: Key, lane: Array, state: Carried) -> tuple[Carried, Record]:
         seed, chain = chain_of(lane)
-        return chain.step(jax.random.fold_in(jax.random.fold_in(key, seed), state.generation + 1), state)
+        key_step = jax.random.fold_in(jax.random.fold_in(quick(key), seed), state.generation + 1)
+        return as_jax(chain.step(key_step, quick(state)))
 
     def kept(record: Record, counts: Array) -> tuple[Record, Record]:
         """Return what is buffered of a generation, and what is kept of the last one."""

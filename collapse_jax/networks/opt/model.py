@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.networks.opt.config import POSITION_OFFSET, OPTConfig
+from collapse_jax.networks.product import product
 from collapse_jax.types import Array, ArrayLike, Key, Params
 
 _MASKED = -1e30  # finite, so that a row with nothing to attend to stays finite
@@ -317,7 +318,13 @@ def _linear(config: OPTConfig, inputs: int, outputs: int, bias: bool, rngs: nnx.
     return nnx.Linear(
         inputs, outputs, use_bias=bias, dtype=config.dtype, param_dtype=_param_dtype(config),
         precision=config.precision, kernel_init=nnx.initializers.normal(config.init_std), rngs=rngs,
+        dot_general=_layer_product,
     )  # fmt: skip
+
+
+def _layer_product(x: Array, weight: Array, axes: Any, precision: Any = None, **_: Any) -> Array:
+    """Return x @ weight, which is what a layer asks `dot_general` for."""
+    return product(x, weight, precision)
 
 
 def _norm(config: OPTConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
