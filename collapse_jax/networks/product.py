@@ -25,7 +25,8 @@ def product(
         weight: of a layer.
         precision: as of `jnp.matmul`.
     """
-    return jnp.matmul(x, weight, precision=precision)
+    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), weight, precision=precision)
+    return rows.reshape(*x.shape[:-1], weight.shape[1])
 
 
 def _forward(x: Array, weight: Array, precision: Any) -> tuple[Array, tuple[Array, Array]]:

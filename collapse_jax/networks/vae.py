@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from collapse_jax.networks.product import product
 from collapse_jax.types import Array, Key
 
 _CHANNELS, _SIDE = (64, 128), 7  # of the published net; 7 x 7 places remain of 28 x 28 pixels
@@ -25,8 +26,8 @@ class Linear(NamedTuple):
 
     def __call__(self, x: Float[Array, "*num inputs"]) -> Float[Array, "*num outputs"]:
         """Return the layer's output."""
-        product = x @ self.weight
-        return product + self.bias.reshape((1,) * (product.ndim - 1) + (-1,))
+        rows = product(x, self.weight)
+        return rows + self.bias.reshape((1,) * (rows.ndim - 1) + (-1,))
 
 
 class MLP(NamedTuple):
@@ -74,8 +75,8 @@ class ConvNet(NamedTuple):
     def decode(self, latents: Float[Array, "num latents"]) -> Float[Array, "num pixels"]:
         """Return the logits of pixels given latents."""
         grid = self.decode_latent(latents).reshape(-1, _SIDE, _SIDE, _CHANNELS[1])
-        grid = jax.nn.relu(add_patches(grid @ self.decode_first.weight) + self.decode_first.bias[None, None, None])
-        grid = add_patches(grid @ self.decode_second.weight) + self.decode_second.bias[None, None, None]
+        grid = jax.nn.relu(add_patches(product(grid, self.decode_first.weight)) + self.decode_first.bias[None, None, None])
+        grid = add_patches(product(grid, self.decode_second.weight)) + self.decode_second.bias[None, None, None]
         return grid.reshape(latents.shape[0], -1)
 
 

@@ -20,6 +20,8 @@ from collapse_jax.validation import check_count
 
 CHUNK = 512  # rows of logits at a time: of a vocabulary of 2,048 they fit a core's cache
 
+_MOST_ROWS = 1024  # of tokens that are scored at a time
+
 
 class Texts(NamedTuple):
     """A minibatch of texts.
@@ -292,11 +294,22 @@ def _nll(config: OPTConfig, params: Params, hidden: Array, targets: Array) -> Ar
 def _windows_nll(
     config: OPTConfig, params: Params, windows: Array, counted: Array, *, batch_size: int
 ) -> Array:
-    """Return the summed nats of the counted predictions in all windows, a batch at a time."""
+    """Return the summed nats of the counted predictions in all windows, a batch at a time.
 
-    def one(item: tuple[Array, Array]) -> Array:
-        tokens, counted = item
-        hidden = hidden_states(config, params, tokens[None])[0, :-1]
-        return jnp.sum(jnp.where(counted, _nll(config, params, hidden, tokens[1:]), 0.0))
+    A batch is no larger than a core's cache is: what the layers make of it, and the logits of `CHUNK` rows.
+    """
+    num, length = windows.shape
+    size = max(min(batch_size, num, _MOST_ROWS // length), 1)
+    padded = -num % size  # with windows of which nothing counts
+    windows, counted = (jnp.pad(rows, ((0, padded), (0, 0))) for rows in (windows, counted))
 
-    return jnp.sum(jax.lax.map(one, (windows, counted), batch_size=batch_size))
+    def add(total: Array, batch: tuple[Array, Array]) -> tuple[Array, None]:
+        tokens, counts = batch
+        hidden = hidden_states(config, params, tokens)[:, :-1]
+        rows, weight = hidden.reshape(-1, hidden.shape[-1]), counts.reshape(-1).astype(hidden.dtype)
+        embedding = params["tokens"]["embedding"]
+        return total + weighted_nll(config, rows, embedding, tokens[:, 1:].reshape(-1), weight), None
+
+    zero = jnp.zeros((), jnp.promote_types(config.dtype, jnp.float32))
+    batches = (windows.reshape(-1, size, length), counted.reshape(-1, size, length - 1))
+    return jax.lax.scan(add, zero, batches)[0]
