@@ -1,11 +1,13 @@
 """Ways to do one piece of work, timed in turn so that all of them meet the same machine."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from clock import within
 
 NOISY = 0.2  # spread of a row's runs, as a share of their median, from which the row is said to be noisy
 REPEATS, LEAST_SECONDS, MOST_REPEATS = 5, 1.0, 25
@@ -44,19 +46,22 @@ class Timing(NamedTuple):
     num_runs: int
 
 
-def timings(sides: Sequence[Side], repeats: int = REPEATS) -> list[Timing]:
+def timings(sides: Sequence[Side], repeats: int = REPEATS, until: float = math.inf) -> list[Timing]:
     """Return what each side took, ours being the first: one warm run each in turn, at least `repeats` of them.
 
     A peer that is hopeless after one warm run is left out of the later turns, one that fails says why in its name and
-    costs infinitely much. Short runs take turns until `LEAST_SECONDS` of ours are over.
+    costs infinitely much. Short runs take turns until `LEAST_SECONDS` of ours are over. At `until`, a moment of
+    `time.monotonic()`, a peer that has not had its first two runs has failed, and there are no more turns.
     """
-    tried = [_try(side, may_fail=i > 0) for i, side in enumerate(sides)]
+    tried = [_try(side, until if i > 0 else None) for i, side in enumerate(sides)]
     warm = [[seconds] for _, _, seconds in tried]
     each = [seconds / side.work for (_, _, seconds), side in zip(tried, sides)]
     best = min(each[1:], default=each[0])
-    kept = [i for i in range(len(sides)) if i == 0 or each[i] <= _HOPELESS * best]
+    kept = [i for i in range(len(sides)) if i == 0 or (np.isfinite(each[i]) and each[i] <= _HOPELESS * best)]
     turns = int(np.clip(LEAST_SECONDS / max(warm[0][0], 1e-9), repeats, max(MOST_REPEATS, repeats)))
     for _ in range(turns - 1):
+        if time.monotonic() > until:
+            break
         for i in kept:
             warm[i].append(_seconds(sides[i].run))
     found = []
@@ -68,13 +73,14 @@ def timings(sides: Sequence[Side], repeats: int = REPEATS) -> list[Timing]:
     return found
 
 
-def _try(side: Side, may_fail: bool) -> tuple[str, float, float]:
-    """Return the name, and the seconds of a first and of a second run."""
-    try:
+def _try(side: Side, until: float | None) -> tuple[str, float, float]:
+    """Return the name, and the seconds of a first and of a second run; None for what may not fail."""
+    if until is None:
         return side.name, _seconds(side.run), _seconds(side.run)
+    try:
+        with within(until - time.monotonic()):
+            return side.name, _seconds(side.run), _seconds(side.run)
     except Exception as error:  # of another library, of whatever kind: the row says so and goes on
-        if not may_fail:
-            raise
         reason = (str(error).strip().splitlines() or [""])[0][:80]
         return f"{side.name} (failed: {type(error).__name__}: {reason})", float("inf"), float("inf")
 
