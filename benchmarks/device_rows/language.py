@@ -40,6 +40,11 @@ class Work(NamedTuple):
     text: np.ndarray
 
     @property
+    def model(self) -> str:
+        """The model's name."""
+        return "OPT-125m" if self.config.hidden_size == 768 else "an OPT of 2 layers"
+
+    @property
     def size(self) -> str:
         """What is read, in words."""
         return f"{self.text.shape[0]} x {self.text.shape[1]} tokens, {self.precision}"
@@ -65,7 +70,7 @@ def training(precision: str, setting: Setting) -> None:
     cost = at_ceiling(product_ceiling(setting, precision), training_flops(work.config, length))
     target = Target("40 % of the bfloat16 product", share=0.4) if precision == "bfloat16" else None
     peers, note = peers_of(setting, work, "trainers")
-    name = f"OPT-125m, training, AdamW, dropout {work.config.dropout:g}, {work.size}"
+    name = f"{work.model}, training, AdamW, dropout {work.config.dropout:g}, {work.size}"
     with torch_precision(precision):
         found = measured(
             setting, name, "tokens", ours, program, peers=peers, note=note, cost=cost, target=target
@@ -123,7 +128,7 @@ def decoded(
     program = compiled(decode, key, work.params, tokens)
     ours = Side("ours", lambda: program.run(key, work.params, tokens), work.text.size)
     peers, note = peers_of(setting, work, "decoders", num_beams) if target else ([], "")
-    name = f"OPT-125m, {kind}, {tokens.shape[1]} after {work.size}"
+    name = f"{work.model}, {kind}, {tokens.shape[1]} after {work.size}"
     with torch_precision(work.precision):
         cost = decoding_floor(setting, work, max(num_beams, 1))
         return measured(setting, name, "tokens", ours, program, peers=peers, note=note, cost=cost, target=target)
@@ -152,7 +157,7 @@ def scoring(setting: Setting) -> None:
     cost = at_ceiling(product_ceiling(setting, "tf32"), training_flops(work.config, tokens.shape[1]) / 3)
     peers, note = peers_of(setting, work, "scorers")
     with torch_precision("tf32"):
-        name = f"OPT-125m, scoring, {work.size}"
+        name = f"{work.model}, scoring, {work.size}"
         setting.tell(measured(setting, name, "tokens", ours, program, peers=peers, note=note, cost=cost))
 
 
