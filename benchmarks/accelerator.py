@@ -3,12 +3,12 @@
     python benchmarks/accelerator.py --seconds 360 --out OUT [--size full|tiny] [--rows NAME ...] [--mnist FOLDER]
     python benchmarks/accelerator.py --list
 
-Each row is written to OUT/accelerator.jsonl the moment it is measured, and OUT/accelerator.md is made anew: an end at any
-moment loses one row. A later call with the same OUT adds to it; of rows of one name the latest counts. A row that does not
-fit into what is left of the time is skipped, one that fails says why, and the rest goes on.
+Each row is written to OUT/accelerator.jsonl the moment it is measured, and OUT/accelerator.md is made anew: an end at
+any moment loses one row. A later call with the same OUT adds to it; of rows of one name the latest counts. A row that
+does not fit into what is left of the time is skipped, one that fails says why, and the rest goes on.
 
-On a machine with JAX, Flax, Optax and PyTorch but no network, from a checkout, with the package's wheel and those of what
-is missing there (tyro, docstring-parser, typeguard, xarray, h5netcdf, beartype) in .whl:
+On a machine with JAX, Flax, Optax and PyTorch but no network, from a checkout, with the package's wheel and those of
+what is missing there (tyro, docstring-parser, typeguard, xarray, h5netcdf, beartype) in .whl:
 
     pip wheel --no-deps -w .whl .        # where there is a network
     python3 -m pip install -q --no-index --no-deps --target /tmp/site .whl/*.whl && \\
@@ -50,8 +50,10 @@ def main(arguments: list[str] | None = None) -> None:
     if told.list:
         print("\n".join(f"{row.name:26} {row.seconds:4.0f} s  {row.about}" for row in ORDER))
         return
-    if told.size == "tiny":  # what it measures means nothing, so that it may compile quickly
-        os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
+    if told.size == "tiny":  # what it measures means nothing, so that it may compile quickly, and once
+        flags = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
+        os.environ |= {"XLA_FLAGS": flags.strip(), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((told.out / "programs").resolve()))
     Session(told).run()
 
 
@@ -177,8 +179,8 @@ def _head(told: argparse.Namespace) -> list[str]:
         f"Size {told.size}, {told.seconds:g} s for everything, rows: {' '.join(told.rows) or 'all that fit'}.",
         f"Settings: {', '.join(f'{name}={value}' for name, value in sorted(settings.items()))}.",
         "Rates are medians of warm runs, each waited for, ours and peers in turn; compiling is apart.",
-        "`program` is the compiled program's own account of its memory; `peak_mib` in the lines of JSON is the process's "
-        "highest on the device so far, JAX's part alone.",
+        "`program` is the compiled program's own account of its memory; `peak_mib` in the lines of JSON is the most that "
+        "JAX held on the device in this process so far.",
     ]  # fmt: skip
 
 

@@ -46,11 +46,13 @@ class Timing(NamedTuple):
     num_runs: int
 
 
-def timings(sides: Sequence[Side], repeats: int = REPEATS, until: float = math.inf) -> list[Timing]:
+def timings(
+    sides: Sequence[Side], repeats: int = REPEATS, until: float = math.inf, least_seconds: float = LEAST_SECONDS
+) -> list[Timing]:
     """Return what each side took, ours being the first: one warm run each in turn, at least `repeats` of them.
 
     A peer that is hopeless after one warm run is left out of the later turns, one that fails says why in its name and
-    costs infinitely much. Short runs take turns until `LEAST_SECONDS` of ours are over. At `until`, a moment of
+    costs infinitely much. Short runs take turns until `least_seconds` of ours are over. At `until`, a moment of
     `time.monotonic()`, a peer that has not had its first two runs has failed, and there are no more turns.
     """
     tried = [_try(side, until if i > 0 else None) for i, side in enumerate(sides)]
@@ -58,7 +60,7 @@ def timings(sides: Sequence[Side], repeats: int = REPEATS, until: float = math.i
     each = [seconds / side.work for (_, _, seconds), side in zip(tried, sides)]
     best = min(each[1:], default=each[0])
     kept = [i for i in range(len(sides)) if i == 0 or (np.isfinite(each[i]) and each[i] <= _HOPELESS * best)]
-    turns = int(np.clip(LEAST_SECONDS / max(warm[0][0], 1e-9), repeats, max(MOST_REPEATS, repeats)))
+    turns = int(np.clip(least_seconds / max(warm[0][0], 1e-9), repeats, max(MOST_REPEATS, repeats)))
     for _ in range(turns - 1):
         if time.monotonic() > until:
             break

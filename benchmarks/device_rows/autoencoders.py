@@ -5,15 +5,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from device_rows.ceilings import at_ceiling, product_ceiling
-from device_rows.found import Program, Setting, Target, compiled, gathered, measured
-from device_rows.language import torch_precision
 from sides import Side
 from vae import _MULTIPLIES, _NETS
 
 from collapse_jax import load_mnist
 from collapse_jax.core.data import Samples
 from collapse_jax.types import Array, Key
+from device_rows.ceilings import at_ceiling, product_ceiling
+from device_rows.found import Program, Setting, Target, compiled, gathered, measured
+from device_rows.language import torch_precision
 
 _WORDS = {"conv": "conv VAE of the paper", "MLP": "MLP VAE 784-256-16"}
 # steps of one run, fewer of many chains: a run takes about a second or less

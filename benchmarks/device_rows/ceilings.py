@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from device_rows.found import Found, Program, Setting, compiled, measured
 from sides import Side
+
+from device_rows.found import Found, Program, Setting, compiled, measured
 
 CALLS = 10  # of one timing: they are under way together, so that the host's part is hidden
 COPY = "copy"

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from device_rows.ceilings import at_ceiling, copy_ceiling
-from device_rows.found import Found, Program, Setting, Target, gathered, measured
-from device_rows.language import torch_precision
 from sides import Side
 
 from collapse_jax import (
@@ -32,6 +29,9 @@ from collapse_jax import (
 from collapse_jax.drivers.compiled import run_lanes
 from collapse_jax.drivers.lanes import Lanes, compile_lanes
 from collapse_jax.drivers.summary import reducer
+from device_rows.ceilings import at_ceiling, copy_ceiling
+from device_rows.found import Found, Program, Setting, Target, gathered, measured
+from device_rows.language import torch_precision
 
 SIZE, TOL = 1000, 1e-3
 _GENERATIONS = {64: 200, 4096: 50, 65_536: 20}

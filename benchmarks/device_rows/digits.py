@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from device_rows.found import Found, Setting
 
 from collapse_jax.datasets.mnist import MNIST_SHA256, mnist_sums
 from collapse_jax.runs.directory import RunDirectory
@@ -19,6 +18,7 @@ from collapse_jax.runs.processes import Place
 from collapse_jax.studies.registry import STUDIES
 from collapse_jax.studies.vae.claims import PUBLISHED_SPREAD
 from collapse_jax.studies.vae.config import PRESETS, VAEConfig
+from device_rows.found import Found, Setting
 
 PUBLISHED_LOSS = (25250, 31514, 34555, 36804, 38883, 40544)  # a batch of 256 at the last epoch, generations 0 to 5
 _BATCH, _ENDING = 256, 25.0  # seconds that figures and verdicts may take

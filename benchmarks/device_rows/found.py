@@ -151,7 +151,7 @@ def measured(
         cost: name of the ceiling that binds, and the seconds that a unit takes at that ceiling.
         target: what is to be reached.
     """
-    mine, *others = timings([ours, *peers], repeats=2 if setting.tiny else 5, until=setting.until)
+    mine, *others = timings([ours, *peers], *((2, setting.until, 0.0) if setting.tiny else (5, setting.until)))
     rate = 1 / mine.cost
     finite = sorted((timing for timing in others if np.isfinite(timing.cost)), key=lambda timing: timing.cost)
     best = finite[0] if finite else None

@@ -1,16 +1,16 @@
-"""Choices that a device may make worth while: its own random bits, and unrolled loops. Compared, and nothing changed."""
+"""Choices that a device may make worth while, its own random bits and unrolled loops: compared, and nothing changed."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from device_rows.ceilings import CALLS, at_ceiling, copy_ceiling
-from device_rows.found import Found, Setting, compiled, measured
-from device_rows.language import decoded, sampler, work_of
 from sides import Side
 
 from collapse_jax import build_chain, gaussian_metrics, gaussian_statistics, gaussian_truth, replace
 from collapse_jax.types import Array, Key, PyTree
+from device_rows.ceilings import CALLS, at_ceiling, copy_ceiling
+from device_rows.found import Found, Setting, compiled, measured
+from device_rows.language import decoded, sampler, work_of
 
 GENERATORS = ("threefry2x32", "rbg", "unsafe_rbg")
 

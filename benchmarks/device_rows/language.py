@@ -1,4 +1,4 @@
-"""OPT-125m with random weights: training, decoding and scoring beside transformers, and the published protocol's cost."""
+"""OPT-125m with random weights beside transformers: training, decoding, scoring, and the published protocol's cost."""
 
 import contextlib
 import dataclasses
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from device_rows.ceilings import at_ceiling, binding, copy_ceiling, product_ceiling
-from device_rows.found import Found, Program, Setting, Target, compiled, gathered, measured
 from opt import BEAMS, RATE, training_flops
 from sides import Side
 
 from collapse_jax import opt
 from collapse_jax.networks.training import adamw, train_step
 from collapse_jax.types import Key, Params
+from device_rows.ceilings import at_ceiling, binding, copy_ceiling, product_ceiling
+from device_rows.found import Found, Program, Setting, Target, compiled, gathered, measured
 
 _PRECISIONS = {"bfloat16": ("bfloat16", "default"), "tf32": ("float32", "default"), "float32": ("float32", "highest")}
 _TORCH = {"bfloat16": "high", "tf32": "high", "float32": "highest"}
@@ -189,7 +189,7 @@ def protocol(setting: Setting) -> None:
 
 def is_eager(name: str) -> bool:
     """Return whether a peer is transformers as people call it."""
-    return name == "transformers" or name.startswith("transformers, ") and "cache" not in name
+    return name == "transformers" or (name.startswith("transformers, ") and "cache" not in name)
 
 
 def peers_of(setting: Setting, work: Work, kind: str, num_beams: int = 0) -> tuple[list[Side], str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from device_rows.found import Found, Setting
 from scipy import stats
 
 from collapse_jax import (
@@ -32,6 +31,7 @@ from collapse_jax import (
 )
 from collapse_jax.drivers.compiled import Segment
 from collapse_jax.selfcheck.verify import run_program, selected
+from device_rows.found import Found, Setting
 
 ALPHA = 1e-3  # below this p-value two samples are said to have different laws
 Run = Callable[..., Iterator[Segment]]

@@ -1,6 +1,7 @@
 """The files of `accelerator.py`: a line of JSON for each row the moment it is there, and a page made anew after it."""
 
 import json
+import math
 import os
 import threading
 from pathlib import Path
@@ -45,7 +46,7 @@ class Written:
                 self._lock.release()
 
     def rows(self) -> dict[str, dict]:
-        """Return the rows by name, the latest of each, in the order of the plan; a line that was cut off is left out."""
+        """Return the rows by name, the latest of each, in the plan's order; a line that was cut off is left out."""
         found: dict[str, dict] = {}
         for record in _records(self.lines):
             name, planned = record["name"], record["row"]
@@ -83,7 +84,7 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 

@@ -1,4 +1,4 @@
-"""Chains of fitted mixtures in PyTorch: all chains as one batch, warm-started EM with a mask for those that are done."""
+"""Chains of fitted mixtures in PyTorch: all as one batch, warm-started EM with a mask for those that are done."""
 
 import math
 from collections.abc import Callable, Iterator
