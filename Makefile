@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # what `make test` leaves out: `make test-all` runs it, CI also what is long; `make parity` compares with others
 MARKS       ?= not long and not heavy and not parity
 
-.PHONY: help reproduce test test-all mutants parity bench lint docs clean
+.PHONY: help reproduce test test-all mutants parity bench accelerator lint docs clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|laptop|paper] [OUT=dir]   run the studies, write a report"
@@ -21,6 +21,7 @@ help:
 	@echo "make mutants [ARGS=drivers]                            put errors into the package, one at a time, and see a test fail"
 	@echo "make parity                                            compare with PyTorch and transformers"
 	@echo "make bench [ARGS=gmm]                                  time the package beside its peers, write benchmarks/RESULTS.md"
+	@echo "make accelerator [ARGS='--seconds 360 --out dir']      time the package on the device there is, within so many seconds"
 	@echo "make docs                                              the pages of docs/ and the API as a site: build/docs"
 	@echo "make lint                                              style, types, import directions"
 
@@ -41,6 +42,9 @@ parity: $(VENV)/.installed-test $(VENV)/.installed-peers
 
 bench: $(VENV)/.installed-peers
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+accelerator: $(VENV)/.installed-peers
+	$(VENV)/bin/python benchmarks/accelerator.py $(ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(VENV)/bin/ruff check .

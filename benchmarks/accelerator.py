@@ -16,7 +16,7 @@ what is missing there (tyro, docstring-parser, typeguard, xarray, h5netcdf, bear
 
 The row `digits` leaves a folder of many files: `tar czf digits.tgz -C OUT digits` makes one of them.
 
-JAX and PyTorch share the card: JAX takes memory as it needs it, three quarters at most, and not all at the start.
+JAX and PyTorch share the card: JAX takes memory as it needs it, 85 % at most, and keeps what it took.
 """
 
 import argparse
@@ -34,10 +34,13 @@ from pathlib import Path
 from typing import Any
 
 BEGUN = time.monotonic()
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before JAX is imported
+# before JAX is imported; PyTorch has the rest of the card
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.85")
 _RESERVE, _WATCH = 3.0, 1.5  # seconds before the end in which nothing is begun, and in which the process ends itself
 _ROOM = 1.5  # a row may take that many times what it is thought to need before its peers are cut short
-_TINY_SECONDS, _TINY_NEED = 40.0, 1.0  # of a row: what it may take, and what it is thought to need
+_BEYOND = 5.0  # seconds after that, and a quarter, it is ended
+_TINY_SHARE, _TINY_NEED = 0.15, 1.0  # of a row: how much of all the time it may take, and seconds that it needs
 
 from clock import within  # noqa: E402
 from device_rows.order import ORDER, Planned  # noqa: E402
@@ -86,13 +89,20 @@ class Session:
         self.end = BEGUN + told.seconds
         self.written = Written(told.out)
         self.now: Planned | None = None  # the row at work
+        self.over = threading.Event()
         self.device = ""
 
     def run(self) -> None:
-        """Measure row after row."""
+        """Measure row after row, and let nothing outlast the time."""
         threading.Thread(target=self._watch, daemon=True).start()
         # should even that thread not be let run
         faulthandler.dump_traceback_later(max(self.end + 2 - time.monotonic(), 0.1), exit=True)
+        self.measure()
+        faulthandler.cancel_dump_traceback_later()
+        print(f"written: {self.written.page}", flush=True)
+
+    def measure(self) -> None:
+        """Measure row after row."""
         import jax
 
         self.device = jax.devices()[0].device_kind
@@ -101,8 +111,7 @@ class Session:
         for planned in ORDER:
             if not self.told.rows or planned.name in self.told.rows:
                 self._row(planned)
-        faulthandler.cancel_dump_traceback_later()
-        print(f"written: {self.written.page}", flush=True)
+        self.over.set()
 
     def _row(self, planned: Planned) -> None:
         begun, left = time.monotonic(), self.end - _RESERVE - time.monotonic()
@@ -110,10 +119,11 @@ class Session:
         if left < need:
             self._write(planned, {"skipped": f"it needs about {need:.0f} s, and {max(left, 0):.0f} s were left"})
             return
-        share = left if planned.takes_all else min(left, _TINY_SECONDS if self.tiny else _ROOM * planned.seconds)
+        usual = _TINY_SHARE * self.told.seconds if self.tiny else _ROOM * planned.seconds
+        share = left if planned.takes_all else min(left, usual)
         self.now = planned
         try:
-            with within(min(left, 1.25 * share + 5)):
+            with within(min(left, 1.25 * share + _BEYOND)):
                 self._measure(planned, begun + share)
         except Exception as error:  # whatever it is, the next row may do
             told = str(error).strip().splitlines() or ["without a word"]
@@ -147,7 +157,8 @@ class Session:
 
     def _watch(self) -> None:
         """End the process at the end of its time, whatever the row at work does."""
-        time.sleep(max(self.end - _WATCH - time.monotonic(), 0))
+        if self.over.wait(max(self.end - _WATCH - time.monotonic(), 0)):
+            return
         if self.now is not None:
             self._write(self.now, {"error": "the time was over while it ran"})
         os._exit(0)
@@ -179,8 +190,8 @@ def _head(told: argparse.Namespace) -> list[str]:
         f"Size {told.size}, {told.seconds:g} s for everything, rows: {' '.join(told.rows) or 'all that fit'}.",
         f"Settings: {', '.join(f'{name}={value}' for name, value in sorted(settings.items()))}.",
         "Rates are medians of warm runs, each waited for, ours and peers in turn; compiling is apart.",
-        "`program` is the compiled program's own account of its memory; `peak_mib` in the lines of JSON is the most that "
-        "JAX held on the device in this process so far.",
+        "`program` is the compiled program's own account of its memory; `peak_mib` in the lines of JSON is the most "
+        "that JAX held on the device in this process so far.",
     ]  # fmt: skip
 
 

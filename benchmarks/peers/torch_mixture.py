@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from sides import Side
 
-RIDGE, MOST_STEPS = 1e-6, 100  # relative to each component's own trace, as ours
+RIDGE, MOST_STEPS = 1e-6, 100  # on each covariance, in squared data units, as scikit-learn's
 
 
 class Mixture(NamedTuple):
@@ -41,9 +41,7 @@ def em_step(x: torch.Tensor, mixture: Mixture) -> tuple[Mixture, torch.Tensor]:
     means = resp @ x / counts[..., None]
     centred = x[:, None] - means[:, :, None]
     covariances = (resp[..., None] * centred).mT @ centred / counts[..., None, None]
-    trace = torch.diagonal(covariances, dim1=-2, dim2=-1).sum(-1)
-    covariances = covariances + RIDGE * trace[..., None, None] * eye
-    return Mixture(counts / x.shape[1], means, covariances), log_prob.mean(-1)
+    return Mixture(counts / x.shape[1], means, covariances + RIDGE * eye), log_prob.mean(-1)
 
 
 def draw(mixture: Mixture, num: int) -> torch.Tensor:
