@@ -30,7 +30,7 @@ from collapse_jax.drivers.compiled import run_lanes
 from collapse_jax.drivers.lanes import Lanes, compile_lanes
 from collapse_jax.drivers.summary import reducer
 from device_rows.ceilings import at_ceiling, copy_ceiling
-from device_rows.found import Found, Program, Setting, Target, gathered, measured
+from device_rows.found import Found, Program, Setting, Target, gathered, measured, program_mib
 from device_rows.language import torch_precision
 
 SIZE, TOL = 1000, 1e-3
@@ -95,7 +95,7 @@ def driven(lanes: Lanes, generations: int) -> tuple[Side, Program]:
             pass
 
     taken = time.perf_counter() - begun
-    return Side("ours", run, lanes.num * generations), Program(run, taken, program.num_bytes / 2**20)
+    return Side("ours", run, lanes.num * generations), Program(run, taken, program_mib(program.advance))
 
 
 def summarised(draws: str, setting: Setting) -> None:

@@ -34,9 +34,11 @@ def digits(setting: Setting) -> None:
         command = "python benchmarks/accelerator.py --rows digits"
         finished = execute(Job(STUDIES["vae"], config, path, "paper", command), on_progress=watch, place=Place())
     how = "finished" if finished else "stopped for want of time; the same call goes on with it"
-    verdicts = [f"{claim['name']}: {claim['verdict']}" for claim in RunDirectory(path).verdicts]
-    note = f"{how}; {'; '.join(verdicts)}"
-    setting.tell(Found(_work(config), note=note, numbers={"finished": finished}))
+    verdicts: dict[str, list[str]] = {}
+    for claim in RunDirectory(path).verdicts:
+        verdicts.setdefault(claim["verdict"], []).append(claim["name"])
+    said = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items())
+    setting.tell(Found(_work(config), note=f"{how}; claims: {said}", numbers={"finished": finished, **verdicts}))
 
 
 def _config(setting: Setting) -> VAEConfig:

@@ -80,7 +80,7 @@ class Program(NamedTuple):
 
     run: Callable[..., Any]
     seconds: float
-    mib: float
+    mib: float | None
 
 
 class Target(NamedTuple):
@@ -108,9 +108,11 @@ def compiled(function: Callable, *arguments: Any, donate: tuple[int, ...] = ()) 
     return Program(program, time.perf_counter() - begun, program_mib(program))
 
 
-def program_mib(program: Any) -> float:
-    """Return what a compiled program takes on the device: arguments, results and what is held in between."""
+def program_mib(program: Any) -> float | None:
+    """Return what a compiled program takes on the device: arguments, results and what is between; None unsaid."""
     used = program.memory_analysis()
+    if used is None:
+        return None
     total = used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
     return (total - used.alias_size_in_bytes) / 2**20
 

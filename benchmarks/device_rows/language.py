@@ -100,7 +100,8 @@ def _trainer(work: Work) -> tuple[Side, Program]:
 def sampling(batch: int, precision: str, setting: Setting) -> None:
     """Tell of drawing 64 tokens after 64."""
     work, key = work_of(setting, precision, batch), jax.random.key(1)
-    setting.tell(decoded(setting, work, "sampling", sampler(work), key, Target("10x transformers", 10, is_eager)))
+    target = Target("10x transformers, eager", 10, is_eager)
+    setting.tell(decoded(setting, work, "sampling", sampler(work), key, target))
 
 
 def sampler(work: Work) -> Callable:
@@ -116,7 +117,7 @@ def beams(batch: int, precision: str, setting: Setting) -> None:
     search = lambda key, params, tokens: opt.beam_search(  # noqa: E731
         work.config, params, tokens, rules=rules, num_beams=BEAMS
     )
-    target = Target("8x transformers", 8, is_eager)
+    target = Target("8x transformers, eager", 8, is_eager)
     setting.tell(decoded(setting, work, f"{BEAMS} beams", search, jax.random.key(1), target, BEAMS))
 
 
