@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="accelerator.py", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=360.0, help="for everything; it ends itself before")
-    parser.add_argument("--out", type=Path, default=Path("accelerator"), help="folder for what is written")
+    parser.add_argument("--out", type=Path, default=Path("runs/accelerator"), help="folder for what is written")
     parser.add_argument("--size", choices=("full", "tiny"), default="full", help="tiny shows that it works")
     parser.add_argument("--rows", nargs="+", metavar="NAME", default=[], help="these alone, in the usual order")
     parser.add_argument("--mnist", type=Path, help="folder of the four MNIST files, for the row digits")

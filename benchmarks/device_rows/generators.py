@@ -25,7 +25,16 @@ def random_bits(setting: Setting) -> None:
         many = jax.vmap(lambda key: jax.random.normal(key, (num // lanes,)))
         setting.tell(_draws(setting, f"{num:,} normal draws of one key, {name}", one, key, num, f"{name}, one key"))
         work = f"{num // lanes:,} normal draws of each of {lanes:,} keys, {name}"
-        setting.tell(_draws(setting, work, many, keys, num, f"{name}, many keys"))
+        found = _draws(setting, work, many, keys, num, f"{name}, many keys")
+        setting.tell(found._replace(note="; ".join(filter(None, (_alone(name), found.note)))))
+
+
+def _alone(name: str) -> str:
+    """Return whether a lane draws under vmap what it draws alone, as chains promise."""
+    keys = jax.random.split(jax.random.key(0, impl=name), 4)
+    together = jax.vmap(lambda key: jax.random.bits(key, (8,)))(keys)
+    same = all(bool(jnp.array_equal(row, jax.random.bits(key, (8,)))) for row, key in zip(together, keys))
+    return "a lane draws what it draws alone" if same else "what a lane draws depends on the lanes beside it"
 
 
 def _draws(setting: Setting, work: str, draw: Callable, key: Key, num: int, part: str) -> Found:
@@ -55,7 +64,7 @@ def unrolled(setting: Setting) -> None:
     chain = build_chain(gaussian_statistics(1), replace(), real, 100, gaussian_metrics()[2:])
     keys = jax.random.split(jax.random.key(0), lanes)
     states = jax.jit(jax.vmap(lambda key: chain.init(key)[0]))(keys)
-    for times in (1, 4, 16):
+    for times in (1, 4, 8):
         program = compiled(_loop(chain.step, length, times), keys, states)
         ours = Side("ours", lambda program=program: program.run(keys, states), lanes * length)
         work = f"Gaussian, statistics, {lanes:,} lanes, scan of {length:,} generations, {times} at a time"
