@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.model import hidden_states, logits
-from collapse_jax.networks.opt.scoring import block_log_loss, sliding_log_loss, token_log_probs
+from collapse_jax.networks.opt.scoring import protocol_log_losses, token_log_probs
 from collapse_jax.types import Array, ArrayLike, Key, Params
 from collapse_jax.validation import check_count
 
@@ -40,12 +40,7 @@ def log_loss_metric(
     text, long = np.asarray(stream), min(config.max_positions, 1024)
 
     def measure(key: Key, snapshot: Snapshot) -> Array:
-        weights = snapshot.params.weights
-        scores = (
-            block_log_loss(config, weights, text, block, _BATCH),
-            block_log_loss(config, weights, text, long, _BATCH),
-            sliding_log_loss(config, weights, text, long, long // 2, _BATCH),
-        )
+        scores = protocol_log_losses(config, snapshot.params.weights, text, block, long, _BATCH)
         return jnp.stack([score.per_token for score in scores])
 
     return Metric(name, ("protocol",), "nats a token", measure)

@@ -294,8 +294,10 @@ def _continuation(
     config: OPTConfig, decode: Decode, num_prompts: int, prompt_batch: int, layout: Layout
 ) -> Chunked:
     """Return `sample`, a batch of prompts a piece."""
-    size = min(prompt_batch, num_prompts)
-    num_chunks = -(-num_prompts // size)
+    num_chunks = -(-num_prompts // prompt_batch)
+    devices = 1 if layout.mesh is None else layout.mesh.size
+    # as even as they can be, in whole rows a device: where batches overlap, work is done twice
+    size = min(-(-num_prompts // (num_chunks * devices)) * devices, num_prompts)
 
     def start(key: Key, params: LanguageParams, num_samples: int) -> _Writing:
         if num_samples != num_prompts:

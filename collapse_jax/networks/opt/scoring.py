@@ -178,10 +178,54 @@ def sliding_log_loss(
         )
     starts = np.arange(0, text.shape[0] - length + 1, stride if step is None else step)
     windows = text[starts[:, None] + np.arange(length)]
-    predicted = np.arange(1, length) >= length - stride
-    counted = np.where((starts == 0)[:, None], True, predicted)
-    total = jax.jit(partial(_windows_nll, config, batch_size=batch_size))(params, windows, counted)
-    return LogLoss(total, jnp.asarray(int(counted.sum())))
+    counted = _sliding(starts, length, stride)
+    total = jax.jit(partial(_windows_nll, config, batch_size=batch_size))(params, windows, counted[None])
+    return LogLoss(total[0], jnp.asarray(int(counted.sum())))
+
+
+def protocol_log_losses(
+    config: OPTConfig, params: Params, stream: Int[ArrayLike, " total"], block: int, long: int, batch_size: int = 32
+) -> tuple[LogLoss, LogLoss, LogLoss]:
+    """Return the log-losses of a text in blocks, in long blocks, and through a long window that moves by half of it.
+
+    What a window's first half predicts is what that half predicts as a block, and every other window is a long block:
+    where a block is half as long as the window, one pass over the text gives all three.
+
+    Args:
+        config: of the model.
+        params: its weights.
+        stream: tokens of the whole text.
+        block: length of a block, tokens.
+        long: length of a long block and of the window, tokens.
+        batch_size: windows at a time.
+
+    Raises:
+        ValueError: the text is shorter than a long block, or that is longer than the model's positions.
+    """
+    text, step = np.asarray(stream), long // 2
+    if long % 2 or block != step or text.shape[0] < long:
+        return (
+            block_log_loss(config, params, text, block, batch_size),
+            block_log_loss(config, params, text, long, batch_size),
+            sliding_log_loss(config, params, text, long, step, batch_size),
+        )
+    starts = np.arange(0, text.shape[0] - block + 1, block)  # the last window is half empty
+    windows = np.pad(text, (0, long))[starts[:, None] + np.arange(long)]
+    whole = (starts + long <= text.shape[0])[:, None]
+    predicted = np.arange(1, long)[None]
+    counted = np.stack([
+        (predicted < block) & (starts >= 0)[:, None],
+        whole & (starts % long == 0)[:, None] & (predicted > 0),
+        whole & _sliding(starts, long, step),
+    ])  # fmt: skip
+    totals = jax.jit(partial(_windows_nll, config, batch_size=batch_size))(params, windows, counted)
+    blocks, long_blocks, window = (LogLoss(totals[i], jnp.asarray(int(counted[i].sum()))) for i in range(3))
+    return blocks, long_blocks, window
+
+
+def _sliding(starts: np.ndarray, length: int, stride: int) -> np.ndarray:
+    """Return which predictions of windows count, [windows, length - 1]: the last `stride`, and all of the first."""
+    return (starts == 0)[:, None] | (np.arange(1, length) >= length - stride)[None]
 
 
 def language_loss(config: OPTConfig) -> Callable[[Key, Params, Texts], tuple[Array, dict[str, Array]]]:
@@ -273,15 +317,15 @@ def _backward(config: OPTConfig, gradients: tuple[Array, Array], cotangent: Arra
 weighted_nll.defvjp(_forward, _backward)
 
 
-def _chunks(hidden: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """Return the rows [num_chunks, rows of a chunk, ...], with rows of weight 0 at the end."""
-    size = min(CHUNK, hidden.shape[0])
+def _chunks(*rows: Array) -> tuple[Array, ...]:
+    """Return arrays of one length as [num_chunks, rows of a chunk, ...], with rows of zeros at the end."""
+    size = min(CHUNK, rows[0].shape[0])
 
     def cut(rows: Array) -> Array:
         padded = jnp.pad(rows, ((0, -rows.shape[0] % size), *((0, 0),) * (rows.ndim - 1)))
         return padded.reshape(-1, size, *rows.shape[1:])
 
-    return cut(hidden), cut(targets), cut(weight)
+    return tuple(cut(array) for array in rows)
 
 
 def _nll(config: OPTConfig, params: Params, hidden: Array, targets: Array) -> Array:
@@ -294,22 +338,32 @@ def _nll(config: OPTConfig, params: Params, hidden: Array, targets: Array) -> Ar
 def _windows_nll(
     config: OPTConfig, params: Params, windows: Array, counted: Array, *, batch_size: int
 ) -> Array:
-    """Return the summed nats of the counted predictions in all windows, a batch at a time.
+    """Return the summed nats of the predictions that count in all windows, for each of the kinds of `counted`.
 
-    A batch is no larger than a core's cache is: what the layers make of it, and the logits of `CHUNK` rows.
+    Windows are scored so many at a time as fit a core's cache with what the layers make of them.
+
+    Args:
+        config: of the model.
+        params: its weights.
+        windows: tokens, [windows, length].
+        counted: [kinds, windows, length - 1].
+        batch_size: most windows at a time.
     """
-    num, length = windows.shape
+    (num, length), kinds = windows.shape, counted.shape[0]
     size = max(min(batch_size, num, _MOST_ROWS // length), 1)
-    padded = -num % size  # with windows of which nothing counts
-    windows, counted = (jnp.pad(rows, ((0, padded), (0, 0))) for rows in (windows, counted))
+    missing = -num % size  # windows of which nothing counts
+    windows = jnp.pad(windows, ((0, missing), (0, 0)))
+    counted = jnp.pad(counted, ((0, 0), (0, missing), (0, 0)))
+    wide = jnp.promote_types(config.dtype, jnp.float32)
 
     def add(total: Array, batch: tuple[Array, Array]) -> tuple[Array, None]:
         tokens, counts = batch
         hidden = hidden_states(config, params, tokens)[:, :-1]
-        rows, weight = hidden.reshape(-1, hidden.shape[-1]), counts.reshape(-1).astype(hidden.dtype)
-        embedding = params["tokens"]["embedding"]
-        return total + weighted_nll(config, rows, embedding, tokens[:, 1:].reshape(-1), weight), None
+        nats = jax.lax.map(
+            lambda rows: _nll(config, params, *rows),
+            _chunks(hidden.reshape(-1, hidden.shape[-1]), tokens[:, 1:].reshape(-1)),
+        ).reshape(-1)[: counts.shape[0]]
+        return total + jnp.matmul(nats, counts.astype(wide), precision=jax.lax.Precision.HIGHEST), None
 
-    zero = jnp.zeros((), jnp.promote_types(config.dtype, jnp.float32))
-    batches = (windows.reshape(-1, size, length), counted.reshape(-1, size, length - 1))
-    return jax.lax.scan(add, zero, batches)[0]
+    batches = windows.reshape(-1, size, length), counted.reshape(kinds, -1, size * (length - 1)).transpose(1, 2, 0)
+    return jax.lax.scan(add, jnp.zeros(kinds, wide), batches)[0]
