@@ -76,7 +76,8 @@ def main(out: Path) -> None:
         )  # fmt: skip
         last.append(end["images"].isel(seed=0).values)
     axes[0, 3].set_yscale("log")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=7.5)
+    lines = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=5, frameon=False, fontsize=7.5)
     print(plots.save_figure(figure, out, "vae_regimes"))
     shown, panels = plots.new_figure(1, 1, width=6.0, height=2.9)
     rows = [start["images"].isel(seed=0, generation=0).values, *last]

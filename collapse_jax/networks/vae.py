@@ -75,8 +75,9 @@ class ConvNet(NamedTuple):
     def decode(self, latents: Float[Array, "num latents"]) -> Float[Array, "num pixels"]:
         """Return the logits of pixels given latents."""
         grid = self.decode_latent(latents).reshape(-1, _SIDE, _SIDE, _CHANNELS[1])
-        grid = jax.nn.relu(add_patches(product(grid, self.decode_first.weight)) + self.decode_first.bias[None, None, None])
-        grid = add_patches(product(grid, self.decode_second.weight)) + self.decode_second.bias[None, None, None]
+        first, second = self.decode_first, self.decode_second
+        grid = jax.nn.relu(add_patches(product(grid, first.weight)) + first.bias[None, None, None])
+        grid = add_patches(product(grid, second.weight)) + second.bias[None, None, None]
         return grid.reshape(latents.shape[0], -1)
 
 

@@ -8,12 +8,13 @@ Reference: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3".
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.random import define_prng_impl, threefry_prng_impl
 
-from collapse_jax.types import Array, Key, PyTree
+from collapse_jax.types import Array, PyTree
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -98,7 +99,7 @@ def as_jax(keys: PyTree) -> PyTree:
 def _with_impl(tree: PyTree, old: object, new: object) -> PyTree:
     kind = jax.eval_shape(lambda: jax.random.key(0, impl=old)).dtype
 
-    def convert(leaf: Key) -> Key:
+    def convert(leaf: Any) -> Any:
         if getattr(leaf, "dtype", None) != kind:
             return leaf
         return jax.random.wrap_key_data(jax.random.key_data(leaf), impl=new)

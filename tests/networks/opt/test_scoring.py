@@ -15,6 +15,7 @@ from collapse_jax.networks.opt.scoring import (
     Texts,
     block_log_loss,
     language_loss,
+    protocol_log_losses,
     sequence_log_probs,
     sliding_log_loss,
     token_log_probs,
@@ -77,6 +78,20 @@ def test_a_sliding_window_predicts_each_token_once(stride):
         nats += list(each if start == 0 else each[-stride:])
     assert int(found.num_tokens) == len(nats)
     assert np.isclose(found.nats, sum(nats), rtol=1e-5)
+
+
+@pytest.mark.parametrize("total", [8, 9, 11, 12, 15, 16, 50])
+def test_three_protocols_in_one_pass(total):
+    """A window of 8 by 4, long blocks of 8, blocks of 4; a block of 3 takes passes of its own."""
+    stream = RNG.integers(3, CONFIG.vocab_size, total)
+    for block in (4, 3):
+        apart = (
+            block_log_loss(CONFIG, PARAMS, stream, block), block_log_loss(CONFIG, PARAMS, stream, 8),
+            sliding_log_loss(CONFIG, PARAMS, stream, 8, 4),
+        )  # fmt: skip
+        for found, alone in zip(protocol_log_losses(CONFIG, PARAMS, stream, block, 8, batch_size=3), apart):
+            assert int(found.num_tokens) == int(alone.num_tokens)
+            assert np.isclose(found.nats, alone.nats, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
