@@ -68,7 +68,7 @@ def _beside(timing: Timing, best: Timing) -> str:
 
 
 def timed(function: Callable[[], object], repeats: int = REPEATS, most: float = 20.0) -> tuple[float, float]:
-    """Return the median seconds of warm calls, fewer once `most` seconds are over, and how much longer the first took."""
+    """Return the median seconds of warm calls, fewer once `most` seconds are over, and how much longer the first is."""
     begun = time.perf_counter()
     jax.block_until_ready(function())
     first, taken = time.perf_counter() - begun, []

@@ -28,6 +28,7 @@ from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.networks.opt.scoring import Texts, block_log_loss, language_loss
 from collapse_jax.networks.training import adamw, cosine_by_epoch, epoch_order, optimizer_step, spread_rows
+from collapse_jax.numerics.threefry import written_out
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 from collapse_jax.validation import (
     check_choice,
@@ -235,7 +236,8 @@ def _fine_tuning(
         def step(number: Array, carry_step: tuple) -> tuple:
             weights, opt_state, total = carry_step
             rows = carry.data.x[carry.order[number]]
-            key_loss, key_kept, key_rows = jax.random.split(jax.random.fold_in(carry.key, number), 3)
+            key = jax.random.fold_in(written_out(carry.key), number)
+            key_loss, key_kept, key_rows = jax.random.split(key, 3)
             if tuning.real_batches:
                 real = original[jax.random.choice(key_rows, num_rows, (tuning.batch_size,), replace=False)]
                 is_real = jax.random.uniform(key_kept) < tuning.real_batches

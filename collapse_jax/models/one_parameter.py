@@ -14,6 +14,7 @@ from collapse_jax.core.data_checks import kind_of
 from collapse_jax.core.protocol import Metric, Model
 from collapse_jax.core.statistics import Sums, need_sums, pooled
 from collapse_jax.numerics.frame import Frame, advance, data_frame
+from collapse_jax.numerics.threefry import as_jax
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import check_float32_count
 
@@ -107,7 +108,7 @@ def poisson() -> Model:
 
     def sample(key: Key, rate: Array, num_samples: ArrayLike) -> Sums:
         weight = jnp.asarray(check_float32_count(num_samples), float)
-        return Sums(weight, jax.random.poisson(key, weight * rate).astype(float))
+        return Sums(weight, jax.random.poisson(as_jax(key), weight * rate).astype(float))
 
     return Model(lambda key, real: jnp.ones(()), fit, sample)
 

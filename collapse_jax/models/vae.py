@@ -21,6 +21,7 @@ from collapse_jax.core.streams import Stream
 from collapse_jax.metrics.model_free import images, pixel_variance, sharpness
 from collapse_jax.networks.training import Losses, adam, train
 from collapse_jax.networks.vae import MLP, ConvNet, init_conv, init_mlp
+from collapse_jax.numerics.threefry import written_out
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import (
     check_choice,
@@ -157,7 +158,7 @@ def _autoencoder(
         )  # fmt: skip
 
     def fit_in_parts(num_parts: int, key: Key, params: Net, data: Any) -> tuple[Net, Losses]:
-        key_init, key_train = jax.random.split(key)
+        key_init, key_train = jax.random.split(written_out(key))
         first = init_net(key_init) if start == "fresh" else params
         read = lambda key_batch: data.minibatch(key_batch, batch_size)  # noqa: E731
         params, history = train(key_train, first, read, loss, optimizer, num_steps, num_parts)

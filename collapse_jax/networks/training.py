@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Float, Int
 
-from collapse_jax.numerics.threefry import written_out
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 from collapse_jax.validation import check_count
 
@@ -42,8 +41,6 @@ def train(
         ValueError: a minibatch that does not divide into `num_parts`.
     """
 
-    key = written_out(key)
-
     def step(carry: tuple[Params, optax.OptState], index: Array) -> tuple[tuple, Losses]:
         return train_step(jax.random.fold_in(key, index), *carry, batch, loss, optimizer, num_parts)
 
@@ -76,7 +73,6 @@ def optimizer_step(
 ) -> tuple[tuple[Params, optax.OptState], Losses]:
     """Return what `train_step` does, of a minibatch that is known; the key is the loss's alone."""
     check_count("num_parts", num_parts)
-    key = written_out(key)
     gradient = jax.grad(loss, argnums=1, has_aux=True)
     if num_parts == 1:
         grads, reported = gradient(key, params, minibatch)

@@ -61,7 +61,7 @@ def _split(key: Array, shape: tuple[int, ...]) -> Array:
     return _once(jnp.stack(_counted(key, shape), axis=-1))
 
 
-def _fold_in(key: Array, data: Array) -> Array:
+def _fold_in(key: Array, data: Array | int) -> Array:
     word = jnp.asarray(data).astype(jnp.uint32)
     return _once(jnp.stack(hashed(key, jnp.zeros_like(word), word)))
 
@@ -86,7 +86,7 @@ def written_out(keys: PyTree) -> PyTree:
 
     Where `jax_threefry_partitionable` is off JAX counts otherwise, and its keys stay.
     """
-    if not jax.config.jax_threefry_partitionable:
+    if not getattr(jax.config, "jax_threefry_partitionable"):  # noqa: B009  (mypy knows no option by name)
         return keys
     return _with_impl(keys, threefry_prng_impl, _WRITTEN_OUT)
 
