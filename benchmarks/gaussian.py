@@ -11,16 +11,16 @@ from sides import Side, timings
 from collapse_jax import Chain, build_chain, gaussian, gaussian_metrics, gaussian_truth, replace, run_compiled
 from collapse_jax.models.gaussian import gaussian_statistics
 
-LANES, SEEDS, GENERATIONS = 256, 1000, 1000
+SEEDS, GENERATIONS, MOST_LANES = 1000, 1000, 500  # a block for each of two cores
 MODELS = {"points": gaussian, "statistics": gaussian_statistics}
 
 
 def ours(draws: str, size: int, num_seeds: int = SEEDS, num_generations: int = GENERATIONS) -> Side:
     """Return our chains, every generation recorded."""
-    chain = _chain(draws, size)
+    chain, lanes = _chain(draws, size), min(num_seeds, MOST_LANES)
 
     def run() -> None:
-        for _ in run_compiled(chain, jax.random.key(0), num_seeds, (num_generations,), lanes=LANES):
+        for _ in run_compiled(chain, jax.random.key(0), num_seeds, (num_generations,), lanes=lanes):
             pass
 
     return Side("ours", run, num_seeds * num_generations)
