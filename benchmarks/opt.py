@@ -22,7 +22,7 @@ WORK = {
         ("sampling", 32, 3.0), ("sampling", 128, 3.0), ("5 beams", 32, 3.0), ("training", 128, 1.5),
     )),
     # where a run takes many seconds, few of them say as much
-    "OPT-125m": (opt.opt_config("125m"), 3, (("sampling", 8, 1.5), ("5 beams", 8, 2.0), ("training", 8, 1.3))),
+    "OPT-125m": (opt.opt_config("125m"), 3, (("sampling", 8, 3.0), ("5 beams", 8, 3.0), ("training", 8, 1.3))),
 }  # fmt: skip
 
 

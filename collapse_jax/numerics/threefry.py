@@ -53,7 +53,7 @@ def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
         return jax.random.bits(jax.random.wrap_key_data(key, impl=threefry_prng_impl), shape, kind)
     high, low = _counted(key, shape)
     if bit_width == 64:
-        return (high.astype(kind) << kind(32)) | low.astype(kind)
+        return _once((high.astype(kind) << kind(32)) | low.astype(kind))
     return _once((high ^ low).astype(kind))
 
 
@@ -67,7 +67,7 @@ def _fold_in(key: Array, data: Array | int) -> Array:
 
 
 def _once(words: Array) -> Array:
-    """Return words that XLA computes once: fused, it would hash anew wherever they are read."""
+    """Return words whose hash XLA leaves apart from what is made of them, which it then computes as for JAX's keys."""
     return jax.lax.optimization_barrier(words)
 
 

@@ -130,7 +130,7 @@ def block_log_loss(
         params: its weights.
         stream: tokens of the whole text; what is left after the last block is not looked at.
         length: of a block, tokens; the published protocol has 64.
-        batch_size: blocks at a time.
+        batch_size: most blocks at a time.
 
     Raises:
         ValueError: the text is shorter than a block, or a block longer than the model's positions.
@@ -159,7 +159,7 @@ def sliding_log_loss(
         stream: tokens of the whole text; what is left after the last window is not looked at.
         length: of the window, tokens.
         stride: tokens that a window predicts; less than `length`.
-        batch_size: windows at a time.
+        batch_size: most windows at a time.
         step: by how much the window moves; default `stride`.
 
     Raises:
@@ -197,7 +197,7 @@ def protocol_log_losses(
         stream: tokens of the whole text.
         block: length of a block, tokens.
         long: length of a long block and of the window, tokens.
-        batch_size: windows at a time.
+        batch_size: most windows at a time.
 
     Raises:
         ValueError: the text is shorter than a long block, or that is longer than the model's positions.
