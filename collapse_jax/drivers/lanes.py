@@ -10,6 +10,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, UInt
 
 from collapse_jax.core.protocol import Carried, Chain, Record
+from collapse_jax.drivers.joined import Apart, run_joined
 from collapse_jax.drivers.sharding import LANES, lane_mesh
 from collapse_jax.numerics.threefry import as_jax, written_out
 from collapse_jax.types import Array, Key, PyTree
@@ -152,13 +154,21 @@ def _compiled(lanes: Lanes, key_type: Any, buffer_length: int, quick: Callable[[
     chain_of, group = lanes.chain_of or (lambda lane: (lane, chain)), lanes.width * mesh.size
 
     def first(key: Key, lane: Array) -> tuple[Carried, Record]:
+        """Run generation 0."""
         seed, chain = chain_of(lane)
         return as_jax(chain.init(jax.random.fold_in(jax.random.fold_in(quick(key), seed), 0)))
 
-    def one(key: Key, lane: Array, state: Carried) -> tuple[Carried, Record]:
+    def later(key: Key, lane: Array, state: Carried) -> tuple[Carried, Record]:
+        """Run the generation after `state`."""
         seed, chain = chain_of(lane)
         key_step = jax.random.fold_in(jax.random.fold_in(quick(key), seed), state.generation + 1)
         return as_jax(chain.step(key_step, quick(state)))
+
+    def either(key: Key, lane: Array, state: Carried) -> tuple[Carried, Record]:
+        """Run the generation after `state`, where generation -1 is none."""
+        seed, chain = chain_of(lane)
+        key_generation = jax.random.fold_in(jax.random.fold_in(quick(key), seed), state.generation + 1)
+        return as_jax(run_joined(chain, key_generation, quick(state), state.generation < 0))
 
     def kept(record: Record, counts: Array) -> tuple[Record, Record]:
         """Return what is buffered of a generation, and what is kept of the last one."""
@@ -171,8 +181,10 @@ def _compiled(lanes: Lanes, key_type: Any, buffer_length: int, quick: Callable[[
         buffered, last = kept(record, counts)
         return states, (jax.tree.map(lambda a: a[None], buffered), last)
 
-    def advance(key: Key, numbers: Array, counts: Array, states: Carried, length: Array) -> tuple[Carried, tuple]:
-        step = jax.vmap(one, (None, 0, 0))
+    def advance(
+        one: Callable, key: Key, numbers: Array, counts: Array, states: Carried, length: Array
+    ) -> tuple[Carried, tuple]:
+        step = jax.jit(jax.vmap(one, (None, 0, 0)))  # traced once, for its shapes and for the loop
 
         def body(index: Array, carry: tuple) -> tuple:
             states, buffer, _ = carry
@@ -196,13 +208,38 @@ def _compiled(lanes: Lanes, key_type: Any, buffer_length: int, quick: Callable[[
         inside, outside = jax.tree.map(lambda spec: NamedSharding(mesh, spec), (specs, outputs))
         return jax.jit(mapped, in_shardings=inside, out_shardings=outside, donate_argnums=given)
 
-    key = jax.ShapeDtypeStruct((), key_type)
+    key, length = jax.ShapeDtypeStruct((), key_type), jax.ShapeDtypeStruct((), jnp.int32)
     numbers, counts = (jax.ShapeDtypeStruct((group,), kind) for kind in (jnp.uint32, jnp.bool))
+    of_one = jax.eval_shape(first, key, jax.ShapeDtypeStruct((), jnp.uint32))[0]
+    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((group, *leaf.shape), leaf.dtype), of_one)
+
+    def segment_of(one: Callable) -> jax.stages.Lowered:
+        specs, given = (everywhere, split, split, split, everywhere), (3,) if lanes.donate else ()
+        return shard(partial(advance, one), specs, given).lower(key, numbers, counts, states, length)
+
+    try:
+        if every > 1:
+            raise Apart("generation 0 is recorded, whichever others are")
+        segment = segment_of(either).compile()
+        nothing = jax.jit(partial(_nothing, states), out_shardings=NamedSharding(mesh, split))
+        one = jnp.asarray(1, jnp.int32)
+        return Program(lambda *given: segment(*given, nothing(), one), segment, states, group)
+    except Apart:
+        segment = segment_of(later)
     start = shard(begin, (everywhere, split, split)).lower(key, numbers, counts)
-    states = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), start.out_info[0])
-    length = jax.ShapeDtypeStruct((), jnp.int32)
-    to_advance = shard(advance, (everywhere, split, split, split, everywhere), (3,) if lanes.donate else ())
-    segment = to_advance.lower(key, numbers, counts, states, length)
     with ThreadPoolExecutor(1) as pool:  # XLA compiles without holding the interpreter's lock
         compiling = pool.submit(segment.compile)
         return Program(start.compile(), compiling.result(), states, group)
+
+
+def _nothing(states: PyTree) -> Carried:
+    """Return the states before generation 0, of which nothing is read but their number."""
+
+    def zeros(shape: jax.ShapeDtypeStruct) -> Array:
+        if jnp.issubdtype(shape.dtype, jax.dtypes.prng_key):
+            data = jax.eval_shape(jax.random.key_data, shape)
+            return jax.random.wrap_key_data(jnp.zeros(data.shape, data.dtype))
+        return jnp.zeros(shape.shape, shape.dtype)
+
+    blank = jax.tree.map(zeros, states)
+    return blank._replace(generation=blank.generation - 1)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from collapse_jax.core.protocol import Metric, Snapshot
+from collapse_jax.networks.in_turn import in_turn
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import protocol_log_losses, token_log_probs
@@ -39,11 +40,12 @@ def log_loss_metric(
     """
     text, long = np.asarray(stream), min(config.max_positions, 1024)
 
-    def measure(key: Key, snapshot: Snapshot) -> Array:
-        scores = protocol_log_losses(config, snapshot.params.weights, text, block, long, _BATCH)
+    @in_turn
+    def scored(weights: Params) -> Array:
+        scores = protocol_log_losses(config, weights, text, block, long, _BATCH)
         return jnp.stack([score.per_token for score in scores])
 
-    return Metric(name, ("protocol",), "nats a token", measure)
+    return Metric(name, ("protocol",), "nats a token", lambda key, s: scored(s.params.weights))
 
 
 def generated_nats(config: OPTConfig) -> Metric:
@@ -190,5 +192,10 @@ def _block_nats(config: OPTConfig, weights: dict, blocks: Array) -> Float[Array,
 
 def _all_nats(config: OPTConfig, weights: dict, blocks: Array) -> Float[Array, "blocks places"]:
     """Return -log p of every token but the first, some blocks at a time."""
-    score = lambda block: -token_log_probs(config, weights, block[None])[0]  # noqa: E731
-    return jax.lax.map(score, blocks, batch_size=_BATCH)
+
+    @in_turn
+    def scored(weights: Params, blocks: Array) -> Array:
+        score = lambda block: -token_log_probs(config, weights, block[None])[0]  # noqa: E731
+        return jax.lax.map(score, blocks, batch_size=_BATCH)
+
+    return scored(weights, blocks)

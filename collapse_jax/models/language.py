@@ -23,6 +23,7 @@ from collapse_jax.core.data import Samples
 from collapse_jax.core.data_checks import need_rows
 from collapse_jax.core.protocol import Model
 from collapse_jax.drivers.sharding import Layout, replicated
+from collapse_jax.networks.in_turn import in_turn
 from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decoding import Rules, sample
@@ -279,7 +280,7 @@ def _fine_tuning(
 
     # compiled here: the host driver calls each piece from Python
     return Chunked(
-        layout.compiled(start), layout.compiled(advance), layout.compiled(finish),
+        layout.compiled(start), layout.compiled(in_turn(advance)), layout.compiled(finish),
         tuning.num_epochs * pieces_per_epoch,
     )  # fmt: skip
 
@@ -325,4 +326,4 @@ def _continuation(
     def finish(carry: _Writing) -> Samples:
         return Samples(carry.tokens, jnp.ones(num_prompts))
 
-    return Chunked(start, layout.compiled(advance), finish, num_chunks)
+    return Chunked(start, layout.compiled(in_turn(advance)), finish, num_chunks)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import sequential_vmap
 from jaxtyping import Float
 
 from collapse_jax.core.data import Samples
@@ -19,6 +18,7 @@ from collapse_jax.core.data_checks import kind_of, need_array
 from collapse_jax.core.protocol import Metric, Model, Snapshot
 from collapse_jax.core.streams import Stream
 from collapse_jax.metrics.model_free import images, pixel_variance, sharpness
+from collapse_jax.networks.in_turn import in_turn
 from collapse_jax.networks.training import Losses, adam, train
 from collapse_jax.networks.vae import MLP, ConvNet, init_conv, init_mlp
 from collapse_jax.numerics.threefry import written_out
@@ -152,10 +152,7 @@ def _autoencoder(
         if part_size is None:
             return fit_in_parts(1, key, params, data)
         num_parts = batch_size // part_size if batch_size % part_size == 0 else 1
-        return jax.lax.platform_dependent(
-            key, params, data,
-            cpu=sequential_vmap(partial(fit_in_parts, num_parts)), default=partial(fit_in_parts, 1),
-        )  # fmt: skip
+        return in_turn(partial(fit_in_parts, num_parts), partial(fit_in_parts, 1))(key, params, data)
 
     def fit_in_parts(num_parts: int, key: Key, params: Net, data: Any) -> tuple[Net, Losses]:
         key_init, key_train = jax.random.split(written_out(key))

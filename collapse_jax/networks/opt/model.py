@@ -10,7 +10,7 @@ their axes: B batch, L length, P prompt, N slots of new tokens, W beams, H heads
 Reference: Zhang et al. (2022), "OPT: Open Pre-trained Transformer Language Models".
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -282,10 +282,16 @@ def _whole(
     x, made = model.embed(tokens, positions), []
     for index, layer in enumerate(model.layers):
         key_layer = None if key is None else jax.random.fold_in(key, index)
-        run = jax.checkpoint(layer.__call__) if config.remat else layer
-        x, keys, values = run(x, bias, key_layer)
+        run = partial(_run_layer, *nnx.split(layer))
+        x, keys, values = (jax.checkpoint(run) if config.remat else run)(x, bias, key_layer)
         made.append((keys, values))
     return model.finish(x), made
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_layer(graph: Any, state: Any, x: Array, bias: Array, key: Key | None) -> tuple[Array, Array, Array]:
+    """Return what a layer makes of the residual stream; traced once for all layers of one shape."""
+    return nnx.merge(graph, state)(x, bias, key)
 
 
 def _check_length(config: OPTConfig, length: int) -> None:
