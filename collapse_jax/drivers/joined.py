@@ -51,7 +51,9 @@ def _next(calls: Generator[Call, Any, Any], answer: Any) -> tuple[Call | None, A
 
 def _chosen(is_first: Array, first: PyTree, later: PyTree) -> PyTree:
     """Return the one tree or the other, of one structure and the same shapes."""
-    if jax.tree.structure(first) != jax.tree.structure(later):
+    leaves, nesting = jax.tree.flatten(first)
+    others, other_nesting = jax.tree.flatten(later)
+    if nesting != other_nesting:
         raise Apart("their arguments are built differently")
 
     def choose(one: Any, other: Any) -> Any:
@@ -62,4 +64,4 @@ def _chosen(is_first: Array, first: PyTree, later: PyTree) -> PyTree:
             raise Apart(f"one argument is {one.dtype}{list(one.shape)}, then {other.dtype}{list(other.shape)}")
         return jnp.where(is_first, one, other)
 
-    return jax.tree.map(choose, first, later)
+    return jax.tree.unflatten(nesting, [choose(*pair) for pair in zip(leaves, others)])

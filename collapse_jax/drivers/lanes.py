@@ -220,10 +220,10 @@ def _compiled(lanes: Lanes, key_type: Any, buffer_length: int, quick: Callable[[
     try:
         if every > 1:
             raise Apart("generation 0 is recorded, whichever others are")
-        segment = segment_of(either).compile()
+        both = segment_of(either).compile()
         nothing = jax.jit(partial(_nothing, states), out_shardings=NamedSharding(mesh, split))
         one = jnp.asarray(1, jnp.int32)
-        return Program(lambda *given: segment(*given, nothing(), one), segment, states, group)
+        return Program(lambda *given: both(*given, nothing(), one), both, states, group)
     except Apart:
         segment = segment_of(later)
     start = shard(begin, (everywhere, split, split)).lower(key, numbers, counts)

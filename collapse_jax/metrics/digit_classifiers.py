@@ -78,9 +78,10 @@ def examined(
 ) -> DigitClassifiers:
     """Return judges with what they make of real digits that they have not seen."""
     held_out, answers = jnp.asarray(images), jnp.asarray(labels)
-    log_probs = jax.vmap(lambda net: net.log_probs(held_out))(nets)
+    log_probs = jax.jit(jax.vmap(lambda net: net.log_probs(held_out)))(nets)
     accuracy = jnp.mean(jnp.argmax(log_probs, axis=-1) == answers[None], axis=1)
-    return DigitClassifiers(nets, accuracy, unanimous(jnp.exp(log_probs)), _first(nets).embed(held_out))
+    features = jax.jit(lambda net: net.embed(held_out))(_first(nets))
+    return DigitClassifiers(nets, accuracy, unanimous(jnp.exp(log_probs)), features)
 
 
 def save_judges(judges: DigitClassifiers, path: Path) -> None:

@@ -5,7 +5,6 @@ The whole training is one scan, so many chains run under one `vmap`.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +17,9 @@ from collapse_jax.core.data_checks import kind_of, need_array
 from collapse_jax.core.protocol import Metric, Model, Snapshot
 from collapse_jax.core.streams import Stream
 from collapse_jax.metrics.model_free import images, pixel_variance, sharpness
-from collapse_jax.networks.in_turn import in_turn
-from collapse_jax.networks.training import Losses, adam, train
+from collapse_jax.models.trained import Steps, trained
+from collapse_jax.networks.training import Losses, adam
 from collapse_jax.networks.vae import MLP, ConvNet, init_conv, init_mlp
-from collapse_jax.numerics.threefry import written_out
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import (
     check_choice,
@@ -132,8 +130,8 @@ def _autoencoder(
     check_choice("start", start, ("fresh", "warm"))
     check_choice("synthetic", synthetic, ("fixed", "fresh"))
     check_choice("draws", draws, ("mean", "bernoulli"))
-    optimizer = adam(learning_rate, weight_decay)
-    tail = max(num_steps // 10, 1)
+    steps = Steps(num_steps, batch_size, start, part_size)
+    fit = trained(init_net, loss, adam(learning_rate, weight_decay), steps)
 
     def init(key: Key, real: Any) -> Net:
         if not hasattr(real, "minibatch"):
@@ -147,19 +145,6 @@ def _autoencoder(
         if isinstance(real, Samples) and is_concrete(real.x) and not _within_unit(real):
             raise ValueError("the VAE needs intensities in [0, 1]; divide bytes by 255.")
         return init_net(key)
-
-    def fit(key: Key, params: Net, data: Any) -> tuple[Net, Losses]:
-        if part_size is None:
-            return fit_in_parts(1, key, params, data)
-        num_parts = batch_size // part_size if batch_size % part_size == 0 else 1
-        return in_turn(partial(fit_in_parts, num_parts), partial(fit_in_parts, 1))(key, params, data)
-
-    def fit_in_parts(num_parts: int, key: Key, params: Net, data: Any) -> tuple[Net, Losses]:
-        key_init, key_train = jax.random.split(written_out(key))
-        first = init_net(key_init) if start == "fresh" else params
-        read = lambda key_batch: data.minibatch(key_batch, batch_size)  # noqa: E731
-        params, history = train(key_train, first, read, loss, optimizer, num_steps, num_parts)
-        return params, {name: jnp.mean(values[-tail:]) for name, values in history.items()}
 
     def draw(key: Key, params: Net, num: int) -> Float[Array, "num pixels"]:
         key_latent, key_pixel = jax.random.split(key)
