@@ -51,9 +51,7 @@ def _next(calls: Generator[Call, Any, Any], answer: Any) -> tuple[Call | None, A
 
 def _chosen(is_first: Array, first: PyTree, later: PyTree) -> PyTree:
     """Return the one tree or the other, of one structure and the same shapes."""
-    leaves, nesting = jax.tree.flatten(first)
-    others, other_nesting = jax.tree.flatten(later)
-    if nesting != other_nesting:
+    if str(jax.tree.structure(first)) != str(jax.tree.structure(later)):
         raise Apart("their arguments are built differently")
 
     def choose(one: Any, other: Any) -> Any:
@@ -64,4 +62,4 @@ def _chosen(is_first: Array, first: PyTree, later: PyTree) -> PyTree:
             raise Apart(f"one argument is {one.dtype}{list(one.shape)}, then {other.dtype}{list(other.shape)}")
         return jnp.where(is_first, one, other)
 
-    return jax.tree.unflatten(nesting, [choose(*pair) for pair in zip(leaves, others)])
+    return jax.tree.map(choose, first, later)
