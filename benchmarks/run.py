@@ -1,8 +1,9 @@
 """Run the benchmarks and write RESULTS.md beside this file.
 
     make bench            all
-    make bench ARGS=gmm   some: gaussian, gmm, vae, opt, opt_memory, memory, million
-    make bench ARGS="gmm --rows"   the table alone; curves and memory stay as they are
+    make bench ARGS=gmm   some: gaussian, gmm, vae, opt, counts, processes, opt_memory, memory, million
+    make bench ARGS="gmm --rows"     the table alone; curves and memory stay as they are
+    make bench ARGS="gmm --curves"   the curves and memory alone
 
 A part that is not run keeps its rows from the last run. Peers come from the optional extra `peers`.
 """
@@ -25,7 +26,7 @@ from collapse_jax.validation import nearest  # noqa: E402
 HERE = Path(__file__).parent
 _UNIT = "us / chain-generation"  # of curves, where a part has no UNIT of its own
 _COLUMNS = ("generations", "peak memory, MiB")  # of what is measured, where a part has no COLUMNS of its own
-PARTS = ("gaussian", "gmm", "vae", "opt", "opt_memory", "memory", "million")
+PARTS = ("gaussian", "gmm", "vae", "opt", "counts", "processes", "opt_memory", "memory", "million")
 _HEAD = """# Benchmarks
 
 Written by `make bench`. Each row times our code and its peers in the same run, in turn: medians of at least five warm
@@ -37,30 +38,39 @@ are the machine's. "Noisy": the middle half of a side's runs spreads by more tha
 
 def main(chosen: list[str]) -> None:
     """Run `chosen` parts, all by default, and write the results."""
-    rows_alone, chosen = "--rows" in chosen, [name for name in chosen if name != "--rows"]
+    only = {"--rows", "--curves"} & set(chosen)
+    chosen = [name for name in chosen if name not in only]
     for name in chosen:
         if name not in PARTS:
             sys.exit(f"there is no benchmark '{name}'; {nearest(name, PARTS)}")
     console, store = Console(), HERE / "results.json"
     results = json.loads(store.read_text()) if store.is_file() else {}
     for name in chosen or PARTS:
-        module, rows = importlib.import_module(name), []
+        module = importlib.import_module(name)
         with console.status(f"{name} ..."):
-            if hasattr(module, "rows"):
-                for row in module.rows():
-                    rows.append(row)
-                    ratio = "" if row.ratio is None else f", {row.ratio:,.1f}x {row.peer_name}"
-                    console.print(f"{row.work}: {row.ours:.3g} {row.unit}{ratio}")
-            kept = results.get(name, {}) if rows_alone else {}
-            results[name] = {**kept, "machine": machine(), "rows": rows}
-            if hasattr(module, "curves") and not rows_alone:
+            kept = results.get(name, {}) if only else {}
+            found = {**kept, "machine": machine()}
+            if "--curves" in only:
+                found |= {"machine": kept.get("machine", machine()), "rows": kept.get("rows", [])}
+            else:
+                found["rows"] = [_told(console, row) for row in getattr(module, "rows", tuple)()]
+            if hasattr(module, "curves") and "--rows" not in only:
                 curves = {"curves": module.curves(), "unit": getattr(module, "UNIT", _UNIT)}
-                results[name] |= {**curves, "curves_machine": machine()}
-            if hasattr(module, "measured") and not rows_alone:
-                results[name] |= {"measured": module.measured(), "columns": getattr(module, "COLUMNS", _COLUMNS)}
+                found |= {**curves, "curves_machine": machine(), "why": getattr(module, "WHY", "")}
+            if hasattr(module, "measured") and "--rows" not in only:
+                columns = getattr(module, "COLUMNS", _COLUMNS)
+                found |= {"measured": module.measured(), "columns": columns, "why": getattr(module, "WHY", "")}
+            results[name] = found
         store.write_text(json.dumps(results, indent=1) + "\n")
     (HERE / "RESULTS.md").write_text(page(results))
     console.print(f"written: {HERE / 'RESULTS.md'}")
+
+
+def _told(console: Console, row: Row) -> Row:
+    """Return a row, once it is on the screen."""
+    ratio = "" if row.ratio is None else f", {row.ratio:,.1f}x {row.peer_name}"
+    console.print(f"{row.work}: {row.ours:.3g} {row.unit}{ratio}")
+    return row
 
 
 def page(results: dict) -> str:
@@ -79,8 +89,10 @@ def page(results: dict) -> str:
             columns = found.get("columns", _COLUMNS)
             parts.append(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n")
             for cells in found["measured"]:
-                said = [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]
+                said = [f"{cell:,}" if isinstance(cell, int | float) else cell for cell in cells]
                 parts.append(f"| {' | '.join(said)} |\n")
+        if found.get("why"):
+            parts.append(f"\n{found['why']}\n")
     return "".join(parts)
 
 
