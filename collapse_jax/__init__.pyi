@@ -79,6 +79,8 @@ from collapse_jax.models.one_parameter import uniform as uniform
 from collapse_jax.models.regression import regression as regression
 from collapse_jax.models.regression import regression_truth as regression_truth
 from collapse_jax.models.regression import risk_metric as risk_metric
+from collapse_jax.models.score import kernel_score as kernel_score
+from collapse_jax.models.score import linear_score as linear_score
 from collapse_jax.models.vae import conv_vae as conv_vae
 from collapse_jax.models.vae import held_out_metrics as held_out_metrics
 from collapse_jax.models.vae import vae as vae

@@ -9,4 +9,5 @@ from collapse_jax.models import language as language
 from collapse_jax.models import mixture as mixture
 from collapse_jax.models import one_parameter as one_parameter
 from collapse_jax.models import regression as regression
+from collapse_jax.models import score as score
 from collapse_jax.models import vae as vae

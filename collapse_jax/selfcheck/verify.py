@@ -15,6 +15,7 @@ from collapse_jax.selfcheck.laws import (
     mixtures,
     regimes,
     regression,
+    samplers,
     tables,
     times,
     variants,
@@ -96,6 +97,7 @@ PROGRAMS = (
     ),
     Program((Part("novelty and forgetting", tables.novelty_chains, tables.novelty_laws),), 12_288, 30),
     Program((Part("mixtures", mixtures.chains, mixtures.laws),), 8_192, 39),
+    Program((Part("diffusion and flow samplers", samplers.chains, samplers.laws),), 8_192, 3),
 )
 _QUICK_EFFORT = 0.3
 

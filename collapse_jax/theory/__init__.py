@@ -1,7 +1,7 @@
 """Closed forms for recursive training, each a function with its conditions and its source.
 
 `identity_by_descent`: one recursion for the expected variance of every regime; `limits`: where they come to rest.
-`gaussian`, `discrete`, `ancestry`, `regression`, `curation`: the rest, family by family. n counts fits: model g of a
+`gaussian`, `discrete`, `ancestry`, `regression`, `curation`, `samplers`: the rest, family by family. n counts fits: model g of a
 chain has n = g + 1.
 
 Called with numbers, a law checks that they lie in its domain (an attribute of the function), computes in float64 and
@@ -17,6 +17,7 @@ from collapse_jax.theory import (
     identity_by_descent,
     limits,
     regression,
+    samplers,
 )
 from collapse_jax.theory.identity_by_descent import (
     he_optimal_weight,
@@ -57,4 +58,5 @@ __all__ = [
     "regression",
     "replace_variance",
     "replace_variance_error",
+    "samplers",
 ]

@@ -4,7 +4,7 @@ One function for each law, of the same name and arguments, in a module of the sa
 products, sums, recursions, exact solves. Nothing here comes from the package. `book` says what an oracle may return.
 """
 
-from oracles import ancestry, curation, discrete, gaussian, identity_by_descent, limits, regression
+from oracles import ancestry, curation, discrete, gaussian, identity_by_descent, limits, regression, samplers
 from oracles.book import ORACLES, Convention
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "identity_by_descent",
     "limits",
     "regression",
+    "samplers",
 ]

@@ -56,6 +56,12 @@ TURNS: dict[str, Sequence] = {
     "kept": [_times(0.5), 1, _times(1)],
     "copies": [1, _times(0.5)],
     "num": [1, 10, 60],
+    "solver": ["ddim"], "schedule": ["linear"], "stop": [0.0],
+    "order": [1, 2, 4],
+    "real_share": [0.25, 0.03125, 1.0],
+    "signal": [0.5, 0.9375, 1.0],
+    "real_variance": [0.5, 1.0],
+    "own_variance": [0.46875, 2.0],
     "ratio": [0.5, 1.0, 4.0],
     "penalty": [0.5, 0.0625, 4.0],
     "row": [1],
@@ -124,7 +130,21 @@ EDGES: dict[str, Sequence] = {
 
 # where a law's meaning asks for other values than the argument's name does
 _THIN = {"num_fits": [0, 1, 10, 1000], "num_rows": [1, 5, 9, 98], "dim": [5, 10, 100]}
+# every solver with a schedule that it takes comes up as both are turned; what does not fit is refused
+_SAMPLER = {
+    "variance": [0.25, 2.0, 0.0078125, 1.5], "num_steps": [2, 10, 50], "stop": [0.0, 0.0625, 0.5],
+    "solver": ["ddim", "ddpm", "ddpm-noisy", "ddpm-tilde", "euler", "heun", "exact"],
+    "schedule": ["linear", "cosine", "flow", "edm"],
+}  # fmt: skip
+_PATHS = {"variance": _SAMPLER["variance"], "stop": _SAMPLER["stop"]}
 GRID_OF: dict[str, dict[str, Sequence]] = {
+    **dict.fromkeys(
+        ["samplers.variance_drawn", "samplers.variance_kept", "samplers.mean_kept"],
+        {name: _SAMPLER[name] for name in ("num_steps", "solver", "schedule")},
+    ),
+    "samplers.sampler_half_life": {"num_steps": [2, 10], "solver": ["ddim", "euler"], "schedule": ["linear", "flow"]},
+    "samplers.variance_after": {"num_steps": [2, 10], "num_generations": [0, 1, 5], "solver": ["ddim", "heun"],
+                                "schedule": ["cosine", "edm"]},
     "discrete.branching_survival": {"num_generations": [0, 1, 2, 50, 1000]},
     "gaussian.log_variance_drift": {"row": [1, 2, 4]},
     "gaussian.log_variance_variance": {"row": [1, 2, 4]},
@@ -136,11 +156,19 @@ GRID_OF: dict[str, dict[str, Sequence]] = {
     "gaussian.truncated_variance": {"cut": [1.0, 0.25, 0.03125, 0.001953125, 3.0, 6.0]},
 }
 TURNS_OF: dict[str, dict[str, Sequence]] = {
+    **dict.fromkeys([f"samplers.{name}" for name in ("variance_drawn", "variance_kept", "mean_kept", "variance_after")],
+                    _PATHS),
+    "samplers.sampler_half_life": {"variance": [0.25, 0.0078125], "stop": [0.0]},
+    "samplers.hermite_fixed_point": {"stop": [0.0625, 0.5, 2.0]},
+    "samplers.kernel_score_variance": {"noise": [0.5, 0.0625]},
+    "samplers.negative_guidance_variance": {"weight": [0.5, 1.0, 0.25]},
+    "samplers.neon_weight": {"bias": [0.5, 1.0, 0.96875]},
     "curation.kept_ratio_bound": {"ratio": [0.25, 0.375, 0.0625]},
     "discrete.poisson_survival": {"rate": [0.5, 3.0]},
     "discrete.zipf": {"exponent": [1.5, 0.5]},
 }
 EDGES_OF: dict[str, dict[str, Sequence]] = {
+    "samplers.variance_after": {"num_generations": [12], "variance": [TINY, 0.5]},
     "identity_by_descent.ibd_window": {"num_generations": [100]},
     "curation.kept_ratio_bound": {"ratio": [0.0, TINY, 1 - TINY, 1.0]},
     "discrete.poisson_survival": {"rate": [0.0, TINY, 1e3]},
