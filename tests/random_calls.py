@@ -55,8 +55,9 @@ PACKAGE = str(Path(collapse_jax.__file__).parent)
 KEY = jax.random.key(0)
 MODULES = (
     "metrics.model_free", "datasets.synthetic", "models.bigram", "models.categorical", "models.one_parameter",
-    "models.gaussian", "models.kde", "models.regression", "theory.ancestry", "theory.curation",
+    "models.gaussian", "models.kde", "models.regression", "models.score", "theory.ancestry", "theory.curation",
     "theory.identity_by_descent", "theory.discrete", "theory.gaussian", "theory.limits", "theory.regression",
+    "theory.samplers",
 )  # fmt: skip
 # readers of files, what draws, records that check nothing, and inner functions that take arrays already checked
 LEFT_OUT = {
@@ -151,7 +152,7 @@ GOOD: dict[str, tuple] = {
     "penalty": (0.0, 1.0), "tau": (1.0,), "mass": (0.5,), "share": (0.5,), "temperature": (1.0,), "top_p": (1.0,),
     "choice": ("best", "luce"), "estimator": ("unbiased", "mle", "ols", "ridge"), "draws": ("points", "statistics"),
     "start": ("warm", "kmeans", "fresh"), "ridge": ("relative", "absolute"), "synthetic": ("fixed", "fresh"),
-    "bandwidth": ("scott", "fixed"), "design": ("fresh", "same"), "source": (original(), fresh(_CLOUD.sample)),
+    "bandwidth": ("scott", "fixed"), "solver": ("ddim", "exact"), "schedule": ("linear", "cosine"), "stop": (0.0, 0.1), "design": ("fresh", "same"), "source": (original(), fresh(_CLOUD.sample)),
     "sampler": (_CLOUD.sample,), "score": (lambda rows: rows[:, 0],), "fit": (_fit,), "sample": (_sample,),
     "init": (None,), "transform": (None, categorical.top_k(2)), "build": (_statistics_chain,),
     "make": (_statistics_chain,), "axes": ({"bias": [0.9, 1.0]},), "values": ([0.9, 1.0],),

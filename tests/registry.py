@@ -35,6 +35,7 @@ from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_points
 from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.kde import bootstrap, kde
+from collapse_jax.models.score import kernel_score, linear_score
 from collapse_jax.models.mixture import MixtureParams
 from collapse_jax.models.one_parameter import Largest, exponential, poisson, uniform
 from collapse_jax.models.regression import regression, regression_truth
@@ -105,6 +106,11 @@ MODELS = (
     ModelCase("vae-fixed", lambda: vae(**_TINY_VAE), uniform_pixels),
     ModelCase("vae-stream", lambda: vae(**_TINY_VAE, synthetic="fresh"), uniform_pixels, draws="stream"),
     ModelCase("bootstrap", bootstrap, POINTS, stores_training=True),
+    ModelCase("kernel-score", lambda: kernel_score(stop=0.1), POINTS, stores_training=True),
+    ModelCase(
+        "linear-score", lambda: linear_score(2, num_steps=5), lambda key, num: moments_of(gaussian_truth(2).sample(key, num)),
+        deterministic_fit=True, **_STATISTICS,
+    ),
     ModelCase(
         "gaussian-statistics", lambda: gaussian_statistics(2),
         lambda key, num: moments_of(gaussian_truth(2).sample(key, num)), deterministic_fit=True, **_STATISTICS,

@@ -59,7 +59,10 @@ class Sampler(NamedTuple):
             given = getattr(self, name)
             if isinstance(given, str):
                 check_choice(name, given, all_there_are)
-        check_count("num_steps", self.num_steps, minimum=2, maximum=100_000)
+        steps = self.num_steps
+        if is_concrete(steps) and jnp.issubdtype(jnp.result_type(steps), jnp.integer) and jnp.ndim(steps) == 0:
+            steps = int(np.asarray(steps))
+        check_count("num_steps", steps, minimum=2, maximum=100_000)
         if isinstance(self.schedule, str) and is_concrete(self.stop):
             most = MOST_NOISE if self.schedule == "edm" else 1.0
             if not 0 <= float(np.asarray(self.stop)) < most:
