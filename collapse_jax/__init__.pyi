@@ -56,6 +56,8 @@ from collapse_jax.models.categorical import CategoricalTruth as CategoricalTruth
 from collapse_jax.models.categorical import categorical as categorical
 from collapse_jax.models.categorical import categorical_metrics as categorical_metrics
 from collapse_jax.models.categorical import categorical_points as categorical_points
+from collapse_jax.models.diffusion import diffusion as diffusion
+from collapse_jax.models.diffusion import flow_matching as flow_matching
 from collapse_jax.models.external import external as external
 from collapse_jax.models.external import repeat_rows as repeat_rows
 from collapse_jax.models.gaussian import GaussianTruth as GaussianTruth
@@ -86,6 +88,9 @@ from collapse_jax.models.vae import held_out_metrics as held_out_metrics
 from collapse_jax.models.vae import vae as vae
 from collapse_jax.models.vae import vae_metrics as vae_metrics
 from collapse_jax.networks import opt as opt
+from collapse_jax.networks.denoisers import Denoiser as Denoiser
+from collapse_jax.networks.denoisers import mlp_denoiser as mlp_denoiser
+from collapse_jax.networks.denoisers import unet_denoiser as unet_denoiser
 from collapse_jax.records.external import read_records as read_records
 from collapse_jax.records.external import report_records as report_records
 from collapse_jax.runs.reading import load as load

@@ -49,6 +49,7 @@ from collapse_jax.metrics import model_free as plain_metrics
 from collapse_jax.models import bigram, categorical, kde, regression
 from collapse_jax.models import one_parameter as families
 from collapse_jax.models.gaussian import gaussian_statistics
+from collapse_jax.networks.denoisers import mlp_denoiser
 from collapse_jax.networks.opt.decoding import Rules
 
 PACKAGE = str(Path(collapse_jax.__file__).parent)
@@ -152,7 +153,10 @@ GOOD: dict[str, tuple] = {
     "penalty": (0.0, 1.0), "tau": (1.0,), "mass": (0.5,), "share": (0.5,), "temperature": (1.0,), "top_p": (1.0,),
     "choice": ("best", "luce"), "estimator": ("unbiased", "mle", "ols", "ridge"), "draws": ("points", "statistics"),
     "start": ("warm", "kmeans", "fresh"), "ridge": ("relative", "absolute"), "synthetic": ("fixed", "fresh"),
-    "bandwidth": ("scott", "fixed"), "solver": ("ddim", "exact"), "schedule": ("linear", "cosine"), "stop": (0.0, 0.1), "design": ("fresh", "same"), "source": (original(), fresh(_CLOUD.sample)),
+    "solver": ("ddim", "exact"), "schedule": ("linear", "cosine"), "stop": (0.0, 0.1),
+    "bandwidth": ("scott", "fixed"), "design": ("fresh", "same"), "source": (original(), fresh(_CLOUD.sample)),
+    "net": (mlp_denoiser(2, width=4, depth=1),), "average": (0.0, 0.9), "predicts": ("noise", "velocity"), "size": (2,),
+    "depth": (1, 2), "channels": ((4, 4, 4),), "num_fit_steps": (2,),
     "sampler": (_CLOUD.sample,), "score": (lambda rows: rows[:, 0],), "fit": (_fit,), "sample": (_sample,),
     "init": (None,), "transform": (None, categorical.top_k(2)), "build": (_statistics_chain,),
     "make": (_statistics_chain,), "axes": ({"bias": [0.9, 1.0]},), "values": ([0.9, 1.0],),

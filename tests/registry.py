@@ -33,13 +33,15 @@ from collapse_jax import (
 from collapse_jax.core.statistics import Sums, moments_of
 from collapse_jax.models.bigram import bigram, known_table
 from collapse_jax.models.categorical import CategoricalTruth, categorical, categorical_points
+from collapse_jax.models.diffusion import diffusion, flow_matching
 from collapse_jax.models.gaussian import gaussian_statistics
 from collapse_jax.models.kde import bootstrap, kde
-from collapse_jax.models.score import kernel_score, linear_score
 from collapse_jax.models.mixture import MixtureParams
 from collapse_jax.models.one_parameter import Largest, exponential, poisson, uniform
 from collapse_jax.models.regression import regression, regression_truth
+from collapse_jax.models.score import kernel_score, linear_score
 from collapse_jax.models.vae import conv_vae
+from collapse_jax.networks.denoisers import mlp_denoiser
 from collapse_jax.numerics import frame as frames
 from collapse_jax.numerics.em import Components
 from collapse_jax.numerics.mixture_distances import in_data_units
@@ -95,6 +97,7 @@ _EXACT_MIXTURE = {
     "restart": _mixture_restart,
 }
 _TINY_VAE = {"num_pixels": 6, "num_hidden": 4, "num_latents": 2, "num_steps": 3, "batch_size": 8}
+_TINY_FIT = {"num_fit_steps": 3, "batch_size": 8}
 _STATISTICS = {"draws": "statistics"}
 
 MODELS = (
@@ -106,10 +109,12 @@ MODELS = (
     ModelCase("vae-fixed", lambda: vae(**_TINY_VAE), uniform_pixels),
     ModelCase("vae-stream", lambda: vae(**_TINY_VAE, synthetic="fresh"), uniform_pixels, draws="stream"),
     ModelCase("bootstrap", bootstrap, POINTS, stores_training=True),
+    ModelCase("diffusion", lambda: diffusion(mlp_denoiser(2, width=8, depth=1), num_steps=3, **_TINY_FIT), POINTS),
+    ModelCase("flow", lambda: flow_matching(mlp_denoiser(2, width=8, depth=1), num_steps=3, **_TINY_FIT), POINTS),
     ModelCase("kernel-score", lambda: kernel_score(stop=0.1), POINTS, stores_training=True),
     ModelCase(
-        "linear-score", lambda: linear_score(2, num_steps=5), lambda key, num: moments_of(gaussian_truth(2).sample(key, num)),
-        deterministic_fit=True, **_STATISTICS,
+        "linear-score", lambda: linear_score(2, num_steps=5),
+        lambda key, num: moments_of(gaussian_truth(2).sample(key, num)), deterministic_fit=True, **_STATISTICS,
     ),
     ModelCase(
         "gaussian-statistics", lambda: gaussian_statistics(2),

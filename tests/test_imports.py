@@ -118,7 +118,7 @@ def test_no_folder_has_a_circle():
 
 
 def test_models_know_nothing_of_each_other():
-    """But for a file of metrics beside its model, the fit that nets share, and the Gaussian that a solver draws from."""
+    """But for metrics beside their model, the fit that nets share, and the Gaussian that a solver draws from."""
     between = [arrow for arrow in _arrows() if all(name.startswith("collapse_jax.models.") for name in arrow)]
     known = {"collapse_jax.models.score": "collapse_jax.models.gaussian"}
     between = [arrow for arrow in between if arrow[1] not in ("collapse_jax.models.trained", known.get(arrow[0]))]

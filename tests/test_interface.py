@@ -29,6 +29,9 @@ from collapse_jax.models.vae import held_out_metrics
 from collapse_jax.networks.opt.config import opt_config
 from collapse_jax.studies.gaussian.study import _metrics as walk_metrics
 
+_FIT_OF_A_DENOISER = {
+    "num_fit_steps": 2000, "batch_size": 256, "learning_rate": 1e-3, "average": 0.999, "start": "fresh",
+}  # fmt: skip
 _NET = {"start": "fresh", "draws": "mean"}
 _SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 _CHAINS = {"regime": "replace", "real_fraction": 0.0, "window_size": 5, "seed": 0}
@@ -48,6 +51,18 @@ DEFAULTS = {
     "models.bigram.known_table": {"draws": "visits"},
     "models.gaussian.gaussian": {"estimator": "unbiased", "bias": 1.0},
     "models.gaussian.gaussian_statistics": {"estimator": "unbiased", "bias": 1.0},
+    "models.diffusion.diffusion": {
+        "solver": "ddim", "schedule": "linear", "num_steps": 100, "stop": 0.0, "predicts": "noise",
+        **_FIT_OF_A_DENOISER,
+    },
+    "models.diffusion.flow_matching": {"solver": "euler", "num_steps": 50, "stop": 0.0, **_FIT_OF_A_DENOISER},
+    "models.score.kernel_score": {"solver": "exact", "schedule": "linear", "num_steps": 100, "stop": 0.0},
+    "models.score.linear_score": {
+        "solver": "ddim", "schedule": "linear", "num_steps": 100, "stop": 0.0, "draws": "statistics",
+        "estimator": "mle",
+    },
+    "networks.denoisers.mlp_denoiser": {"width": 128, "depth": 3},
+    "networks.denoisers.unet_denoiser": {"side": 28, "channels": (24, 48, 72)},
     "models.kde.kde": {"bandwidth": "scott", "width": 0.1},
     "models.language.FineTuning": {
         "num_epochs": 5, "batch_size": 128, "learning_rate": 2e-5, "end_rate": 1e-6, "weight_decay": 0.01,

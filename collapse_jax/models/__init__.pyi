@@ -2,6 +2,7 @@
 
 from collapse_jax.models import bigram as bigram
 from collapse_jax.models import categorical as categorical
+from collapse_jax.models import diffusion as diffusion
 from collapse_jax.models import external as external
 from collapse_jax.models import gaussian as gaussian
 from collapse_jax.models import kde as kde

@@ -155,8 +155,8 @@ def kernel_score(
 ) -> Model:
     """Return the model whose score is that of its own training points: what a net of unlimited capacity learns.
 
-    Solved exactly, a draw is a x_i + s z at the time at which it stops: a kernel density estimate of bandwidth s, shrunk
-    towards 0 by a. With `stop` 0 it copies its training points.
+    Solved exactly, a draw is a x_i + s z at the time at which it stops: a kernel density estimate of bandwidth s,
+    shrunk towards 0 by a. With `stop` 0 it copies its training points.
 
     Args:
         solver: "exact", or one of those of `linear_score`, which costs num_steps * M^2 * d a generation.

@@ -27,12 +27,15 @@ class Steps(NamedTuple):
         start: "fresh", a new net every generation, or "warm", the same net trained on.
         part_size: on CPUs chains train one after the other, on parts of a minibatch of about so many rows; None:
             together, on all of it.
+        average: the params of a fit are their running mean, p <- average p + (1 - average) new, over fewer steps at the
+            beginning; 0 gives those of the last step.
     """
 
     num_steps: int
     batch_size: int
     start: str = "fresh"
     part_size: int | None = None
+    average: float = 0.0
 
 
 class _Fit(NamedTuple):
@@ -42,6 +45,7 @@ class _Fit(NamedTuple):
     data: Any
     params: Params
     opt_state: PyTree
+    mean: Params  # of the params so far; None of no average
     totals: Losses  # of the last tenth of the steps
 
 
@@ -56,7 +60,7 @@ def trained(
         optimizer: from optax.
         steps: of it.
     """
-    num_steps, batch_size, start_from, part_size = steps
+    num_steps, batch_size, start_from, part_size, average = steps
     per_piece = min(num_steps, _STEPS_PER_PIECE)
     tail = max(num_steps // 10, 1)
     num_parts = batch_size // part_size if part_size and batch_size % part_size == 0 else 1
@@ -67,29 +71,32 @@ def trained(
         batch = jax.eval_shape(lambda k: data.minibatch(k, batch_size), key)
         reported = jax.eval_shape(lambda k, b: loss(k, first, b)[1], key, batch)
         totals = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), reported)
-        return _Fit(key_train, data, first, optimizer.init(first), totals)
+        return _Fit(key_train, data, first, optimizer.init(first), first if average else None, totals)
 
     def advance(parts: int, index: Array, carry: _Fit) -> _Fit:
         key = written_out(carry.key)
 
         def step(number: Array, state: tuple) -> tuple:
-            params, opt_state, totals = state
+            params, opt_state, mean, totals = state
             key_step = jax.random.fold_in(key, number)
             (params, opt_state), told = train_step(
                 key_step, params, opt_state, lambda k: carry.data.minibatch(k, batch_size), loss, optimizer, parts
             )
+            if average:
+                kept = jnp.minimum(average, (1 + number) / (10 + number))
+                mean = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, mean, params)
             counts = number >= num_steps - tail
             totals = jax.tree.map(lambda total, value: total + jnp.where(counts, value, 0.0), totals, told)
-            return params, opt_state, totals
+            return params, opt_state, mean, totals
 
         first = index * per_piece
-        state = (carry.params, carry.opt_state, carry.totals)
+        state = (carry.params, carry.opt_state, carry.mean, carry.totals)
         last = jnp.minimum(first + per_piece, num_steps)  # the last piece may be short
-        params, opt_state, totals = jax.lax.fori_loop(first, last, step, state)
-        return carry._replace(params=params, opt_state=opt_state, totals=totals)
+        params, opt_state, mean, totals = jax.lax.fori_loop(first, last, step, state)
+        return carry._replace(params=params, opt_state=opt_state, mean=mean, totals=totals)
 
     def finish(carry: _Fit) -> tuple[Params, Losses]:
-        return carry.params, jax.tree.map(lambda total: total / tail, carry.totals)
+        return carry.mean if average else carry.params, jax.tree.map(lambda total: total / tail, carry.totals)
 
     whole = partial(advance, 1)
     go_on = whole if part_size is None else in_turn(partial(advance, num_parts), whole)

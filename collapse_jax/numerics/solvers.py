@@ -95,14 +95,15 @@ class Sampler(NamedTuple):
         here, there = self.place(index), self.place(index + 1)
         clean, noise = predict(x, here)
         straight = there.signal * clean + there.noise * noise
-        ways = {"ddim": (straight, 0.0), "euler": (straight, 0.0)}
+        none = jnp.zeros(())
+        ways = {"ddim": (straight, none), "euler": (straight, none)}
         if self._may_be("heun"):
             clean_there, noise_there = predict(straight, there)
             change = (there.signal - here.signal) * (clean + clean_there)
             change = change + (there.noise - here.noise) * (noise + noise_there)
             # the noise alone says where edm's last step goes
             is_last = (there.signal == here.signal) & (there.noise == 0)
-            ways["heun"] = (jnp.where(is_last, straight, x + change / 2), 0.0)
+            ways["heun"] = (jnp.where(is_last, straight, x + change / 2), none)
         if any(self._may_be(name) for name in SOLVERS if name.startswith("ddpm")):
             # 1 - (a / a')^2 where a^2 + s^2 = 1, without cancelling
             beta = (here.noise - there.noise) * (here.noise + there.noise) / there.signal**2

@@ -1,8 +1,8 @@
 """Closed forms for recursive training, each a function with its conditions and its source.
 
 `identity_by_descent`: one recursion for the expected variance of every regime; `limits`: where they come to rest.
-`gaussian`, `discrete`, `ancestry`, `regression`, `curation`, `samplers`: the rest, family by family. n counts fits: model g of a
-chain has n = g + 1.
+`gaussian`, `discrete`, `ancestry`, `regression`, `curation`, `samplers`: the rest, family by family. n counts fits:
+model g of a chain has n = g + 1.
 
 Called with numbers, a law checks that they lie in its domain (an attribute of the function), computes in float64 and
 returns NumPy: the limit at an edge where there is one, otherwise a ValueError in one sentence. Under `jit` and `vmap`

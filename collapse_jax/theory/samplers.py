@@ -16,7 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.theory import stable
-from collapse_jax.theory.law import FITS, LENGTH, NONNEGATIVE, POSITIVE, SHARE, SIZE, Domain, law, reals, require
+from collapse_jax.theory.law import (
+    FITS,
+    LENGTH,
+    NONNEGATIVE,
+    POSITIVE,
+    SHARE,
+    SIZE,
+    Domain,
+    law,
+    reals,
+    require,
+)
 from collapse_jax.types import Array, ArrayLike
 
 SCHEDULES = ("linear", "cosine", "flow", "edm")

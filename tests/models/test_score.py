@@ -35,7 +35,7 @@ def _variances(model, start, generations=3):
 
 @pytest.mark.parametrize("setting", TABLE, ids=str)
 def test_a_chain_of_ten_million_points_follows_the_null(setting):
-    """One run's variance has the standard error 0.05 %: four of them see 0.2 %; a solver off by one step is off by 1 %."""
+    """A run's variance has the standard error 0.05 %: four see 0.2 %; a solver off by one step is off by 1 %."""
     solver, schedule, steps = setting
     found = _variances(linear_score(1, solver=solver, schedule=schedule, num_steps=steps), 0.3).mean(axis=0)
     expected = [theory.samplers.variance_after(0.3, n, solver, schedule, steps) for n in range(4)]
@@ -113,7 +113,9 @@ def test_long_chains_lose_everything_without_a_nan():
     assert np.all(segment.records["log_total_variance"][:, -1] < -50)
 
 
-@pytest.mark.parametrize("solver, schedule", [("exact", "flow"), ("euler", "flow"), ("exact", "edm"), ("ddim", "cosine")])
+@pytest.mark.parametrize(
+    "solver, schedule", [("exact", "flow"), ("euler", "flow"), ("exact", "edm"), ("ddim", "cosine")]
+)
 def test_the_score_of_points_gives_their_kernel_density(solver, schedule):
     """40,000 draws beside a stopped path's two moments and share near each point; solved by steps, nearly so."""
     points = np.array([[-1.0, 0.5], [1.0, 0.0], [0.5, 1.0]])
@@ -151,7 +153,11 @@ def test_data_far_from_0_meet_a_sentence():
 @pytest.mark.parametrize("make", [linear_score, kernel_score], ids=["linear", "kernel"])
 @pytest.mark.parametrize(
     "options, sentence",
-    [({"num_steps": 1}, "`num_steps`"), ({"schedule": "flow", "solver": "ddim"}, "does not take"), ({"stop": 2.0}, "`stop`")],
+    [
+        ({"num_steps": 1}, "`num_steps`"),
+        ({"schedule": "flow", "solver": "ddim"}, "does not take"),
+        ({"stop": 2.0}, "`stop`"),
+    ],
 )
 def test_options_meet_a_sentence(make, options, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -1,5 +1,7 @@
 """Samplers with the exact score of a Gaussian: a path from noise to data, step by step."""
 
+from itertools import pairwise
+
 import mpmath as mp
 
 from oracles.book import Convention, oracle, product
@@ -48,7 +50,7 @@ def _walk(variance, solver, schedule, num_steps, stop):
         (a, s), (b, r) = places[0], places[-1]
         return places, [mp.sqrt((b**2 * variance + r**2) / (a**2 * variance + s**2))], [mp.mpf(0)]
     factors, added = [], []
-    for index, ((a, s), (b, r)) in enumerate(zip(places, places[1:])):
+    for index, ((a, s), (b, r)) in enumerate(pairwise(places)):
         slope = lambda a, s, db, dr: (db * a * variance + dr * s) / (a**2 * variance + s**2)  # noqa: E731
         euler = 1 + slope(a, s, b - a, r - s)
         factor, noise = euler, mp.mpf(0)

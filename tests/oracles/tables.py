@@ -138,10 +138,10 @@ _SAMPLER = {
 }  # fmt: skip
 _PATHS = {"variance": _SAMPLER["variance"], "stop": _SAMPLER["stop"]}
 GRID_OF: dict[str, dict[str, Sequence]] = {
-    **dict.fromkeys(
-        ["samplers.variance_drawn", "samplers.variance_kept", "samplers.mean_kept"],
-        {name: _SAMPLER[name] for name in ("num_steps", "solver", "schedule")},
-    ),
+    **{
+        f"samplers.{law}": {name: _SAMPLER[name] for name in ("num_steps", "solver", "schedule")}
+        for law in ("variance_drawn", "variance_kept", "mean_kept")
+    },
     "samplers.sampler_half_life": {"num_steps": [2, 10], "solver": ["ddim", "euler"], "schedule": ["linear", "flow"]},
     "samplers.variance_after": {"num_steps": [2, 10], "num_generations": [0, 1, 5], "solver": ["ddim", "heun"],
                                 "schedule": ["cosine", "edm"]},
@@ -156,8 +156,7 @@ GRID_OF: dict[str, dict[str, Sequence]] = {
     "gaussian.truncated_variance": {"cut": [1.0, 0.25, 0.03125, 0.001953125, 3.0, 6.0]},
 }
 TURNS_OF: dict[str, dict[str, Sequence]] = {
-    **dict.fromkeys([f"samplers.{name}" for name in ("variance_drawn", "variance_kept", "mean_kept", "variance_after")],
-                    _PATHS),
+    **{f"samplers.{law}": _PATHS for law in ("variance_drawn", "variance_kept", "mean_kept", "variance_after")},
     "samplers.sampler_half_life": {"variance": [0.25, 0.0078125], "stop": [0.0]},
     "samplers.hermite_fixed_point": {"stop": [0.0625, 0.5, 2.0]},
     "samplers.kernel_score_variance": {"noise": [0.5, 0.0625]},
