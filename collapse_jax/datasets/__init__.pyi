@@ -2,6 +2,7 @@
 
 from collapse_jax.datasets.mnist import Digits as Digits
 from collapse_jax.datasets.mnist import load_mnist as load_mnist
+from collapse_jax.datasets.mnist import pooled_digits as pooled_digits
 from collapse_jax.datasets.synthetic import GaussianMixture as GaussianMixture
 from collapse_jax.datasets.synthetic import single_cloud as single_cloud
 from collapse_jax.datasets.synthetic import two_gaussians as two_gaussians

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collapse_jax.files.reading import DATA, is_there, place_of, read_bytes
+from collapse_jax.validation import check_count
 
 _EMBEDDED = Path(__file__).parent / "files"
 _UNSIGNED_BYTE = 8  # the IDX type code of MNIST
@@ -64,6 +65,32 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
     labels = read_idx(labels_file := _find(home, f"{prefix}-labels-idx1-ubyte"))
     _check(images, labels, images_file, labels_file)
     return Digits(images.reshape(-1, 784).astype(np.float32) / 255, labels)
+
+
+def pooled_digits(images: np.ndarray, side: int = 8) -> np.ndarray:
+    """Return square images as smaller ones, each pixel the mean of a square: rows of side * side numbers, float32.
+
+    Where `side` does not divide theirs, they are first put on a larger empty square: 28 x 28 on 32 x 32 for a side of 8.
+
+    Args:
+        images: a row each.
+        side: of the result.
+
+    Raises:
+        ValueError: images that are not square, or not larger than `side`.
+
+    >>> pooled_digits(np.ones((3, 784)), 7).shape
+    (3, 49)
+    """
+    check_count("side", side)
+    rows = np.asarray(images, np.float32)
+    full = math.isqrt(rows.shape[-1]) if rows.ndim == 2 else 0
+    if full * full != rows.shape[-1] or full < side:
+        raise ValueError(f"`images` must be rows of square images of at least {side} x {side}, got {rows.shape}.")
+    room = -full % side
+    grid = np.pad(rows.reshape(-1, full, full), ((0, 0), *[(room // 2, room - room // 2)] * 2))
+    size = grid.shape[1] // side
+    return grid.reshape(-1, side, size, side, size).mean(axis=(2, 4)).reshape(-1, side * side)
 
 
 def _check(images: np.ndarray, labels: np.ndarray, images_file: Path, labels_file: Path) -> None:

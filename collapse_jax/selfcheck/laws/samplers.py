@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.core.chain import build_chain
-from collapse_jax.core.protocol import Chain, Metric, Model, Record, Snapshot
+from collapse_jax.core.protocol import Chain, Metric, Model, Snapshot
 from collapse_jax.core.real_data import fresh, weight_real
 from collapse_jax.core.regimes import replace
 from collapse_jax.models.gaussian import GaussianTruth, gaussian_metrics, gaussian_statistics, gaussian_truth
@@ -83,7 +83,7 @@ def _point_variance() -> Metric:
     return Metric("variance", (), "squared data units", lambda key, s: jnp.var(s.training.x[:, 0]))
 
 
-def _ratio(record: Record, setting: tuple[str, str, int, float]) -> np.ndarray:
+def _ratio(record: dict[str, np.ndarray], setting: tuple[str, str, int, float]) -> np.ndarray:
     """Return the variance of each fit over what the sampler made of the one before, mean over the generations."""
     variance = np.exp(np.asarray(record["log_total_variance"], float))
     return (variance[:, 1:] / np.asarray(exact.variance_drawn(variance[:, :-1], *setting))).mean(axis=1)
