@@ -50,7 +50,7 @@ def frechet(one: Float[ArrayLike, "num dim"], other: Float[ArrayLike, "num_2 dim
 
     Reference: Dowson and Landau (1982); Heusel et al. (2017) for features of images.
 
-    >>> round(float(frechet([[0.0], [2.0]], [[1.0], [3.0]])), 4)
+    >>> round(float(frechet(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]]))), 4)
     1.0
     """
     means, factors = [], []
@@ -79,9 +79,10 @@ def precision_and_recall(
     Raises:
         ValueError: a set has no more rows than neighbours, or another number of columns than the other.
 
-    Reference: Kynkaanniemi et al. (2019), equations 1 to 3.
+    Reference: Kynkaanniemi et al. (2019).
 
-    >>> [float(share) for share in precision_and_recall([[0.0], [1.0]], [[0.5], [9.0]], num_neighbours=1)]
+    >>> shares = precision_and_recall(np.array([[0.0], [1.0]]), np.array([[0.5], [9.0]]), num_neighbours=1)
+    >>> [float(share) for share in shares]
     [0.5, 1.0]
     """
     real, made = _neighbourly("real", real, "made", made, num_neighbours)
@@ -110,9 +111,10 @@ def density_and_coverage(
     Raises:
         ValueError: `real` has no more rows than neighbours, or another number of columns than `drawn`.
 
-    Reference: Naeem et al. (2020), equations 3 and 4, and proposition 2.
+    Reference: Naeem et al. (2020).
 
-    >>> [float(value) for value in density_and_coverage([[0.0], [1.0]], [[0.5], [0.5]], num_neighbours=1)]
+    >>> pair = density_and_coverage(np.array([[0.0], [1.0]]), np.array([[0.5], [0.5]]), num_neighbours=1)
+    >>> [float(value) for value in pair]
     [2.0, 1.0]
     """
     real, drawn = _neighbourly("real", real, "drawn", drawn, num_neighbours, both=False)
@@ -141,9 +143,9 @@ def copies(
     Raises:
         ValueError: the sets have different numbers of columns, or no rows; `ratio` is not positive.
 
-    Reference: Yoon et al. (2023), section 3; Gu et al. (2023), section 2.
+    Reference: Yoon et al. (2023), Gu et al. (2023).
 
-    >>> float(copies([[0.0], [1.0]], [[0.1], [0.5]]))
+    >>> float(copies(np.array([[0.0], [1.0]]), np.array([[0.1], [0.5]])))
     0.5
     """
     training, drawn = _pair("training", training, "drawn", drawn)
@@ -163,7 +165,7 @@ def principal_axes(rows: Float[ArrayLike, "num dim"], num_components: int) -> Fl
     Raises:
         ValueError: more directions are asked for than there are columns, or than points less one.
 
-    >>> principal_axes([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]], 1)
+    >>> principal_axes(np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]), 1)
     Array([[0.6, 0.8]], dtype=float32)
     """
     points = np.asarray(_points("rows", rows), np.float64)
@@ -192,7 +194,7 @@ def component_variances(
     Raises:
         ValueError: directions and points have different numbers of columns, or there are fewer than 2 points.
 
-    >>> component_variances([[1.0, 0.0]], [[0.0, 5.0], [2.0, 7.0]])
+    >>> component_variances(np.array([[1.0, 0.0]]), np.array([[0.0, 5.0], [2.0, 7.0]]))
     Array([2.], dtype=float32)
     """
     basis, rows = _pair("basis", basis, "rows", rows)
@@ -220,9 +222,9 @@ def sliced_w2(
     Raises:
         ValueError: the samples have different shapes, or `num_slices` is not positive.
 
-    Reference: Bonneel et al. (2015), equation 10.
+    Reference: Bonneel et al. (2015).
 
-    >>> round(float(sliced_w2(jax.random.key(0), [[0.0], [1.0]], [[3.0], [2.0]])), 4)
+    >>> round(float(sliced_w2(jax.random.key(0), np.array([[0.0], [1.0]]), np.array([[3.0], [2.0]]))), 4)
     2.0
     """
     check_key(key), check_count("num_slices", num_slices)
@@ -250,9 +252,9 @@ def w2(one: Float[ArrayLike, "num dim"], other: Float[ArrayLike, "num dim"]) -> 
     Raises:
         ValueError: the samples have different shapes.
 
-    Reference: Peyre and Cuturi (2019), section 2.2.
+    Reference: Peyre and Cuturi (2019).
 
-    >>> w2([[0.0], [1.0]], [[3.0], [2.0]])
+    >>> w2(np.array([[0.0], [1.0]]), np.array([[3.0], [2.0]]))
     2.0
     """
     pair = _equal("one", one, "other", other)
@@ -280,7 +282,7 @@ def own_floor(
     Raises:
         ValueError: there are fewer than 2 * num rows.
 
-    >>> own_floor(lambda one, other: one.shape + other.shape, jax.random.key(0), [[0.0], [1.0]], 1)
+    >>> own_floor(lambda one, other: one.shape + other.shape, jax.random.key(0), np.array([[0.0], [1.0]]), 1)
     (1, 1, 1, 1)
     """
     check_key(key), check_count("num", num)
