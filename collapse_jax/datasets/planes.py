@@ -173,7 +173,8 @@ def _spread_plane(
     def squares(points: Array) -> Array:
         """Return squared distances from the centres in standard deviations, shape [num, num_nodes]."""
         nodes = jnp.asarray(centres, points.dtype)
-        return sum(((points[:, axis, None] - nodes[None, :, axis]) / spread) ** 2 for axis in (0, 1))
+        across, up = ((points[:, axis, None] - nodes[None, :, axis]) / spread for axis in (0, 1))
+        return across**2 + up**2
 
     def log_density(points: Array) -> Array:
         exponents = jnp.log(jnp.asarray(weights, points.dtype))[None, :] - squares(points) / 2

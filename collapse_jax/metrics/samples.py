@@ -86,10 +86,9 @@ def precision_and_recall(
     [0.5, 1.0]
     """
     real, made = _neighbourly("real", real, "made", made, num_neighbours)
-    across, rounding = _squared_distances(real, made)
-    precision = jnp.any(across <= _squared_reach(real, num_neighbours)[:, None] + rounding, axis=0)
-    recall = jnp.any(across <= _squared_reach(made, num_neighbours)[None, :] + rounding, axis=1)
-    return jnp.mean(precision), jnp.mean(recall)
+    precise = jnp.any(_reached(real, _squared_reach(real, num_neighbours), made), axis=0)
+    recalled = jnp.any(_reached(made, _squared_reach(made, num_neighbours), real), axis=0)
+    return jnp.mean(precise), jnp.mean(recalled)
 
 
 def density_and_coverage(
@@ -118,8 +117,7 @@ def density_and_coverage(
     [2.0, 1.0]
     """
     real, drawn = _neighbourly("real", real, "drawn", drawn, num_neighbours, both=False)
-    across, rounding = _squared_distances(real, drawn)
-    reached = across <= _squared_reach(real, num_neighbours)[:, None] + rounding
+    reached = _reached(real, _squared_reach(real, num_neighbours), drawn)
     return jnp.mean(jnp.sum(reached, axis=0)) / num_neighbours, jnp.mean(jnp.any(reached, axis=1))
 
 
@@ -327,27 +325,31 @@ def sample_metrics(
     _check_least("real", points, 2)
     few = points[:num_rows]
     _check_neighbours("real", few, num_neighbours)
+    reach = _squared_reach(few, num_neighbours)  # once and for all generations
     axes = principal_axes(points, min(num_components, points.shape[1], points.shape[0] - 1))
 
     def compared(
         name: str, unit: str, function: Callable[[Array], Array], dims: tuple[str, ...] = ()
     ) -> Metric:
-        return Metric(name, dims, unit, lambda key, snapshot: function(drawn_points(key, snapshot, num_rows, name)))
+        def measure(key: Key, snapshot: Snapshot) -> Array:
+            return function(_pair("real", few, "synthetic", drawn_points(key, snapshot, num_rows, name))[1])
+
+        return Metric(name, dims, unit, measure)
 
     def copied(key: Key, snapshot: Snapshot) -> Array:
         training = snapshot.training
         need_rows(training, "copies", "let a model draw a fixed set of rows, or leave this metric out")
-        rows = _flat(training, training.x, "copies")
+        rows = _pair("real", few, "training", _flat(training, training.x, "copies"))[1]
         # kinds are told by the bits as stored: a change of coordinates may round equal rows to different bits
         kept = _first_of_its_kind(jnp.asarray(training.x).reshape(rows.shape[0], -1), training.weight > 0)
         return _share_of_copies(rows, drawn_points(key, snapshot, num_rows, "copies"), 1 / 3, kept)
 
     return (
         compared("frechet", "squared data units", lambda rows: frechet(points, rows)),
-        compared("precision", "1", lambda rows: precision_and_recall(few, rows, num_neighbours)[0]),
+        compared("precision", "1", lambda rows: jnp.mean(jnp.any(_reached(few, reach, rows), axis=0))),
         compared("recall", "1", lambda rows: precision_and_recall(few, rows, num_neighbours)[1]),
-        compared("density", "1", lambda rows: density_and_coverage(few, rows, num_neighbours)[0]),
-        compared("coverage", "1", lambda rows: density_and_coverage(few, rows, num_neighbours)[1]),
+        compared("density", "1", lambda rows: jnp.mean(jnp.sum(_reached(few, reach, rows), axis=0)) / num_neighbours),
+        compared("coverage", "1", lambda rows: jnp.mean(jnp.any(_reached(few, reach, rows), axis=1))),
         Metric("copies", (), "1", copied),
         compared(
             "component_variance", "squared data units", lambda rows: component_variances(axes, rows), ("component",)
@@ -431,7 +433,8 @@ def _pair(name: str, one: Any, other_name: str, other: Any, least: int = 1) -> t
         raise ValueError(
             f"`{name}` has {points.shape[1]} columns and `{other_name}` {others.shape[1]}; compare points of one space."
         )
-    _check_least(name, points, least), _check_least(other_name, others, least)
+    for asked, rows in ((name, points), (other_name, others)):
+        _check_least(asked, rows, least)
     return points, others
 
 
@@ -490,6 +493,14 @@ def _squared_reach(rows: Float[Array, "num dim"], num_neighbours: int) -> Float[
     """Return the squared distance of each point to its k-th nearest neighbour; itself is the nearest."""
     nearest, _ = jax.lax.top_k(-_squared_distances(rows, rows)[0], num_neighbours + 1)
     return -nearest[:, -1]
+
+
+def _reached(
+    centres: Float[Array, "num dim"], squared_reach: Float[Array, " num"], points: Float[Array, "num_2 dim"]
+) -> Bool[Array, "num num_2"]:
+    """Return which centres reach which points; rounding must not keep a centre from what is where it is."""
+    distances, rounding = _squared_distances(centres, points)
+    return distances <= squared_reach[:, None] + rounding
 
 
 def _share_of_copies(

@@ -90,7 +90,8 @@ def test_the_density_of_a_curve_is_scipys_quadrature(name, x64):
     """Up to 1 data unit from the curve, to 1e-6; the curve is written here anew, as others write it."""
     rng = np.random.default_rng(1)
     starts = np.stack([_curve(name, u) for u in rng.uniform(size=12)])
-    places = starts + rng.normal(size=(12, 2)) * np.array([0.05, 0.4])[np.arange(12) % 2, None]
+    angles, far = rng.uniform(0, 2 * np.pi, 12), np.array([0.1, 0.5, 1.0])[np.arange(12) % 3]
+    places = starts + far[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
     def integrand(u, x):
         return np.exp(-np.sum((x - _curve(name, u)) ** 2) / 0.02) / (0.02 * np.pi)
