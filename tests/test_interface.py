@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from collapse_jax import mixture_metrics, two_gaussians, vae_metrics
+from collapse_jax.datasets.planes import eight_gaussians
 from collapse_jax.metrics import model_free as metrics
 from collapse_jax.metrics.digit_classifiers import classifier_metrics, load_classifiers
+from collapse_jax.metrics.samples import mode_shares, sample_metrics
 from collapse_jax.metrics.text import (
     band_log_probs,
     divergences,
@@ -41,12 +43,17 @@ DEFAULTS = {
     "datasets.synthetic.two_gaussians": {"separation": 4.0},
     "drivers.compiled.run_compiled": {"lanes": 16, "first_seed": 0},
     "metrics.digit_classifiers.classifier_metrics": {"num_images": 300},
-    "metrics.digit_classifiers.precision_and_recall": {"num_neighbours": 3},
     "metrics.digit_classifiers.train_judges": {"num_held_out": 2000, "num_steps": 1200, "batch_size": 128},
     "metrics.model_free.log_total_variance": {"num_rows": 1000},
     "metrics.model_free.pixel_variance": {"num_images": 1000},
     "metrics.model_free.sample_mean": {"num_rows": 1000},
     "metrics.model_free.sharpness": {"num_images": 1000, "side": 28},
+    "metrics.samples.copies": {"ratio": 1 / 3},
+    "metrics.samples.density_and_coverage": {"num_neighbours": 5},
+    "metrics.samples.mode_shares": {"num_rows": 1000},
+    "metrics.samples.precision_and_recall": {"num_neighbours": 3},
+    "metrics.samples.sample_metrics": {"num_rows": 1000, "num_neighbours": 5, "num_components": 10},
+    "metrics.samples.sliced_w2": {"num_slices": 64},
     "models.bigram.bigram": {"draws": "path"},
     "models.bigram.known_table": {"draws": "visits"},
     "models.gaussian.gaussian": {"estimator": "unbiased", "bias": 1.0},
@@ -166,6 +173,7 @@ def _recorded():
     yield from (metrics.images(2), *gaussian_metrics(), *walk_metrics("regime_"), *kde_metrics())
     yield from (*categorical_metrics(), row_heterozygosity(), table_metric(), log_scale_metric())
     yield risk_metric(np.ones(1))
+    yield from (*sample_metrics(np.eye(9)), mode_shares(eight_gaussians()))
     yield from mixture_metrics(two_gaussians(), jnp.zeros((2, 2)))
     yield from (*vae_metrics(2), *held_out_metrics(IMAGES), *classifier_metrics(load_classifiers(), 2))
     yield from (log_loss_metric("validation", TINY, BLOCKS.ravel()), generated_nats(TINY), forgotten_words(BLOCKS))
@@ -177,6 +185,8 @@ RECORDED = {
     ("log_total_variance", (), NATS), ("sample_mean", ("axis",), UNITS),
     ("pixel_variance", (), "squared intensity"), ("sharpness", (), "squared intensity"),
     ("images", ("image", "pixel"), "1/255 intensity"),
+    ("frechet", (), SQUARED), ("precision", (), "1"), ("recall", (), "1"), ("density", (), "1"), ("coverage", (), "1"),
+    ("copies", (), "1"), ("component_variance", ("component",), SQUARED), ("mode_shares", ("mode",), "1"),
     ("mean", ("axis",), UNITS), ("log_scale", ("axis",), NATS), ("log_scale", (), NATS),
     ("regime_mean", (), UNITS), ("regime_log_variance", (), NATS), ("variance", (), SQUARED),
     ("heterozygosity", (), "1"), ("entropy", (), NATS), ("probabilities", ("class",), "1"),

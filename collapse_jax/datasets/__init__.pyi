@@ -3,6 +3,11 @@
 from collapse_jax.datasets.mnist import Digits as Digits
 from collapse_jax.datasets.mnist import load_mnist as load_mnist
 from collapse_jax.datasets.mnist import pooled_digits as pooled_digits
+from collapse_jax.datasets.planes import Plane as Plane
+from collapse_jax.datasets.planes import checkerboard as checkerboard
+from collapse_jax.datasets.planes import eight_gaussians as eight_gaussians
+from collapse_jax.datasets.planes import spiral as spiral
+from collapse_jax.datasets.planes import two_moons as two_moons
 from collapse_jax.datasets.synthetic import GaussianMixture as GaussianMixture
 from collapse_jax.datasets.synthetic import single_cloud as single_cloud
 from collapse_jax.datasets.synthetic import two_gaussians as two_gaussians

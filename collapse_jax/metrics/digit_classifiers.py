@@ -19,10 +19,10 @@ from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.datasets.mnist import Digits, load_mnist
 from collapse_jax.files.arrays import check_members
 from collapse_jax.files.reading import open_file
+from collapse_jax.metrics.samples import frechet, precision_and_recall
 from collapse_jax.networks.classifier import Classifier, init_classifier, shifted
 from collapse_jax.networks.training import adam, train
 from collapse_jax.networks.vae import Linear
-from collapse_jax.numerics import triangular
 from collapse_jax.types import Array, Key
 
 NUM_JUDGES = 5
@@ -32,7 +32,6 @@ JUDGEMENTS = (
     "posterior_entropy", "unanimous_share", "frechet_distance", "precision", "recall",
     *(f"class_{digit}" for digit in range(10)),
 )  # fmt: skip
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class DigitClassifiers(NamedTuple):
@@ -178,42 +177,6 @@ def classifier_metrics(judges: DigitClassifiers, num_images: int = 300) -> tuple
 def unanimous(posterior: Float[Array, "judges num classes"]) -> Float[Array, ""]:
     """Return the share of images of which every judge gives the same class more than `SURE`."""
     return jnp.mean(jnp.any(jnp.all(posterior > SURE, axis=0), axis=1))
-
-
-def frechet(one: Float[Array, "num features"], other: Float[Array, "num_2 features"]) -> Float[Array, ""]:
-    """Return |m - m'|^2 + tr S + tr S' - 2 tr (S S')^1/2 between the Gaussians with these sets' moments.
-
-    The last trace is the nuclear norm of L'L', which needs no square root of a matrix and allows any rank.
-    """
-    means, factors = [], []
-    for rows in (one, other):
-        means.append(jnp.mean(rows, axis=0))
-        centred = (rows - means[-1][None]) / jnp.sqrt(rows.shape[0] - 1.0)
-        factors.append(triangular.join_factors(centred.T))
-    cross = jnp.matmul(factors[0].T, factors[1], precision=_HIGHEST)
-    squares = jnp.sum((means[0] - means[1]) ** 2) + sum(jnp.sum(factor**2) for factor in factors)
-    return jnp.maximum(squares - 2 * triangular.nuclear_norm(cross), 0.0)
-
-
-def precision_and_recall(
-    real: Float[Array, "num features"], made: Float[Array, "num_2 features"], num_neighbours: int = 3
-) -> tuple[Array, Array]:
-    """Return the share of made points within reach of the real ones, and the reverse.
-
-    A point reaches as far as its k-th nearest neighbour in its own set. Reference: Kynkaanniemi et al. (2019).
-    """
-
-    def distances(a: Array, b: Array) -> Array:
-        squares = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None, :]
-        return squares - 2 * jnp.matmul(a, b.T, precision=_HIGHEST)
-
-    def covered(centres: Array, points: Array) -> Array:
-        nearest, _ = jax.lax.top_k(-distances(centres, centres), num_neighbours + 1)  # itself comes first
-        # a set of equal points has no reach but itself; rounding must not decide
-        reach = -nearest[:, -1] + 1e-5
-        return jnp.mean(jnp.any(distances(centres, points) <= reach[:, None], axis=0))
-
-    return covered(real, made), covered(made, real)
 
 
 def _first(nets: Classifier) -> Any:

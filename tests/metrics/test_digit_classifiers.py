@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 from scipy import stats
-from sklearn.neighbors import NearestNeighbors
 
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Snapshot
@@ -14,12 +12,11 @@ from collapse_jax.datasets.mnist import load_mnist
 from collapse_jax.metrics.digit_classifiers import (
     JUDGEMENTS,
     classifier_metrics,
-    frechet,
     load_classifiers,
-    precision_and_recall,
     train_judges,
     unanimous,
 )
+from collapse_jax.metrics.samples import frechet
 from collapse_jax.networks.classifier import shifted
 
 KEY = jax.random.key(0)
@@ -95,21 +92,6 @@ def test_a_judgement_is_what_its_parts_say_one_by_one():
         np.testing.assert_array_equal(metric.function(KEY, snapshot), value)
 
 
-def test_precision_and_recall_are_scikit_learns_neighbours():
-    """Every point's reach is its third neighbour in its own set; no tie decides between two random sets."""
-    rng = np.random.default_rng(5)
-    real, made = rng.normal(size=(90, 2)), 0.6 * rng.normal(size=(70, 2)) + 1.0
-
-    def covered(centres, points, k):
-        distance, _ = NearestNeighbors(n_neighbors=k + 1).fit(centres).kneighbors(centres)
-        gaps = np.linalg.norm(centres[:, None] - points, axis=-1)
-        return (gaps <= distance[:, -1:]).any(axis=0).mean()
-
-    found = precision_and_recall(jnp.asarray(real, jnp.float32), jnp.asarray(made, jnp.float32))
-    np.testing.assert_allclose(found, [covered(real, made, 3), covered(made, real, 3)], rtol=1e-6)
-    assert len({covered(real, made, k) for k in (2, 3, 4)}) == 3  # the number of neighbours matters here
-
-
 def test_training_images_are_moved_by_a_pixel_either_way():
     """Nine places, all of them met and as often; what comes in is black."""
     images = jnp.zeros((9000, 16)).at[:, 5].set(1.0)  # row 1, column 1 of 4 x 4
@@ -127,39 +109,6 @@ def test_unanimity_asks_every_judge_for_the_same_class():
     votes = np.array([[sure, sure, [0.8, 0.2]], [sure, other, sure]])  # [judges, images, classes]
     assert float(unanimous(jnp.asarray(votes))) == pytest.approx(1 / 3)
     assert [float(unanimous(jnp.full((2, 1, 1), sure))) for sure in (0.89, 0.91)] == [0, 1]
-
-
-@pytest.mark.parametrize("dim", [2, 5, 8])
-def test_the_frechet_distance_is_its_formula(dim, x64):
-    rng = np.random.default_rng(dim)
-    one = rng.normal(size=(60, dim)) @ rng.normal(size=(dim, dim))
-    other = rng.normal(size=(50, dim)) + 1
-    covariances = np.cov(one.T), np.cov(other.T)
-    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
-    expected = ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(
-        covariances[0] + covariances[1] - 2 * root
-    )
-    assert float(frechet(jnp.asarray(one), jnp.asarray(other))) == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_set_is_at_distance_0_of_itself_and_a_point_allows_no_failure(x64):
-    rows = jax.random.normal(KEY, (40, 6))
-    assert float(frechet(rows, rows)) == pytest.approx(0, abs=1e-9)
-    point = jnp.ones((40, 6))
-    centred = rows - rows.mean(axis=0)
-    expected = ((rows.mean(axis=0) - 1) ** 2).sum() + (centred**2).sum() / 39
-    assert float(frechet(rows, point)) == pytest.approx(float(expected), rel=1e-9)
-
-
-def test_precision_and_recall_of_half_a_set():
-    """Made points cover one of two far clusters, real ones both: precise, half recalled; and the reverse."""
-    key_one, key_two, key_three = jax.random.split(KEY, 3)
-    near, far = jax.random.normal(key_one, (100, 3)), 100 + jax.random.normal(key_two, (100, 3))
-    real, made = jnp.concatenate([near, far]), jax.random.normal(key_three, (100, 3))
-    precision, recall = precision_and_recall(real, made)
-    assert float(precision) > 0.9 and float(recall) == pytest.approx(0.5, abs=0.06)
-    swapped = precision_and_recall(made, real)
-    assert float(swapped[0]) == float(recall) and float(swapped[1]) == float(precision)
 
 
 def test_images_of_few_classes_are_precise_and_recall_little(measured):
