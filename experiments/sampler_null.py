@@ -96,10 +96,11 @@ def digits_by_component(panel) -> None:
         panel.errorbar(place, mean, 2 * error, fmt=".", color=colour, markersize=4,
                        label=f"net, {generation + 1} generation{'s' if generation else ''}")  # fmt: skip
         panel.plot(place, null, "-", color=colour, linewidth=1)
-        share = float(null[:10].sum() / mean[:10].sum())
-        print(f"after {generation + 1}: log variance kept, mean of 10 components: net {float(mean[:10].mean()):.3f} +- "
-              f"{float(error[:10].mean()):.3f}, null {null[:10].mean():.3f}: {100 * share:.0f} %; of components 21 to 30: "
-              f"net {float(mean[20:].mean()):.3f}, null {null[20:].mean():.3f}", flush=True)  # fmt: skip
+        print(
+            f"after {generation + 1}, log variance kept, components 1 to 10: net {float(mean[:10].mean()):.3f} +- "
+            f"{float(error[:10].mean()):.3f}, solver {null[:10].mean():.3f}; 21 to 30: net "
+            f"{float(mean[20:].mean()):.3f}, solver {null[20:].mean():.3f}", flush=True,
+        )  # fmt: skip
     panel.axhline(0, color="0.7", linewidth=0.8)
     panel.set(xlabel="principal component of the real digits", title="log of the variance kept, 8 x 8 digits")
     plots.legend(panel, title="dots: net ± 2 s.e., lines: solver alone", title_fontsize=7.5)

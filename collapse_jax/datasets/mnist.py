@@ -70,7 +70,7 @@ def load_mnist(folder: str | Path | None = None, split: str = "train") -> Digits
 def pooled_digits(images: np.ndarray, side: int = 8) -> np.ndarray:
     """Return square images as smaller ones, each pixel the mean of a square: rows of side * side numbers, float32.
 
-    Where `side` does not divide theirs, they are first put on a larger empty square: 28 x 28 on 32 x 32 for a side of 8.
+    Where `side` does not divide theirs, they are first put on a larger empty square: 28 x 28 on 32 x 32 for 8.
 
     Args:
         images: a row each.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import collapse_jax.datasets.mnist as mnist
-from collapse_jax.datasets.mnist import load_mnist, read_idx
+from collapse_jax.datasets.mnist import load_mnist, pooled_digits, read_idx
 from collapse_jax.datasets.synthetic import GaussianMixture, single_cloud, two_gaussians
 
 EMBEDDED = Path(mnist.__file__).parent / "files"
@@ -257,3 +257,25 @@ def test_sampler_needs_a_positive_number():
 def test_two_keys_give_two_data_sets():
     sampler = two_gaussians().sampler(10)
     assert not jnp.array_equal(sampler(jax.random.key(0)).x, sampler(jax.random.key(1)).x)
+
+
+@pytest.mark.parametrize("side", [4, 7, 8, 14])
+def test_pooled_digits_are_means_of_squares(side):
+    """Their sum is that of the image by the area of a square; 8 does not divide 28, so that a border is added."""
+    images = np.random.default_rng(0).uniform(size=(3, 784)).astype(np.float32)
+    pooled = pooled_digits(images, side)
+    full = -(-28 // side) * side
+    np.testing.assert_allclose(pooled.sum(axis=1) * (full // side) ** 2, images.sum(axis=1), rtol=1e-5)
+    begin = (full - 28) // 2
+    square = np.zeros((full, full))
+    square[begin : begin + 28, begin : begin + 28] = images[1].reshape(28, 28)
+    size = full // side
+    assert pooled[1].reshape(side, side)[1, 2] == pytest.approx(
+        square[size : 2 * size, 2 * size : 3 * size].mean(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("images, side", [(np.ones((2, 783)), 8), (np.ones((2, 16)), 8), (np.ones(784), 8)])
+def test_what_cannot_be_pooled_meets_a_sentence(images, side):
+    with pytest.raises(ValueError, match="`images` must be rows of square images"):
+        pooled_digits(images, side)
