@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from collapse_jax import (
+    GaussianTruth,
     as_samples,
     build_chain,
     gaussian_truth,
@@ -87,6 +88,16 @@ def test_in_three_dimensions_each_principal_axis_loses_its_own(draws):
     room = 5 * np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / num)
     assert np.all(abs(found - expected) < room + 1e-3 * abs(expected))
     assert np.all(abs(found_mean - moved) < 5 * np.sqrt(np.diag(expected) / num))
+
+
+def test_the_mean_moves_as_the_law_says():
+    """A billion points: the standard error of the mean is 1e-5, what the solver moves it by is 6e-3."""
+    truth = GaussianTruth(jnp.array([3.0]), jnp.array([[0.1**0.5]]))
+    chain = build_chain(linear_score(1), replace(), truth.moments_sampler(10**9), 10**9, gaussian_metrics()[:1])
+    state, record = jax.jit(chain.init)(KEY)
+    _, after = jax.jit(chain.step)(KEY, state)
+    moved = float(after["mean"][0] / record["mean"][0])
+    assert moved == pytest.approx(theory.samplers.mean_kept(0.1), abs=3e-5)
 
 
 def _exactly(mean, factor):
