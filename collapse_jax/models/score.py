@@ -98,7 +98,7 @@ def _passed(params: GaussianParams, sampler: Sampler, is_exact: bool) -> tuple[A
     mean, axes = frames.location(params.frame), frames.axes(params.frame)
     if mean.shape[0] == 1:
         across, along = jnp.ones((1, 1)), jnp.ones((1, 1))
-        spread = (axes * params.alive)[0]
+        spread = (axes * params.alive[None])[0]
     else:
         across, spread, along = jnp.linalg.svd(axes * params.alive[None])
     first, last = sampler.place(0), noise_at(sampler)

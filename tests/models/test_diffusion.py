@@ -53,8 +53,8 @@ def _affine(kind):
         a, s = jnp.cos(angle * jnp.pi / 2)[:, None], jnp.sin(angle * jnp.pi / 2)[:, None]
         size = 1 / (a + s) if kind == "flow" else 1.0  # the path's own scale
         a, s, x = a * size, s * size, x * size
-        total = a**2 * variance + s**2
-        clean, noise = a * variance / total * x, s / total * x
+        total = a**2 * variance[None] + s**2
+        clean, noise = a * variance[None] / total * x, s / total * x
         return {"noise": noise, "velocity": a * noise - s * clean, "flow": clean - noise}[kind]
 
     return Denoiser(2, lambda key: jnp.asarray(SPREAD**2, jnp.float32), apply)
@@ -105,7 +105,7 @@ def test_the_loss_is_least_at_the_net_that_is_exact(name):
             make(moved)
         finally:
             module.trained = keep
-        rows = jax.random.normal(KEY, (100_000, 2)) * SPREAD.astype(np.float32)
+        rows = jax.random.normal(KEY, (100_000, 2)) * SPREAD.astype(np.float32)[None]
         found.append(float(captured["loss"](jax.random.key(9), net.init(KEY), rows)[0]))
     assert found[1] < min(found[0], found[2]), found
 

@@ -21,7 +21,7 @@ def _init(key):
 
 def _loss(key, params, rows):
     aim = jnp.concatenate([rows, rows**2, jax.random.normal(key, rows.shape)], axis=1)
-    value = jnp.mean((rows @ params["w"] + params["b"] - aim) ** 2)
+    value = jnp.mean((rows @ params["w"] + params["b"][None] - aim) ** 2)
     return value, {"loss": value, "size": jnp.sum(params["w"] ** 2)}
 
 

@@ -19,9 +19,10 @@ SETTINGS = [
 
 def _exact(x, place):
     """Estimates of data and noise where data are N(0, VARIANCES), a column each."""
-    total = place.signal**2 * VARIANCES + place.noise**2
+    variances = VARIANCES[None].astype(np.float32)
+    total = place.signal**2 * variances + place.noise**2
     total = jnp.where(total > 0, total, 1.0)
-    return place.signal * VARIANCES / total * x, place.noise / total * x
+    return place.signal * variances / total * x, place.noise / total * x
 
 
 def _drawn(key, sampler, num):
