@@ -12,7 +12,7 @@ M, GENERATIONS, CHAINS = 10**5, 20, 4
 
 
 WHY = """Where they bend: counts are one binomial a category, 0.75 us each, whatever M is; labels are a draw each, 50
-ns, and 10 ns a category to count them. So counts are for M above some 20 times the categories, labels for more
+ns, and 15 to 50 ns a category. So counts are for M above some 20 times the categories, labels for more
 categories than that."""
 
 

@@ -17,7 +17,7 @@ MODELS = {"points": gaussian, "statistics": gaussian_statistics}
 
 WHY = """Where they bend: below 1,000 seeds a generation is over before vectors and two cores are filled; 1,024 seeds
 of points are three blocks for two cores; beyond 10^5 the states of statistics leave the cache. Points cost their
-draws, so M once it is above 30; statistics cost the same for any M."""
+draws, so M once it is above 100; statistics cost the same for any M."""
 
 
 def ours(draws: str, size: int, num_seeds: int = SEEDS, num_generations: int = GENERATIONS) -> Side:

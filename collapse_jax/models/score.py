@@ -69,11 +69,7 @@ def linear_score(
     """
     check_choice("draws", draws, ("statistics", "points"))
     fitted = gaussian(dim, estimator=estimator)
-    is_exact = isinstance(solver, str) and solver == "exact"
-    sampler = Sampler("ddim" if is_exact else solver, schedule, num_steps, stop)
-    if is_exact and isinstance(schedule, str) and schedule in ("flow", "edm"):
-        sampler = sampler._replace(solver="euler")
-    sampler.checked()
+    sampler, is_exact = _sampler(solver, schedule, num_steps, stop)
 
     def init(key: Key, real: Any) -> GaussianParams:
         need_data_units(real, "linear_score()")
@@ -91,6 +87,13 @@ def linear_score(
         return Moments(drawn.weight, mean, scatter, params.frame)
 
     return Model(init, fitted.fit, sample, frame=fitted.frame)
+
+
+def _sampler(solver: Choice, schedule: Choice, num_steps: ArrayLike, stop: ArrayLike) -> tuple[Sampler, bool]:
+    """Return the sampler, and whether it is to be solved exactly: then of it only the path counts."""
+    is_exact = isinstance(solver, str) and solver == "exact"
+    on_path = "euler" if isinstance(schedule, str) and schedule in ("flow", "edm") else "ddim"
+    return Sampler(on_path if is_exact else solver, schedule, num_steps, stop).checked(), is_exact
 
 
 def _passed(params: GaussianParams, sampler: Sampler, is_exact: bool) -> tuple[Array, Array]:
@@ -168,9 +171,7 @@ def kernel_score(
         ValueError: an option out of range, a schedule that the solver does not take, or data far from 0 for
             their spread.
     """
-    is_exact = solver == "exact"
-    known = "euler" if is_exact and schedule in ("flow", "edm") else "ddim" if is_exact else solver
-    sampler = Sampler(known, schedule, num_steps, stop).checked()
+    sampler, is_exact = _sampler(solver, schedule, num_steps, stop)
 
     def init(key: Key, real: Samples) -> KernelScoreParams:
         need_data_units(real, "kernel_score()")

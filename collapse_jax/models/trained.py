@@ -66,8 +66,8 @@ def trained(
     num_parts = batch_size // part_size if part_size and batch_size % part_size == 0 else 1
 
     def start(key: Key, params: Params, data: Any) -> _Fit:
-        key_init, key_train = jax.random.split(written_out(key))
-        first = init_net(key_init) if start_from == "fresh" else params
+        key_init, key_train = jax.random.split(key)  # JAX's own, which checkpoints know
+        first = init_net(written_out(key_init)) if start_from == "fresh" else params
         batch = jax.eval_shape(lambda k: data.minibatch(k, batch_size), key)
         reported = jax.eval_shape(lambda k, b: loss(k, first, b)[1], key, batch)
         totals = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), reported)

@@ -55,29 +55,26 @@ class Sampler(NamedTuple):
         Raises:
             ValueError: a number out of range, or a schedule that the solver does not take.
         """
-        for name, all_there_are in (("solver", SOLVERS), ("schedule", SCHEDULES)):
-            given = getattr(self, name)
-            if isinstance(given, str):
-                check_choice(name, given, all_there_are)
+        solver, schedule = _named("solver", self.solver, SOLVERS), _named("schedule", self.schedule, SCHEDULES)
         steps = self.num_steps
         if is_concrete(steps) and jnp.issubdtype(jnp.result_type(steps), jnp.integer) and jnp.ndim(steps) == 0:
             steps = int(np.asarray(steps))
         check_count("num_steps", steps, minimum=2, maximum=100_000)
-        if isinstance(self.schedule, str) and is_concrete(self.stop):
-            most = MOST_NOISE if self.schedule == "edm" else 1.0
+        if isinstance(schedule, str) and is_concrete(self.stop):
+            most = MOST_NOISE if schedule == "edm" else 1.0
             if not 0 <= float(np.asarray(self.stop)) < most:
                 raise ValueError(
-                    f"`stop` must be in [0, {most:g}) for the schedule '{self.schedule}', got {self.stop}; 0 goes to "
+                    f"`stop` must be in [0, {most:g}) for the schedule '{schedule}', got {self.stop}; 0 goes to "
                     "the end."
                 )
-        if isinstance(self.solver, str) and isinstance(self.schedule, str):
-            is_discrete = self.solver.startswith("dd")
-            if is_discrete != (self.schedule in ("linear", "cosine")):
+        if isinstance(solver, str) and isinstance(schedule, str):
+            is_discrete = solver.startswith("dd")
+            if is_discrete != (schedule in ("linear", "cosine")):
                 ask = "linear or cosine" if is_discrete else "flow or edm"
                 raise ValueError(
-                    f"`solver` '{self.solver}' does not take the `schedule` '{self.schedule}'; give {ask}."
+                    f"`solver` '{solver}' does not take the `schedule` '{schedule}'; give {ask}."
                 )
-        return self
+        return self._replace(solver=solver, schedule=schedule)
 
     def place(self, index: ArrayLike) -> Place:
         """Return the place before step `index`; that of `num_steps` is the last."""
@@ -139,6 +136,15 @@ class Sampler(NamedTuple):
 
     def _may_be(self, name: str) -> bool:
         return self.solver == name if isinstance(self.solver, str) else True
+
+
+def _named(name: str, given: Choice, names: tuple[str, ...]) -> Choice:
+    """Return a choice by its name; a traced place among all stays what it is."""
+    if isinstance(given, str):
+        return check_choice(name, given, names)
+    if not is_concrete(given):
+        return given
+    return names[check_count(name, int(np.asarray(given)), minimum=0, maximum=len(names) - 1)]
 
 
 def noise_at(sampler: Sampler) -> Place:

@@ -61,6 +61,8 @@ def test_the_host_driver_stops_between_pieces(monkeypatch):
     seen = []
     hosted = list(run_host(chain, jax.random.key(1), 1, (1,), on_chunk=lambda seed, chunk: seen.append(chunk)))
     assert [chunk.position for chunk in seen if chunk.phase == "fit"][:5] == [1, 2, 3, 4, 5]
+    keys = [chunk.carry.key for chunk in seen if chunk.phase == "fit" and chunk.carry is not None]
+    assert keys and all(key.dtype == jax.random.key(0).dtype for key in keys), "a checkpoint reads JAX's keys alone"
     compiled = list(run_compiled(chain, jax.random.key(1), 1, (1,)))
     for one, other in zip(hosted, compiled):
         np.testing.assert_allclose(one.records["loss"], other.records["loss"], rtol=1e-4)
