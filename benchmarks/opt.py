@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from harness import Row, row
+from peaks import matmul_peak, reading_rate
 from sides import REPEATS, Side, timings
-from vae import matmul_peak
 
 from collapse_jax import opt
 from collapse_jax.networks.training import adamw, train_step
@@ -30,22 +30,29 @@ def rows() -> Iterator[Row]:
     """Yield the rows of the table."""
     from peers.transformers_opt import decoders, same_weights, trainers
 
-    peak = matmul_peak()
+    peak, rate = matmul_peak(), reading_rate()
     for name, (config, repeats, works) in WORK.items():
         params = opt.init_opt(jax.random.key(0), config)
         model = same_weights(config, params)
         for kind, batch, target in works:
             text = np.random.default_rng(0).integers(3, config.vocab_size, (batch, LENGTH))
-            how, limit = f"64 tokens after 64, batch {batch}", ""
+            how = f"64 tokens after 64, batch {batch}"
             if kind == "training":
                 peers = list(trainers(model, text))
                 how = f"AdamW, {batch} x 64 tokens, dropout {config.dropout:g}"
             else:
-                peers = list(decoders(model, text, LENGTH, BEAMS if kind == "5 beams" else 0))
+                beams = BEAMS if kind == "5 beams" else 0
+                peers = list(decoders(model, text, LENGTH, beams))
             found = timings([ours(kind, config, params, text), *peers], repeats)
             if kind == "training":
                 share = training_flops(config, LENGTH) / found[0].cost / 1e9 / peak
                 limit = f"{share:.0%} of what its matrix products alone would take ({peak:.0f} GFLOP/s)"
+            else:
+                read, products = decoding_work(config, batch, beams or 1)
+                limit = (
+                    f"Reading weights and cache once would take {read / rate / 1e3:.0f} us a token ({rate:.0f} GB/s), "
+                    f"its matrix products {products / peak / 1e3:.0f} us ({peak:.0f} GFLOP/s)"
+                )
             yield row(f"{name}, {kind}, {how}", "us / token", found, target, limit=limit)
 
 
@@ -54,6 +61,18 @@ def training_flops(config: opt.OPTConfig, length: int) -> float:
     width, inner = config.hidden_size, config.ffn_size
     layer = 4 * width**2 + 2 * width * inner + 2 * length * width  # attention's two products see all places
     return 6 * (config.num_layers * layer + config.vocab_size * width)
+
+
+def decoding_work(config: opt.OPTConfig, batch: int, rows: int) -> tuple[float, float]:
+    """Return the bytes that must be read and the operations of matrix products for a token that is written.
+
+    A step of decoding reads the weights of all layers and of the head once for the whole batch, and each of a text's
+    `rows` (beams) reads its keys and values, of 1.5 x `LENGTH` places in the mean.
+    """
+    width, inner, places = config.hidden_size, config.ffn_size, 1.5 * LENGTH
+    weights = config.num_layers * (4 * width**2 + 2 * width * inner) + config.vocab_size * width
+    cache = 2 * config.num_layers * places * width
+    return 4 * (weights / batch + rows * cache), rows * (2 * weights + 2 * cache)
 
 
 def ours(kind: str, config: opt.OPTConfig, params: Params, text: np.ndarray) -> Side:

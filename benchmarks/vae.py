@@ -1,14 +1,12 @@
-"""Training autoencoders beside PyTorch, images a second; and the share of the machine's matmul peak."""
+"""Training autoencoders beside PyTorch, images a second, and the share of what matrix products alone would take."""
 
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from harness import Row, row, timed
-from sides import REPEATS, Side, timings
+from peaks import matmul_peak
+from sides import Side, timings
 
 from collapse_jax import (
     Chain,
@@ -108,16 +106,3 @@ def _chain(net: str, batch: int, num_samples: int) -> Chain:
     pixels = as_samples(load_mnist().images[:num_samples])
     model = build(num_steps=steps, batch_size=batch, synthetic="fixed")
     return build_chain(model, replace(), pixels, num_samples)
-
-
-def matmul_peak() -> float:
-    """Return GFLOP/s of a large float32 matrix product."""
-    a = jnp.ones((2048, 2048))
-    multiply = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(multiply(a))
-    taken = []
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        jax.block_until_ready(multiply(a))
-        taken.append(time.perf_counter() - begun)
-    return 2 * 2048**3 / float(np.median(taken)) / 1e9

@@ -43,6 +43,13 @@ def decoders(model: Any, text: np.ndarray, num_new: int, num_beams: int = 0) -> 
         yield Side(name, _with(threads, decode), work)
         static = {"cache_implementation": "static"}
         yield Side(f"transformers, static cache{_said(model, threads)}", _with(threads, decode, **static), work)
+    if model.device.type == "cpu":  # where generate compiles the forward pass only if it is told to
+        compiling = transformers.CompileConfig(mode="default", fullgraph=False)
+        compiling._compile_all_devices = True  # there is no other way to say so
+        compiled, most = {**static, "compile_config": compiling}, max(_threads(model))
+        yield Side(
+            f"transformers, static cache, compiled{_said(model, most)}", _with(most, decode, **compiled), work
+        )
     if model.device.type == "cuda":
         # generate compiles the forward pass itself with a static cache; here it is not to
         config = {"cache_implementation": "static", "disable_compile": True}
