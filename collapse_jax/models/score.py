@@ -89,6 +89,16 @@ def linear_score(
     return Model(init, fitted.fit, sample, frame=fitted.frame)
 
 
+@jax.custom_batching.sequential_vmap
+def _svd(matrix: Float[Array, "dim dim"]) -> tuple[Array, Array, Array]:
+    """Return U, s and V' with U diag(s) V' = matrix, one matrix at a time.
+
+    Batches are divided among the threads that call LAPACK: with JAX 0.10 on CPUs two at once wait for each other for
+    ever. The calls of 0.11 wait for nobody.
+    """
+    return jnp.linalg.svd(matrix)
+
+
 def _sampler(solver: Choice, schedule: Choice, num_steps: ArrayLike, stop: ArrayLike) -> tuple[Sampler, bool]:
     """Return the sampler, and whether it is to be solved exactly: then of it only the path counts."""
     is_exact = isinstance(solver, str) and solver == "exact"
@@ -103,7 +113,7 @@ def _passed(params: GaussianParams, sampler: Sampler, is_exact: bool) -> tuple[A
         across, along = jnp.ones((1, 1)), jnp.ones((1, 1))
         spread = (axes * params.alive[None])[0]
     else:
-        across, spread, along = jnp.linalg.svd(axes * params.alive[None])
+        across, spread, along = _svd(axes * params.alive[None])
     first, last = sampler.place(0), noise_at(sampler)
     gain, added = _exactly(spread, sampler) if is_exact else _step_by_step(spread, sampler)
     drawn = jnp.sqrt((gain * sampler.start) ** 2 + added)  # standard deviation along each principal axis
