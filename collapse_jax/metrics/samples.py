@@ -8,6 +8,7 @@ own sample, the drawn y is covered by the real x where
 Points are rows of coordinates, pixels or features. All but `w2` and `principal_axes` may be compiled and mapped.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,8 @@ from collapse_jax.validation import check_count, check_key, check_numbers, check
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _FEW_COLUMNS = 32  # up to here differences are squared one by one, which rounds least
-_ROTATED = 64  # up to here Jacobi rotations are the faster way to singular values
+_ROTATED = 8  # up to here Jacobi rotations are as fast a way to singular values
+_CHOICE_STREAM = 0x43484F53  # a stream of its own, away from the chains' seeds
 _BLOCK = 128  # drawn rows that are compared with all of the training rows at a time
 
 
@@ -320,7 +322,7 @@ def sample_metrics(
     check_count("num_components", num_components)
     known = real if hasattr(real, "live_rows") else as_samples(real)
     need_data_units(known, "a comparison of samples")
-    points = _flat(known, known.x, "real")
+    points = rows_in_data_units(known, known.x, "real")
     points = points[np.asarray(known.weight) > 0]
     _check_least("real", points, 2)
     few = points[:num_rows]
@@ -339,7 +341,7 @@ def sample_metrics(
     def copied(key: Key, snapshot: Snapshot) -> Array:
         training = snapshot.training
         need_rows(training, "copies", "let a model draw a fixed set of rows, or leave this metric out")
-        rows = _pair("real", few, "training", _flat(training, training.x, "copies"))[1]
+        rows = _pair("real", few, "training", rows_in_data_units(training, training.x, "copies"))[1]
         # kinds are told by the bits as stored: a change of coordinates may round equal rows to different bits
         kept = _first_of_its_kind(jnp.asarray(training.x).reshape(rows.shape[0], -1), training.weight > 0)
         return _share_of_copies(rows, drawn_points(key, snapshot, num_rows, "copies"), 1 / 3, kept)
@@ -382,10 +384,10 @@ def drawn_points(key: Key, snapshot: Snapshot, num_rows: int, metric: str) -> Fl
     """Return points that a generation drew, as flat rows in data units.
 
     Of stored rows each is taken as often as its weight asks, up to rounding: none twice where all weigh the same, since
-    a repeated point would be its own neighbour.
+    a repeated point would be its own neighbour. All who ask in one generation get the same rows.
 
     Args:
-        key: of the choice.
+        key: of what is drawn anew; which stored rows are taken is a matter of the generation alone.
         snapshot: of the generation.
         num_rows: how many, or as many as are stored.
         metric: that asks, for the sentence.
@@ -397,19 +399,19 @@ def drawn_points(key: Key, snapshot: Snapshot, num_rows: int, metric: str) -> Fl
     if not hasattr(data, "minibatch"):
         need_rows(data, metric, "let the model draw points instead of statistics")
     if not hasattr(data, "live_rows"):  # what is drawn anew differs each time
-        return _flat(data, data.minibatch(key, num_rows), metric)
+        return rows_in_data_units(data, data.minibatch(key, num_rows), metric)
     num = min(num_rows, data.num_rows)
-    key_order, key_offset = jax.random.split(key)
+    key_order, key_offset = jax.random.split(jax.random.fold_in(jax.random.key(_CHOICE_STREAM), snapshot.generation))
     # every k-th of a random order: rows may lie in one that repeats itself
     order = jax.random.permutation(key_order, data.num_rows)
     edges = jnp.cumsum(data.weight[order])
     steps = (jnp.arange(num) + jax.random.uniform(key_offset)) * (edges[-1] / num)
     last = jnp.searchsorted(edges, edges[-1])  # rounding must not lead to an empty slot
     chosen = order[jnp.minimum(jnp.searchsorted(edges, steps, side="right"), last)]
-    return _flat(data, jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], data.x), metric)
+    return rows_in_data_units(data, jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], data.x), metric)
 
 
-def _flat(data: Any, x: Any, asker: str) -> Float[Array, "num dim"]:
+def rows_in_data_units(data: Any, x: Any, asker: str) -> Float[Array, "num dim"]:
     """Return rows of a data set as flat rows in data units."""
     if not hasattr(x, "reshape"):
         raise TypeError(f"`{asker}` compares rows of one array, got {type(x).__name__}; choose one array of them.")
@@ -559,5 +561,6 @@ def _nuclear_norm(matrix: Float[Array, "dim dim"]) -> Float[Array, ""]:
         inner = jnp.matmul(factor.T, factor, precision=_HIGHEST)
         return 1.5 * factor - 0.5 * jnp.matmul(factor, inner, precision=_HIGHEST)
 
-    # a singular value grows by half each time: what is below 1e-7 of the largest is left out
-    return jnp.sum(jax.lax.fori_loop(0, 44, turn, start) * matrix)
+    # a singular value grows by half each time: what is below the rounding of the largest is left out
+    num_turns = math.ceil(-math.log(jnp.finfo(matrix.dtype).eps) / math.log(1.5)) + 4
+    return jnp.sum(jax.lax.fori_loop(0, num_turns, turn, start) * matrix)
