@@ -69,8 +69,9 @@ def diffusion(
     Args:
         net: from `mlp_denoiser` or `unet_denoiser`.
         solver: "ddim", "ddpm", "ddpm-noisy" or "ddpm-tilde"; "euler" or "heun" with the schedule "edm".
-        schedule: "linear" or "cosine", also what the net is trained along; with "edm" it is trained on noise of
-            log-normal size (mean -1.2, spread 1.2 of its log; Karras et al. 2022).
+        schedule: "linear" or "cosine", also what a net is trained along that says the noise; one that says the velocity
+            is trained along "cosine", evenly in the angle. With "edm" it is trained on noise of log-normal size (mean
+            -1.2, spread 1.2 of its log; Karras et al. 2022).
         num_steps: of the solver, at least 2; may be traced.
         stop: the time at which it stops, as for `linear_score`; may be traced.
         predicts: "noise" (Ho et al. 2020) or "velocity" (Salimans and Ho 2022), which is steadier at both ends.
@@ -90,9 +91,11 @@ def diffusion(
     check_choice("schedule", schedule, ("linear", "cosine", "edm"))
     check_choice("predicts", predicts, ("noise", "velocity"))
     sampler = Sampler(solver, schedule, num_steps, stop).checked()
+    # what is said of pure noise is a guess at x, whose error would drown the rest where noise is most of the time
+    trains_evenly = predicts == "velocity" and schedule == "linear"
     estimates = _from_noise if predicts == "noise" else _from_velocity
     target = (lambda x, z, place: z) if predicts == "noise" else _velocity
-    saying = _Saying(_places(schedule), target, estimates)
+    saying = _Saying(_places("cosine" if trains_evenly else schedule), target, estimates)
     steps = Steps(num_fit_steps, batch_size, start, average=average)
     return _denoising(net, saying, sampler, steps, learning_rate)
 

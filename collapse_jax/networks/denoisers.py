@@ -53,7 +53,9 @@ def mlp_denoiser(size: int, *, width: int = 128, depth: int = 3) -> Denoiser:
     sizes = [size + 2 * _WAVES, *[width] * depth, size]
 
     def init(key: Key) -> list[Linear]:
-        layers = [init_linear(k, *pair) for k, pair in zip(jax.random.split(key, depth + 1), pairwise(sizes))]
+        keys = jax.random.split(key, depth + 1)
+        # within 1/sqrt(inputs) all begins nearly linear, and a velocity, whose best linear guess is 0, stays there
+        layers = [init_linear(k, *pair, bound=(6 / pair[0]) ** 0.5) for k, pair in zip(keys, pairwise(sizes))]
         return [*layers[:-1], _quiet(layers[-1])]
 
     def apply(layers: list[Linear], x: Array, angle: Array) -> Array:
