@@ -119,6 +119,38 @@ def _check(images: np.ndarray, labels: np.ndarray, images_file: Path, labels_fil
         )
 
 
+def held_out_digits(folder: str | Path | None, num_embedded: int, most: int) -> Digits:
+    """Return digits, with labels, for measuring: of a folder's test set, else the last embedded ones.
+
+    Args:
+        folder: as for `load_mnist`.
+        num_embedded: how many of the embedded digits are held out, the last ones.
+        most: digits at most, spread over all that there are.
+
+    Raises:
+        ValueError: a folder whose test set is too small, or holds nothing but its training images.
+    """
+    if folder is None:
+        embedded = load_mnist()
+        held = Digits(embedded.images[-num_embedded:], embedded.labels[-num_embedded:])
+    else:
+        held = _unseen(load_mnist(folder, "t10k"), load_mnist(folder).images)
+        if len(held.images) < 2:
+            raise ValueError(
+                f"{folder} holds {len(held.images)} test images that are not among its training images, "
+                "where at least 2 are needed; put the t10k files of the same collection there."
+            )
+    rows = np.unique(np.linspace(0, len(held.images) - 1, min(most, len(held.images))).round().astype(int))
+    return Digits(held.images[rows], held.labels[rows])
+
+
+def _unseen(digits: Digits, seen: np.ndarray) -> Digits:
+    """Return the digits whose image is not among those seen."""
+    known = {image.tobytes() for image in seen}
+    kept = np.array([image.tobytes() not in known for image in digits.images], bool)
+    return Digits(digits.images[kept], digits.labels[kept])
+
+
 def mnist_sums(folder: str | Path | None = None) -> dict[str, str]:
     """Return the SHA-256 of each file that digits are read from, unpacked, by its name without an ending.
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage, special
 
 from collapse_jax.core.data import Samples, as_samples
+from collapse_jax.datasets import mnist
 from collapse_jax.datasets.mnist import Digits, load_mnist, mnist_sums
 from collapse_jax.metrics.model_free import high_frequency_energy
 from collapse_jax.studies.vae.config import VAEConfig
@@ -41,18 +42,7 @@ def held_out_digits(config: VAEConfig, num: int = NUM_HELD_OUT) -> Digits:
     Raises:
         ValueError: a folder whose test set is too small, or holds nothing but its training images.
     """
-    if config.data_folder is None:
-        embedded = load_mnist()
-        held = Digits(embedded.images[-NUM_HELD_OUT:], embedded.labels[-NUM_HELD_OUT:])
-    else:
-        held = _unseen(load_mnist(config.data_folder, "t10k"), load_mnist(config.data_folder).images)
-        if len(held.images) < 2:
-            raise ValueError(
-                f"{config.data_folder} holds {len(held.images)} test images that are not among its training images, "
-                "where at least 2 are needed; put the t10k files of the same collection there."
-            )
-    rows = np.unique(np.linspace(0, len(held.images) - 1, min(num, len(held.images))).round().astype(int))
-    return Digits(held.images[rows], held.labels[rows])
+    return mnist.held_out_digits(config.data_folder, NUM_HELD_OUT, num)
 
 
 def data_read(config: VAEConfig) -> dict[str, Any]:
@@ -90,13 +80,6 @@ def _training_images(config: VAEConfig) -> np.ndarray:
             f"`num_digits` must be at most the {len(images)} digits there are, got {config.num_digits}."
         )
     return images[: config.num_digits]
-
-
-def _unseen(digits: Digits, seen: np.ndarray) -> Digits:
-    """Return the digits whose image is not among those seen."""
-    known = {image.tobytes() for image in seen}
-    kept = np.array([image.tobytes() not in known for image in digits.images], bool)
-    return Digits(digits.images[kept], digits.labels[kept])
 
 
 def _binarise(key: Key, images: np.ndarray) -> np.ndarray:
