@@ -1,5 +1,6 @@
 """The records that every claim of every study is tried on, by study."""
 
+import claim_records_diffusion
 import claim_records_gaussian
 import claim_records_gmm
 import claim_records_opt
@@ -7,6 +8,7 @@ import claim_records_own
 import claim_records_vae
 
 RECORDS = {
+    "diffusion": claim_records_diffusion,
     "gaussian": claim_records_gaussian,
     "gmm": claim_records_gmm,
     "opt": claim_records_opt,

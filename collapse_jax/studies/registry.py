@@ -10,6 +10,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from collapse_jax.studies.diffusion.config import PRESETS as DIFFUSION_PRESETS
+from collapse_jax.studies.diffusion.config import DiffusionCell
 from collapse_jax.studies.gaussian.config import PRESETS as GAUSSIAN_PRESETS
 from collapse_jax.studies.gaussian.config import GaussianCell
 from collapse_jax.studies.gmm.config import PRESETS as GMM_PRESETS
@@ -143,6 +145,13 @@ STUDIES = {
             "vae", "Autoencoders retrained on their own digits", VAE_PRESETS, "collapse_jax.studies.vae.study"
         ),
         Entry(
+            "diffusion",
+            "Diffusion and flow models on their own samples",
+            DIFFUSION_PRESETS,
+            "collapse_jax.studies.diffusion.study",
+            DiffusionCell(),
+        ),
+        Entry(
             "opt", "OPT fine-tuned on what OPT wrote", OPT_PRESETS, "collapse_jax.studies.opt.study", weight=3.0
         ),
     )
@@ -170,7 +179,7 @@ def find_study(name: str, digest: str = "") -> Entry:
     >>> find_study("gmn")
     Traceback (most recent call last):
     ...
-    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae, opt.
+    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae, diffusion, opt.
     """
     if name in STUDIES:
         return STUDIES[name]

@@ -64,7 +64,10 @@ def test_every_claim_of_every_preset_has_a_null_and_an_effect(study):
         assert found and found <= known, f"without a case: {found - known}"
 
 
-AT_ONCE = {"fine-tuning-learns", "published-fine-tuned", "published-zero-shot", "published-loss-0"}  # of model 0
+AT_ONCE = {
+    "fine-tuning-learns", "published-fine-tuned", "published-zero-shot", "published-loss-0", "first-order",
+    "second-order", "ddim-shrinks", "edm-inflates", "over-concentrates",
+}  # of model 0  # fmt: skip
 SAME = ("real_unanimous_share", "judge_accuracy", "zero_shot")  # for all seeds, whatever becomes of their chains
 
 
