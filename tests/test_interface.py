@@ -130,6 +130,13 @@ DEFAULTS = {
         "prompts": "original", "start": "generation-0", "keep_best": True, "batch_size": 32, "learning_rate": 3e-4,
         "end_rate": 1e-6, "weight_decay": 0.01, "spread": "seeds", "num_evaluated": 128, "lanes": 2, "seed": 0,
     },
+    "studies.diffusion.config.DiffusionConfig": {
+        "arms": ("ddim:25", "ddim:50", "edm:18", "ddim:50:accumulate"), "data": "small-digits", "data_folder": None,
+        "num_samples": 3000, "toys": ("eight-gaussians", "two-moons"), "toy_samples": 1000, "generations": 8,
+        "seeds": 4, "net": "mlp", "width": 256, "toy_width": 128, "predicts": "velocity", "num_fit_steps": 800,
+        "toy_fit_steps": 600, "batch_size": 128, "learning_rate": 4e-3, "average": 0.999, "start": "fresh",
+        "real_fraction": 0.0, "window_size": 5, "num_measured": 1000, "num_judged": 300, "lanes": 1, "seed": 0,
+    },
     "studies.vae.config.VAEConfig": {
         "num_samples": 10_000, "generations": 20, "seeds": 5, "data_folder": None, "num_digits": None, "net": "mlp",
         "num_hidden": 256, "num_latents": 16, "num_steps": 600, "batch_size": 128, "learning_rate": 4e-3,

@@ -96,7 +96,8 @@ def _svd(matrix: Float[Array, "dim dim"]) -> tuple[Array, Array, Array]:
     Batches are divided among the threads that call LAPACK: with JAX 0.10 on CPUs two at once wait for each other for
     ever. The calls of 0.11 wait for nobody.
     """
-    return jnp.linalg.svd(matrix)
+    left, values, right = jnp.linalg.svd(matrix)
+    return left, values, right
 
 
 def _sampler(solver: Choice, schedule: Choice, num_steps: ArrayLike, stop: ArrayLike) -> tuple[Sampler, bool]:

@@ -44,7 +44,7 @@ def test_help_is_quick_and_imports_no_jax():
 
 def test_list_names_every_study_and_preset(capsys):
     code, out, _ = _read(["list"], capsys)
-    assert code == 0 and all(word in out for word in ("gmm", "vae", "smoke", "laptop", "paper"))
+    assert code == 0 and all(word in out for word in ("gmm", "vae", "diffusion", "smoke", "laptop", "paper"))
 
 
 # the program of `test_a_reproduce_that_was_stopped`
@@ -181,6 +181,9 @@ _MISTAKES = {
     "no lanes": (["run", "gmm", "--lanes", "0"], "`lanes` must be at least 1"),
     "negative tolerance": (["run", "gmm", "--tol", "-1"], "`tol` must be positive"),
     "no such folder": (["run", "vae", "--data-folder", "/proc/no/such/folder"], "does not exist"),
+    "one step of a solver": (["run", "diffusion", "--arms", "ddim:1"], "`num_steps` must be"),
+    "an arm that is none": (["run", "diffusion", "--arms", "ddim"], "such as 'ddim:50'"),
+    "a share that no arm takes": (["run", "diffusion", "--real-fraction", "0.1"], "has no meaning for these arms"),
     "too many digits": (["run", "vae", "--num-digits", "20000"], "at most the 9500 digits"),
     "nothing to store": (["run", "vae", "--synthetic", "fresh", "--regime", "accumulate"], "must store data"),
 }  # fmt: skip

@@ -323,10 +323,15 @@ def test_chains_record_what_their_models_do():
 
 
 def test_rows_are_drawn_as_often_as_they_weigh_and_none_twice():
-    def drawn(weight, num):
+    """Others in each of 200 generations, and in one of them the same for all who ask."""
+
+    def drawn(weight, num, key=KEY):
         rows = jnp.arange(len(weight), dtype=float)[:, None]
-        draw = jax.jit(jax.vmap(lambda key: drawn_points(key, _snapshot(_samples(rows, weight)), num, "it")[:, 0]))
-        return draw(jax.random.split(KEY, 200))
+        snapshot = _snapshot(_samples(rows, weight))
+        at = lambda g: drawn_points(key, snapshot._replace(generation=g), num, "it")[:, 0]  # noqa: E731
+        return jax.jit(jax.vmap(at))(jnp.arange(200))
+
+    np.testing.assert_array_equal(drawn([1.0] * 12, 7), drawn([1.0] * 12, 7, jax.random.fold_in(KEY, 1)))
 
     for num in (12, 7):
         equal = np.sort(drawn([1.0] * 12, num), axis=1)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from collapse_jax.analysis.claims import judge
-from collapse_jax.core.data import as_samples
+from collapse_jax.core.data import Samples, as_samples
 from collapse_jax.core.protocol import Snapshot
 from collapse_jax.datasets.mnist import load_mnist, pooled_digits
 from collapse_jax.drivers.results import read_netcdf
+from collapse_jax.numerics.frame import data_frame
 from collapse_jax.runs.directory import RunDirectory
 from collapse_jax.runs.execute import execute
 from collapse_jax.runs.job import Job
@@ -128,11 +129,19 @@ def test_digits_are_scaled_and_held_out():
 
 
 def test_log_kept_is_the_log_of_a_share_of_the_real_variance():
+    """Also of data in a frame of their own."""
     found = digits.read_digits("small-digits", None, 500)
+    metric = digits.log_kept(found)
+
+    def kept(drawn):
+        return metric.function(jax.random.key(0), Snapshot(np.int32(0), (), (), drawn, drawn))
+
     drawn = as_samples(found.rows * np.float32(0.5) + 3)
-    snapshot = Snapshot(np.int32(0), (), (), drawn, drawn)
-    kept = digits.log_kept(found).function(jax.random.key(0), snapshot)
-    np.testing.assert_allclose(kept, np.log(0.25), atol=1e-3)
+    np.testing.assert_allclose(kept(drawn), np.log(0.25), atol=1e-3)
+    scale = np.linspace(1, 2, 64)
+    frame = data_frame(64)._replace(log_scale=jnp.log(jnp.asarray(scale, jnp.float32)))
+    local = Samples(jnp.asarray(found.rows / scale.astype(np.float32)[None]), drawn.weight, frame)
+    np.testing.assert_allclose(kept(local), 0, atol=1e-3)
 
 
 def test_judges_see_the_digits_of_28_pixels_as_intensities(monkeypatch):
