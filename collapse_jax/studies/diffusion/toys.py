@@ -32,15 +32,13 @@ def toy_metrics(truth: Plane) -> tuple[Metric, ...]:
         rows = drawn_points(key_rows, snapshot, _NUM_MEASURED, "toy_distance")
         return sliced_w2(key_slices, rows, truth.draw(key_truth, rows.shape[0]))
 
-    def counted(key: Key, snapshot: Snapshot, metric: str) -> Array:
-        rows = drawn_points(key, snapshot, _NUM_MEASURED, metric)
-        return truth.modes(rows) / rows.shape[0]
-
     def on_truth(key: Key, snapshot: Snapshot) -> Array:
-        return jnp.sum(counted(key, snapshot, "toy_on_truth"))
+        rows = drawn_points(key, snapshot, _NUM_MEASURED, "toy_on_truth")
+        return jnp.sum(truth.modes(rows)) / rows.shape[0]  # whole numbers add up alike on any device
 
     def modes(key: Key, snapshot: Snapshot) -> Array:
-        return jnp.mean(counted(key, snapshot, "toy_modes") >= _LEAST / truth.num_modes)
+        rows = drawn_points(key, snapshot, _NUM_MEASURED, "toy_modes")
+        return jnp.mean(truth.modes(rows) >= _LEAST * rows.shape[0] / truth.num_modes)
 
     def points(key: Key, snapshot: Snapshot) -> Array:
         return drawn_points(key, snapshot, _NUM_SHOWN, "toy_points")[:_NUM_SHOWN]
