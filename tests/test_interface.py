@@ -12,7 +12,7 @@ from collapse_jax import mixture_metrics, two_gaussians, vae_metrics
 from collapse_jax.datasets.planes import eight_gaussians
 from collapse_jax.metrics import model_free as metrics
 from collapse_jax.metrics.digit_classifiers import classifier_metrics, load_classifiers
-from collapse_jax.metrics.samples import mode_shares, sample_metrics
+from collapse_jax.metrics.sample_records import mode_shares, sample_metrics
 from collapse_jax.metrics.text import (
     band_log_probs,
     divergences,
@@ -50,9 +50,9 @@ DEFAULTS = {
     "metrics.model_free.sharpness": {"num_images": 1000, "side": 28},
     "metrics.samples.copies": {"ratio": 1 / 3},
     "metrics.samples.density_and_coverage": {"num_neighbours": 5},
-    "metrics.samples.mode_shares": {"num_rows": 1000},
+    "metrics.sample_records.mode_shares": {"num_rows": 1000},
     "metrics.samples.precision_and_recall": {"num_neighbours": 3},
-    "metrics.samples.sample_metrics": {"num_rows": 1000, "num_neighbours": 5, "num_components": 10},
+    "metrics.sample_records.sample_metrics": {"num_rows": 1000, "num_neighbours": 5, "num_components": 10},
     "metrics.samples.sliced_w2": {"num_slices": 64},
     "models.bigram.bigram": {"draws": "path"},
     "models.bigram.known_table": {"draws": "visits"},

@@ -14,15 +14,15 @@ from collapse_jax.metrics.model_free import log_total_variance as log_total_vari
 from collapse_jax.metrics.model_free import pixel_variance as pixel_variance
 from collapse_jax.metrics.model_free import sample_mean as sample_mean
 from collapse_jax.metrics.model_free import sharpness as sharpness
+from collapse_jax.metrics.sample_records import mode_shares as mode_shares
+from collapse_jax.metrics.sample_records import sample_metrics as sample_metrics
 from collapse_jax.metrics.samples import component_variances as component_variances
 from collapse_jax.metrics.samples import copies as copies
 from collapse_jax.metrics.samples import density_and_coverage as density_and_coverage
 from collapse_jax.metrics.samples import frechet as frechet
-from collapse_jax.metrics.samples import mode_shares as mode_shares
 from collapse_jax.metrics.samples import own_floor as own_floor
 from collapse_jax.metrics.samples import precision_and_recall as precision_and_recall
 from collapse_jax.metrics.samples import principal_axes as principal_axes
-from collapse_jax.metrics.samples import sample_metrics as sample_metrics
 from collapse_jax.metrics.samples import sliced_w2 as sliced_w2
 from collapse_jax.metrics.samples import w2 as w2
 from collapse_jax.metrics.text import band_log_probs as band_log_probs

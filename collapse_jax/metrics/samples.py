@@ -15,23 +15,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from collapse_jax.core.data import as_samples
-from collapse_jax.core.data_checks import need_data_units, need_rows
-from collapse_jax.core.protocol import Metric, Snapshot
-from collapse_jax.numerics import frame as frames
-from collapse_jax.numerics import triangular
+from collapse_jax.numerics import neighbours, triangular
 from collapse_jax.types import Array, ArrayLike, Key
 from collapse_jax.validation import check_count, check_key, check_numbers, check_positive
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-_FEW_COLUMNS = 32  # up to here differences are squared one by one, which rounds least
 _ROTATED = 8  # up to here Jacobi rotations are as fast a way to singular values
-_CHOICE_STREAM = 0x43484F53  # a stream of its own, away from the chains' seeds
-_BLOCK = 128  # drawn rows that are compared with all of the training rows at a time
 
 
 def frechet(one: Float[ArrayLike, "num dim"], other: Float[ArrayLike, "num_2 dim"]) -> Float[Array, ""]:
@@ -56,7 +49,7 @@ def frechet(one: Float[ArrayLike, "num dim"], other: Float[ArrayLike, "num_2 dim
     1.0
     """
     means, factors = [], []
-    for rows in _pair("one", one, "other", other, least=2):
+    for rows in paired_rows("one", one, "other", other, least=2):
         means.append(jnp.mean(rows, axis=0))
         centred = (rows - means[-1][None]) / jnp.sqrt(rows.shape[0] - 1.0)
         factors.append(triangular.join_factors(centred.T))
@@ -88,8 +81,8 @@ def precision_and_recall(
     [0.5, 1.0]
     """
     real, made = _neighbourly("real", real, "made", made, num_neighbours)
-    precise = jnp.any(_reached(real, _squared_reach(real, num_neighbours), made), axis=0)
-    recalled = jnp.any(_reached(made, _squared_reach(made, num_neighbours), real), axis=0)
+    precise = jnp.any(neighbours.reached_by(real, neighbours.squared_reach(real, num_neighbours), made), axis=0)
+    recalled = jnp.any(neighbours.reached_by(made, neighbours.squared_reach(made, num_neighbours), real), axis=0)
     return jnp.mean(precise), jnp.mean(recalled)
 
 
@@ -119,7 +112,7 @@ def density_and_coverage(
     [2.0, 1.0]
     """
     real, drawn = _neighbourly("real", real, "drawn", drawn, num_neighbours, both=False)
-    reached = _reached(real, _squared_reach(real, num_neighbours), drawn)
+    reached = neighbours.reached_by(real, neighbours.squared_reach(real, num_neighbours), drawn)
     return jnp.mean(jnp.sum(reached, axis=0)) / num_neighbours, jnp.mean(jnp.any(reached, axis=1))
 
 
@@ -148,8 +141,9 @@ def copies(
     >>> float(copies(np.array([[0.0], [1.0]]), np.array([[0.1], [0.5]])))
     0.5
     """
-    training, drawn = _pair("training", training, "drawn", drawn)
-    return _share_of_copies(training, drawn, check_positive("ratio", ratio), _first_of_its_kind(training))
+    training, drawn = paired_rows("training", training, "drawn", drawn)
+    kept = neighbours.first_of_its_kind(training)
+    return neighbours.share_of_copies(training, drawn, check_positive("ratio", ratio), kept)
 
 
 def principal_axes(rows: Float[ArrayLike, "num dim"], num_components: int) -> Float[Array, "num_components dim"]:
@@ -197,8 +191,8 @@ def component_variances(
     >>> component_variances(np.array([[1.0, 0.0]]), np.array([[0.0, 5.0], [2.0, 7.0]]))
     Array([2.], dtype=float32)
     """
-    basis, rows = _pair("basis", basis, "rows", rows)
-    _check_least("rows", rows, 2)
+    basis, rows = paired_rows("basis", basis, "rows", rows)
+    check_least("rows", rows, 2)
     centred = rows - jnp.mean(rows, axis=0)[None]
     return jnp.sum(jnp.matmul(centred, basis.T, precision=_HIGHEST) ** 2, axis=0) / (rows.shape[0] - 1)
 
@@ -293,134 +287,6 @@ def own_floor(
     return statistic(rows[order[:num]], rows[order[num : 2 * num]])
 
 
-def sample_metrics(
-    real: Any, *, num_rows: int = 1000, num_neighbours: int = 5, num_components: int = 10
-) -> tuple[Metric, ...]:
-    """Return how the points that a generation drew compare with real points, and with those it was fitted to.
-
-    Args:
-        real: points, best ones that no model was fitted to: whatever `as_samples` takes, images as rows of pixels or
-            as arrays. The first `num_rows` are compared, but for the moments and the principal axes, which all decide.
-            Those of weight 0 are left out.
-        num_rows: drawn points that each number is taken over, where a generation drew so many.
-        num_neighbours: how far a point reaches, for precision, recall, density and coverage.
-        num_components: real principal axes along which variances are recorded, where there are so many.
-
-    Returns:
-        `frechet` (squared data units), `precision`, `recall`, `density`, `coverage`, `copies` of the training points
-        (all "1") and `component_variance` (squared data units, along `component`).
-
-    Raises:
-        ValueError: too few real points for so many neighbours, or real points that are not numbers in data units; of
-            the metrics, drawn points of another dimension.
-        TypeError: of the metrics, data without points; of `copies`, training data that are drawn anew.
-
-    >>> [metric.name for metric in sample_metrics([[0.0], [1.0], [3.0]], num_rows=3, num_neighbours=1)]
-    ['frechet', 'precision', 'recall', 'density', 'coverage', 'copies', 'component_variance']
-    """
-    check_count("num_rows", num_rows, minimum=2), check_count("num_neighbours", num_neighbours)
-    check_count("num_components", num_components)
-    known = real if hasattr(real, "live_rows") else as_samples(real)
-    need_data_units(known, "a comparison of samples")
-    points = rows_in_data_units(known, known.x, "real")
-    points = points[np.asarray(known.weight) > 0]
-    _check_least("real", points, 2)
-    few = points[:num_rows]
-    _check_neighbours("real", few, num_neighbours)
-    reach = _squared_reach(few, num_neighbours)  # once and for all generations
-    axes = principal_axes(points, min(num_components, points.shape[1], points.shape[0] - 1))
-
-    def compared(
-        name: str, unit: str, function: Callable[[Array], Array], dims: tuple[str, ...] = ()
-    ) -> Metric:
-        def measure(key: Key, snapshot: Snapshot) -> Array:
-            return function(_pair("real", few, "synthetic", drawn_points(key, snapshot, num_rows, name))[1])
-
-        return Metric(name, dims, unit, measure)
-
-    def copied(key: Key, snapshot: Snapshot) -> Array:
-        training = snapshot.training
-        need_rows(training, "copies", "let a model draw a fixed set of rows, or leave this metric out")
-        rows = _pair("real", few, "training", rows_in_data_units(training, training.x, "copies"))[1]
-        # kinds are told by the bits as stored: a change of coordinates may round equal rows to different bits
-        kept = _first_of_its_kind(jnp.asarray(training.x).reshape(rows.shape[0], -1), training.weight > 0)
-        return _share_of_copies(rows, drawn_points(key, snapshot, num_rows, "copies"), 1 / 3, kept)
-
-    return (
-        compared("frechet", "squared data units", lambda rows: frechet(points, rows)),
-        compared("precision", "1", lambda rows: jnp.mean(jnp.any(_reached(few, reach, rows), axis=0))),
-        compared("recall", "1", lambda rows: precision_and_recall(few, rows, num_neighbours)[1]),
-        compared("density", "1", lambda rows: jnp.mean(jnp.sum(_reached(few, reach, rows), axis=0)) / num_neighbours),
-        compared("coverage", "1", lambda rows: jnp.mean(jnp.any(_reached(few, reach, rows), axis=1))),
-        Metric("copies", (), "1", copied),
-        compared(
-            "component_variance", "squared data units", lambda rows: component_variances(axes, rows), ("component",)
-        ),
-    )
-
-
-def mode_shares(truth: Any, num_rows: int = 1000) -> Metric:
-    """Return the metric `mode_shares`: the share of drawn points in each mode of a truth.
-
-    Args:
-        truth: with a method `modes`, points -> number of points in each mode, as those of `datasets.planes` have.
-        num_rows: drawn points that the shares are taken over, where a generation drew so many.
-
-    Raises:
-        TypeError: `truth` does not know its modes.
-    """
-    check_count("num_rows", num_rows)
-    if not hasattr(truth, "modes"):
-        raise TypeError(f"`truth` must have modes, got {type(truth).__name__}; give for example eight_gaussians().")
-
-    def function(key: Key, snapshot: Snapshot) -> Array:
-        rows = drawn_points(key, snapshot, num_rows, "mode_shares")
-        return truth.modes(rows) / rows.shape[0]
-
-    return Metric("mode_shares", ("mode",), "1", function)
-
-
-def drawn_points(key: Key, snapshot: Snapshot, num_rows: int, metric: str) -> Float[Array, "num dim"]:
-    """Return points that a generation drew, as flat rows in data units.
-
-    Of stored rows each is taken as often as its weight asks, up to rounding: none twice where all weigh the same, since
-    a repeated point would be its own neighbour. All who ask in one generation get the same rows.
-
-    Args:
-        key: of what is drawn anew; which stored rows are taken is a matter of the generation alone.
-        snapshot: of the generation.
-        num_rows: how many, or as many as are stored.
-        metric: that asks, for the sentence.
-
-    Raises:
-        TypeError: the data have no points.
-    """
-    data = snapshot.synthetic
-    if not hasattr(data, "minibatch"):
-        need_rows(data, metric, "let the model draw points instead of statistics")
-    if not hasattr(data, "live_rows"):  # what is drawn anew differs each time
-        return rows_in_data_units(data, data.minibatch(key, num_rows), metric)
-    num = min(num_rows, data.num_rows)
-    key_order, key_offset = jax.random.split(jax.random.fold_in(jax.random.key(_CHOICE_STREAM), snapshot.generation))
-    # every k-th of a random order: rows may lie in one that repeats itself
-    order = jax.random.permutation(key_order, data.num_rows)
-    edges = jnp.cumsum(data.weight[order])
-    steps = (jnp.arange(num) + jax.random.uniform(key_offset)) * (edges[-1] / num)
-    last = jnp.searchsorted(edges, edges[-1])  # rounding must not lead to an empty slot
-    chosen = order[jnp.minimum(jnp.searchsorted(edges, steps, side="right"), last)]
-    return rows_in_data_units(data, jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], data.x), metric)
-
-
-def rows_in_data_units(data: Any, x: Any, asker: str) -> Float[Array, "num dim"]:
-    """Return rows of a data set as flat rows in data units."""
-    if not hasattr(x, "reshape"):
-        raise TypeError(f"`{asker}` compares rows of one array, got {type(x).__name__}; choose one array of them.")
-    rows = jnp.asarray(x).reshape(x.shape[0], -1)
-    rows = rows if jnp.issubdtype(rows.dtype, jnp.floating) else rows.astype(jnp.result_type(float))
-    frame = getattr(data, "frame", None)
-    return rows if frame is None else frames.to_data_units(frame, rows)
-
-
 def _points(name: str, rows: Any) -> Float[Array, "num dim"]:
     points = jnp.asarray(check_numbers(name, rows))
     if points.ndim != 2:
@@ -428,7 +294,7 @@ def _points(name: str, rows: Any) -> Float[Array, "num dim"]:
     return points if jnp.issubdtype(points.dtype, jnp.floating) else points.astype(jnp.result_type(float))
 
 
-def _pair(name: str, one: Any, other_name: str, other: Any, least: int = 1) -> tuple[Array, Array]:
+def paired_rows(name: str, one: Any, other_name: str, other: Any, least: int = 1) -> tuple[Array, Array]:
     """Return two sets of points of the same number of columns."""
     points, others = _points(name, one), _points(other_name, other)
     if points.shape[1] != others.shape[1]:
@@ -436,12 +302,12 @@ def _pair(name: str, one: Any, other_name: str, other: Any, least: int = 1) -> t
             f"`{name}` has {points.shape[1]} columns and `{other_name}` {others.shape[1]}; compare points of one space."
         )
     for asked, rows in ((name, points), (other_name, others)):
-        _check_least(asked, rows, least)
+        check_least(asked, rows, least)
     return points, others
 
 
 def _equal(name: str, one: Any, other_name: str, other: Any) -> tuple[Array, Array]:
-    points, others = _pair(name, one, other_name, other)
+    points, others = paired_rows(name, one, other_name, other)
     if len(points) != len(others):
         raise ValueError(
             f"`{name}` has {len(points)} rows and `{other_name}` {len(others)}; give samples of equal size."
@@ -454,100 +320,26 @@ def _neighbourly(
 ) -> tuple[Array, Array]:
     """Return two sets of points, of which the first one, or both, have so many neighbours."""
     check_count("num_neighbours", num_neighbours)
-    points, others = _pair(name, one, other_name, other)
-    _check_neighbours(name, points, num_neighbours)
+    points, others = paired_rows(name, one, other_name, other)
+    check_neighbours(name, points, num_neighbours)
     if both:
-        _check_neighbours(other_name, others, num_neighbours)
+        check_neighbours(other_name, others, num_neighbours)
     return points, others
 
 
-def _check_least(name: str, rows: Array, least: int) -> None:
+def check_least(name: str, rows: Array, least: int) -> None:
+    """Refuse fewer rows than `least`."""
     if rows.shape[0] < least:
         raise ValueError(f"`{name}` must have at least {least} rows, got {rows.shape[0]}; give more points.")
 
 
-def _check_neighbours(name: str, rows: Array, num_neighbours: int) -> None:
+def check_neighbours(name: str, rows: Array, num_neighbours: int) -> None:
+    """Refuse a set whose points have fewer neighbours than are asked for."""
     if rows.shape[0] <= num_neighbours:
         raise ValueError(
             f"`num_neighbours` must be below the {rows.shape[0]} rows of `{name}`, got {num_neighbours}; give more "
             "points, or ask for fewer neighbours."
         )
-
-
-def _squared_distances(
-    one: Float[Array, "num dim"], other: Float[Array, "num_2 dim"]
-) -> tuple[Float[Array, "num num_2"], Array]:
-    """Return the squared distances of all pairs, and how far rounding may move them apart."""
-    if one.shape[1] <= _FEW_COLUMNS:
-        total = jnp.zeros((one.shape[0], other.shape[0]), one.dtype)
-        for column in range(one.shape[1]):
-            total = total + (one[:, column][:, None] - other[:, column][None, :]) ** 2
-        return total, jnp.zeros((), one.dtype)
-    middle = jnp.mean(one, axis=0)[None]
-    one, other = one - middle, other - middle
-    squares = jnp.sum(one**2, axis=1), jnp.sum(other**2, axis=1)
-    products = jnp.matmul(one, other.T, precision=_HIGHEST)
-    distances = jnp.maximum(squares[0][:, None] + squares[1][None, :] - 2 * products, 0.0)
-    return distances, 8 * jnp.finfo(one.dtype).eps * jnp.maximum(jnp.max(squares[0]), jnp.max(squares[1]))
-
-
-def _squared_reach(rows: Float[Array, "num dim"], num_neighbours: int) -> Float[Array, " num"]:
-    """Return the squared distance of each point to its k-th nearest neighbour; itself is the nearest."""
-    nearest, _ = jax.lax.top_k(-_squared_distances(rows, rows)[0], num_neighbours + 1)
-    return -nearest[:, -1]
-
-
-def _reached(
-    centres: Float[Array, "num dim"], squared_reach: Float[Array, " num"], points: Float[Array, "num_2 dim"]
-) -> Bool[Array, "num num_2"]:
-    """Return which centres reach which points; rounding must not keep a centre from what is where it is."""
-    distances, rounding = _squared_distances(centres, points)
-    return distances <= squared_reach[:, None] + rounding
-
-
-def _share_of_copies(
-    training: Float[Array, "num dim"], drawn: Float[Array, "num_2 dim"], ratio: Any, kept: Bool[Array, " num"]
-) -> Float[Array, ""]:
-    """Return the share of copies of the rows that are `kept`; a missing second one is infinitely far."""
-    num_nearest = min(8, training.shape[0])
-
-    def is_copy(point: Array) -> Array:
-        distances = jnp.where(kept, _squared_distances(training, point[None])[0][:, 0], jnp.inf)
-        negative, places = jax.lax.top_k(-distances, num_nearest)
-        # of a copy all digits of the distance may be rounding: the nearest ones are measured again
-        again = jnp.sum((training[places] - point[None]) ** 2, axis=1)
-        exact = jnp.sort(jnp.where(jnp.isfinite(negative), again, jnp.inf))
-        second = exact[1] if num_nearest > 1 else jnp.inf
-        return exact[0] < ratio**2 * second
-
-    return jnp.mean(jax.lax.map(is_copy, drawn, batch_size=_BLOCK))
-
-
-def _first_of_its_kind(rows: Array, live: Bool[Array, " num"] | None = None) -> Bool[Array, " num"]:
-    """Return which rows are the first of those that are equal to them, told by 64 bits of a sum of their bits.
-
-    Whole numbers add up to the same in any order, so equal rows agree in every bit of it.
-    """
-    num = rows.shape[0]
-    live = jnp.ones(num, bool) if live is None else live
-    if rows.dtype.itemsize < 4:
-        rows = rows.astype(jnp.float32)
-    rows = jnp.where(rows == 0, jnp.zeros_like(rows), rows)  # -0 is 0
-    words = jax.lax.bitcast_convert_type(rows, jnp.uint32).reshape(num, -1)  # two of each in double precision
-    dim = words.shape[1]
-    factors = np.random.default_rng(0).integers(0, 2**32, (2, dim), dtype=np.uint32) | np.uint32(1)
-    first, second = (jnp.sum(_stirred(words * factor[None]), axis=1, dtype=jnp.uint32) for factor in factors)
-    order = jnp.lexsort((second, first, ~live))
-    sums = jnp.stack([first, second])[:, order]
-    is_new = jnp.concatenate([jnp.ones(1, bool), jnp.any(sums[:, 1:] != sums[:, :-1], axis=0)])
-    return jnp.zeros(num, bool).at[order].set(is_new) & live
-
-
-def _stirred(words: Array) -> Array:
-    """Return 32 bits that each depend on all 32 given ones (the finalizer of MurmurHash 3)."""
-    words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
-    words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
-    return words ^ (words >> 16)
 
 
 def _nuclear_norm(matrix: Float[Array, "dim dim"]) -> Float[Array, ""]:

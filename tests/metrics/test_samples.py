@@ -17,17 +17,15 @@ from collapse_jax.core.statistics import Moments
 from collapse_jax.core.streams import Stream
 from collapse_jax.datasets.planes import eight_gaussians
 from collapse_jax.drivers.simulate import simulate
+from collapse_jax.metrics.sample_records import drawn_points, mode_shares, sample_metrics
 from collapse_jax.metrics.samples import (
     component_variances,
     copies,
     density_and_coverage,
-    drawn_points,
     frechet,
-    mode_shares,
     own_floor,
     precision_and_recall,
     principal_axes,
-    sample_metrics,
     sliced_w2,
     w2,
 )

@@ -10,15 +10,14 @@ import numpy as np
 from collapse_jax.core.data import Samples
 from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.datasets.mnist import held_out_digits, load_mnist, mnist_sums, pooled_digits
+from collapse_jax.metrics.sample_records import drawn_points, rows_in_data_units
 from collapse_jax.metrics.samples import (
     component_variances,
     density_and_coverage,
-    drawn_points,
     frechet,
     own_floor,
     precision_and_recall,
     principal_axes,
-    rows_in_data_units,
 )
 from collapse_jax.types import Array, Key
 from collapse_jax.validation import check_count

@@ -18,7 +18,7 @@ from collapse_jax.datasets import planes
 from collapse_jax.datasets.mnist import held_out_digits
 from collapse_jax.drivers.results import Records, to_dataset
 from collapse_jax.metrics.digit_classifiers import JUDGEMENTS, classifier_metrics, load_classifiers
-from collapse_jax.metrics.samples import sample_metrics
+from collapse_jax.metrics.sample_records import sample_metrics
 from collapse_jax.models.diffusion import diffusion, flow_matching
 from collapse_jax.models.score import linear_score
 from collapse_jax.networks.denoisers import Denoiser, mlp_denoiser, unet_denoiser

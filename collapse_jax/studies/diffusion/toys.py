@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from collapse_jax.core.protocol import Metric, Snapshot
 from collapse_jax.datasets.planes import Plane
-from collapse_jax.metrics.samples import drawn_points, sliced_w2
+from collapse_jax.metrics.sample_records import drawn_points
+from collapse_jax.metrics.samples import sliced_w2
 from collapse_jax.types import Array, Key
 
 # name in a configuration -> function of `datasets.planes`
