@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -195,3 +198,32 @@ def test_arms_are_read():
     assert all(parse_arms(preset.arms) for preset in PRESETS.values())
     share = dataclasses.replace(CONFIG, arms=("ddim:10", "ddim:10:replace-part"), toys=(), real_fraction=0.25)
     assert [arm.value for arm in study.build(share).arms][1:] == list(share.arms)
+
+
+def _command(*words, devices=2):
+    """Return a command of the package that is begun, on so many devices, its lines of progress to be read."""
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "collapse_jax", *words], env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def test_one_device_two_and_a_run_gone_on_with_give_the_same_bits(tmp_path):
+    """Killed once the net's first generation is kept."""
+    small = ["diffusion", "--preset", "smoke", "--seeds", "3", "--num-fit-steps", "20", "--toy-fit-steps", "20"]
+    for devices in (1, 2):
+        begun = _command("run", *small, "--out", str(tmp_path / str(devices)), devices=devices)
+        told = begun.communicate()[0]
+        assert begun.returncode == 0, told
+    killed = _command("run", *small, "--out", str(tmp_path / "killed"))
+    next(line for line in killed.stdout if "euler:10: generation 1" in line)
+    killed.kill(), killed.communicate()
+    assert json.loads((tmp_path / "killed" / "config.json").read_text())["status"] != "finished"
+    resumed = _command("resume", str(tmp_path / "killed"))
+    assert resumed.communicate()[0] and resumed.returncode == 0
+    one, two, whole = (read_netcdf(tmp_path / name / "trajectory.nc") for name in ("1", "2", "killed"))
+    for other in (two, whole):
+        assert set(other) == set(one)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=str(name))
