@@ -159,7 +159,13 @@ def test_judges_see_the_digits_of_28_pixels_as_intensities(monkeypatch):
     assert {"judge_accuracy", "real_unanimous_share"} < set(metrics)
 
 
-def test_a_sweep_runs_one_chain_of_any_solver():
+def test_a_sweep_runs_one_chain_of_any_solver(unchecked):
+    """With its number of steps traced, too: one program for all."""
+
+    def started(num_steps):
+        return load(find_study("diffusion")).cell(DiffusionCell(num_steps=num_steps, num_samples=100)).init
+
+    jax.eval_shape(lambda num_steps: started(num_steps)(jax.random.key(0)), jnp.int32(5))
     chain = load(find_study("diffusion")).cell(DiffusionCell(sampler="heun", num_steps=5, num_samples=100))
     _, record = jax.jit(chain.init)(jax.random.key(0))
     assert record["log_kept"].shape == (30,) and "frechet" in record

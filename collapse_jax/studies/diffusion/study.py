@@ -8,6 +8,7 @@ regime's and chance's alone.
 from collections.abc import Sequence
 from functools import partial
 
+import jax
 import xarray as xr
 
 from collapse_jax.core.chain import build_chain
@@ -85,12 +86,13 @@ def cell(config: DiffusionCell) -> Chain:
         ValueError: a field out of range.
     """
     arm = ArmOfSampler(config.sampler, config.num_steps, config.regime, config.stop)
-    data = read_digits("small-digits", None, config.num_samples)
     whole = DiffusionConfig(
         num_samples=config.num_samples, width=config.width, num_fit_steps=config.num_fit_steps,
         real_fraction=config.real_fraction, window_size=config.window_size, generations=config.generations,
     )  # fmt: skip
-    metrics = (log_kept(data), *_compared(whole, data))
+    with jax.ensure_compile_time_eval():  # a sweep builds its chains where it compiles them
+        data = read_digits("small-digits", None, config.num_samples)
+        metrics = (log_kept(data), *_compared(whole, data))
     if config.score == "affine":
         regime = _regime(whole, arm.regime, config.num_samples)
         return build_chain(_affine(data, arm), regime, as_samples(data.rows), config.num_samples, metrics)
