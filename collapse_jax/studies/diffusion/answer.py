@@ -19,6 +19,8 @@ def answer(config: DiffusionConfig, dataset: xr.Dataset) -> str:
         return "no net has drawn yet"
     names = [str(name) for name in dataset["arm"].values]
     told = [_of_arm(name, dataset.sel(arm=name)) for name in names[:_MOST]]
+    if (more := len(names) - _MOST) > 0:
+        told.append(f"{more} more arm{'s' if more > 1 else ''}")
     first = dataset.sel(arm=names[0])
     last = last_reached(first["frechet"])
     floor = (data_read(dataset) or {}).get("real_frechet")
@@ -26,8 +28,7 @@ def answer(config: DiffusionConfig, dataset: xr.Dataset) -> str:
         ends = [float(first["frechet"].sel(generation=g).mean("seed")) for g in (0, last)]
         beside = "" if floor is None else f" (real against real {floor:.2g})"
         told.append(f"Frechet distance of {names[0]} {ends[0]:.3g} to {ends[1]:.3g}{beside}")
-    more = f"; and {len(names) - _MOST} more arms" if len(names) > _MOST else ""
-    return f"variance kept along the ten leading components, nets and (solver alone): {'; '.join(told)}{more}"
+    return f"variance kept along the ten leading components, nets and (solver alone): {'; '.join(told)}"
 
 
 def _of_arm(name: str, arm: xr.Dataset) -> str:
