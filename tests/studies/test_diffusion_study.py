@@ -216,14 +216,14 @@ def _command(*words, devices=2):
 
 
 def test_one_device_two_and_a_run_gone_on_with_give_the_same_bits(tmp_path):
-    """Killed once the net's first generation is kept."""
+    """Killed once the net is through, and the toy has begun."""
     small = ["diffusion", "--preset", "smoke", "--seeds", "3", "--num-fit-steps", "20", "--toy-fit-steps", "20"]
     for devices in (1, 2):
         begun = _command("run", *small, "--out", str(tmp_path / str(devices)), devices=devices)
         told = begun.communicate()[0]
         assert begun.returncode == 0, told
     killed = _command("run", *small, "--out", str(tmp_path / "killed"))
-    next(line for line in killed.stdout if "euler:10: generation 1" in line)
+    next(line for line in killed.stdout if "eight-gaussians" in line)
     killed.kill(), killed.communicate()
     assert json.loads((tmp_path / "killed" / "config.json").read_text())["status"] != "finished"
     resumed = _command("resume", str(tmp_path / "killed"))
