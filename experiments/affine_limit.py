@@ -54,7 +54,7 @@ def main(out: Path) -> None:
             found = {steps: log_kept(kind, width, steps) for steps in STEPS}
             errors = [float(np.sqrt(np.mean((found[steps] - law) ** 2))) for steps in STEPS]
             axes[0, 0].plot(STEPS, errors, line, color=colour, markersize=4, label=f"{kind}, width {width}")
-            print(f"{kind}, width {width}: { {steps: round(error, 3) for steps, error in zip(STEPS, errors)} }", flush=True)
+            print(f"{kind}, width {width}: {', '.join(f'{error:.3g}' for error in errors)}", flush=True)
         if kind.startswith("flow"):
             axes[0, 1].plot(VARIANCES, law, "k-", linewidth=1, label="law of Euler's 20 steps")
             for steps, colour in zip((300, 1000, 10_000), plots.COLOURS):
