@@ -1,6 +1,7 @@
 """Who imports whom, read from the source: arrows point one way, and the front door stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -184,3 +185,12 @@ def test_every_public_name_exists(namespace):
     )
     done = subprocess.run([sys.executable, "-c", code, namespace], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.strip() == "[]", done.stderr
+
+
+def test_no_batch_of_matrices_is_handed_to_lapack():
+    """Two batches at once wait for each other for ever on JAX 0.10: what calls it takes one matrix at a time."""
+    names = "svd|eig|eigh|eigvals|eigvalsh|qr|cholesky|inv|pinv|solve|lstsq|det|slogdet|solve_triangular"
+    calls = re.compile(rf"\b(jnp|jax\.numpy|lax|jax\.scipy)\.linalg\.({names})\(")
+    texts = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+    assert {name for name, text in texts.items() if calls.search(text)} == {"models/score.py"}
+    assert "sequential_vmap\ndef _svd" in texts["models/score.py"]

@@ -109,6 +109,17 @@ def digit_film(images: np.ndarray, generations: Sequence[int], *, columns: int =
     )
 
 
+def told_digits(images: np.ndarray, generations: Sequence[int]) -> str:
+    """Return what rows of digits [num_generations, num_images, pixel], 0 to 255, show: ink, and how images differ."""
+    grey = images / 255.0
+    ink, differ = grey.mean(axis=(1, 2)), grey.std(axis=1).mean(axis=-1)
+    told = "; ".join(
+        f"generation {g}: {ink[row]:.0%} white, a pixel differs by {differ[row]:.2g} between images"
+        for row, g in enumerate(generations)
+    )
+    return f"Rows of {images.shape[1]} images drawn by each model. {told}."
+
+
 def save_film(film: Film, folder: Path, name: str, *, per_second: int = 2, zoom: int = 2) -> Path:
     """Write an animation, `name`.gif, and all frames one below the other, `name`_frames.png; return the GIF's path.
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.analysis.estimands import last_reached
+from collapse_jax.analysis.pictures import told_digits
 from collapse_jax.analysis.plots import COLOURS, Axes, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.studies.diffusion.arms import ArmOfSampler, parse_arm
 from collapse_jax.studies.diffusion.config import DiffusionConfig
@@ -136,23 +137,13 @@ def _digits(config: DiffusionConfig, dataset: xr.Dataset) -> Illustration:
         f"Digits drawn by each generation's net (M = {config.num_samples:,}, seed 0). In motion, rows from above: "
         f"{', '.join(names)}.{_more(dataset)}"
     )
-    return Illustration("digits", caption, figure, film, _told(pixels[0, shown], shown))
+    return Illustration("digits", caption, figure, film, told_digits(pixels[0, shown], shown))
 
 
 def _enlarged(frames: np.ndarray, side: int, times: int = 3) -> np.ndarray:
     """Return small images with every pixel as a square."""
     grid = frames.reshape(*frames.shape[:2], side, side)
     return grid.repeat(times, axis=2).repeat(times, axis=3).reshape(*frames.shape[:2], -1)
-
-
-def _told(images: np.ndarray, generations: list[int]) -> str:
-    grey = images / 255.0
-    ink, differ = grey.mean(axis=(1, 2)), grey.std(axis=1).mean(axis=-1)
-    told = "; ".join(
-        f"generation {g}: {ink[row]:.0%} white, a pixel differs by {differ[row]:.2g} between images"
-        for row, g in enumerate(generations)
-    )
-    return f"Rows of {images.shape[1]} images drawn by the first arm's nets. {told}."
 
 
 def _half_lives(config: DiffusionConfig, dataset: xr.Dataset, variances: np.ndarray) -> Illustration:

@@ -111,8 +111,8 @@ def _metrics(config: DiffusionConfig, data: RealDigits) -> tuple[Metric, ...]:
 
 def _compared(config: DiffusionConfig, data: RealDigits) -> tuple[Metric, ...]:
     """Return what comparison with held-out digits gives, but for variances along their axes."""
-    num = min(config.num_measured, len(data.held_out))
-    found = sample_metrics(data.held_out, num_rows=num, num_neighbours=NUM_NEIGHBOURS)
+    num = min(config.num_measured, config.num_samples, len(data.held_out))  # of both: as the floors are taken
+    found = sample_metrics(data.held_out[:num], num_rows=num, num_neighbours=NUM_NEIGHBOURS)
     return tuple(metric for metric in found if metric.name != "component_variance")
 
 

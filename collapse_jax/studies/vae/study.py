@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from collapse_jax.analysis.pictures import told_digits
 from collapse_jax.analysis.plots import COLOURS, Axes, band, digit_film, digit_rows, legend, new_figure
 from collapse_jax.core.chain import build_chain
 from collapse_jax.metrics.digit_classifiers import (
@@ -103,18 +104,7 @@ def _digits_figure(config: VAEConfig, arm: xr.Dataset) -> Illustration:
         "seed 0)."
     )
     film = digit_film(images[steps], steps)
-    return Illustration("digits", caption, figure, film, _told_digits(images[shown, :_NUM_DRAWN], shown))
-
-
-def _told_digits(images: np.ndarray, generations: list[int]) -> str:
-    """Return what rows of digits [num_generations, num_images, pixel] show: ink, and how far images differ."""
-    grey = images / 255.0
-    ink, differ = grey.mean(axis=(1, 2)), grey.std(axis=1).mean(axis=-1)
-    told = "; ".join(
-        f"generation {g}: {ink[row]:.0%} white, a pixel differs by {differ[row]:.2g} between images"
-        for row, g in enumerate(generations)
-    )
-    return f"Rows of {images.shape[1]} images drawn by each model. {told}."
+    return Illustration("digits", caption, figure, film, told_digits(images[shown, :_NUM_DRAWN], shown))
 
 
 def _arm_label(config: VAEConfig, arm: xr.Dataset) -> str:
