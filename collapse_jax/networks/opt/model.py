@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Bool, Float, Int
 
+from collapse_jax.networks.lookup import lookup
 from collapse_jax.networks.opt.config import POSITION_OFFSET, OPTConfig
 from collapse_jax.networks.product import product
 from collapse_jax.types import Array, ArrayLike, Key, Params
@@ -138,9 +139,12 @@ class _OPT(nnx.Module):
 
     def embed(self, tokens: Array, positions: Array) -> Array:
         """Return the residual stream before the first layer."""
-        x = self.tokens(tokens)
+        x = lookup(self._table(self.tokens), tokens)
         x = self.project_in(x) if hasattr(self, "project_in") else x
-        return x + self.positions(positions + POSITION_OFFSET)
+        return x + lookup(self._table(self.positions), positions + POSITION_OFFSET)
+
+    def _table(self, rows: nnx.Embed) -> Array:
+        return rows.embedding[...].astype(self.config.dtype)
 
     def finish(self, x: Array) -> Array:
         """Return what the head reads, given the residual stream after the last layer."""
