@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+from clock import TimeIsUp
 from scipy import stats
 
 from collapse_jax import (
@@ -39,21 +40,24 @@ Run = Callable[..., Iterator[Segment]]
 
 def laws(setting: Setting) -> None:
     """Tell how many laws of `collapse-jax verify --quick` hold."""
-    checks, begun, programs = [], time.monotonic(), selected(quick=True)
-    for program in programs[1:2] if setting.tiny else programs:
-        for found in run_program(program, quick=True).values():
-            checks += found
-    failed = [check for check in checks if not check.holds]
-    taken = time.monotonic() - begun
-    said = "; ".join(f"{check.law}: z = {check.z:.1f}" for check in failed)
-    note = f"{len(checks) - len(failed)} of {len(checks)} laws hold (|z| < 5), {taken:.0f} s with compiling"
-    setting.tell(
-        Found(
-            "laws of verify --quick", "laws held", note=f"{note}{'; failed: ' if said else ''}{said}",
-            target="all hold", met=not failed,
-            numbers={"passed": len(checks) - len(failed), "failed": len(failed), "seconds": taken},
-        )
-    )  # fmt: skip
+    programs = selected(quick=True)
+    for number, program in enumerate(programs[1:2] if setting.tiny else programs):
+        if number and setting.left < 0:
+            raise TimeIsUp(f"{number} of {len(programs)} programs were run")
+        begun = time.monotonic()
+        checks = [check for found in run_program(program, quick=True).values() for check in found]
+        failed = [check for check in checks if not check.holds]
+        taken = time.monotonic() - begun
+        said = "; ".join(f"{check.law}: z = {check.z:.1f}" for check in failed)
+        note = f"{len(checks) - len(failed)} of {len(checks)} laws hold (|z| < 5), {taken:.0f} s with compiling"
+        setting.tell(
+            Found(
+                f"laws of verify --quick: {program.name}", "laws held",
+                note=f"{note}{'; failed: ' if said else ''}{said}", target="all hold", met=not failed,
+                part=program.name,
+                numbers={"passed": len(checks) - len(failed), "failed": len(failed), "seconds": taken},
+            )
+        )  # fmt: skip
 
 
 def bits_gmm(setting: Setting) -> None:

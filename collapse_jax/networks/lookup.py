@@ -1,7 +1,8 @@
 """Rows of a table by their numbers, with a backward pass of the same bits in every run.
 
-The gradient of a row is a sum over the places that read it. As JAX derives it, graphics cards add these as they come, in
-an order that differs from run to run; here, off CPUs, places are sorted by the row that they read and summed in order.
+The gradient of a row is a sum over the places that read it. As JAX derives it, graphics cards add these as they come,
+in an order that differs from run to run; here, off CPUs, places are sorted by the row that they read and summed in
+order.
 """
 
 import jax
