@@ -111,7 +111,7 @@ def _real(real: Samples | Callable[[Key], Any]) -> Callable[[Key], Any]:
     if isinstance(real, Samples):
         check_samples(real)
         return lambda key: real
-    if not callable(real):
+    if not callable(real) or isinstance(real, type):
         raise TypeError(
             f"`real` must be a data set or a function of a key, got {type(real).__name__}; use as_samples(x)."
         )

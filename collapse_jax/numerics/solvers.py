@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.types import Array, ArrayLike, Key
-from collapse_jax.validation import check_choice, check_count, is_concrete
+from collapse_jax.validation import check_choice, check_count, check_positive, is_concrete, shown
 
 SCHEDULES = ("linear", "cosine", "flow", "edm")
 SOLVERS = ("ddim", "ddpm", "ddpm-noisy", "ddpm-tilde", "euler", "heun")
@@ -57,9 +57,10 @@ class Sampler(NamedTuple):
         """
         solver, schedule = _named("solver", self.solver, SOLVERS), _named("schedule", self.schedule, SCHEDULES)
         steps = self.num_steps
-        if is_concrete(steps) and jnp.issubdtype(jnp.result_type(steps), jnp.integer) and jnp.ndim(steps) == 0:
-            steps = int(np.asarray(steps))
+        if hasattr(steps, "dtype") and is_concrete(steps) and np.asarray(steps).dtype.kind in "iu" and not steps.ndim:
+            steps = int(steps)
         check_count("num_steps", steps, minimum=2, maximum=100_000)
+        check_positive("stop", self.stop, or_zero=True)
         if isinstance(schedule, str) and is_concrete(self.stop):
             most = MOST_NOISE if schedule == "edm" else 1.0
             if not 0 <= float(np.asarray(self.stop)) < most:
@@ -144,7 +145,10 @@ def _named(name: str, given: Choice, names: tuple[str, ...]) -> Choice:
         return check_choice(name, given, names)
     if not is_concrete(given):
         return given
-    return names[check_count(name, int(np.asarray(given)), minimum=0, maximum=len(names) - 1)]
+    place = np.asarray(given)
+    if place.ndim or place.dtype.kind not in "iu":  # of all choices, as a sweep numbers them
+        raise TypeError(f"`{name}` must be one of {', '.join(names)}, got {shown(given)}.")
+    return names[check_count(name, int(place), minimum=0, maximum=len(names) - 1)]
 
 
 def noise_at(sampler: Sampler) -> Place:
