@@ -5,6 +5,7 @@ from collapse_jax import metrics as metrics
 from collapse_jax import models as models
 from collapse_jax import testing as testing
 from collapse_jax import theory as theory
+from collapse_jax import web as web
 from collapse_jax.analysis import plots as plots
 from collapse_jax.analysis.claims import Claim as Claim
 from collapse_jax.analysis.claims import Evidence as Evidence
@@ -97,3 +98,6 @@ from collapse_jax.runs.reading import load as load
 from collapse_jax.studies.plan import Arm as Arm
 from collapse_jax.studies.plan import Illustration as Illustration
 from collapse_jax.studies.plan import Plan as Plan
+from collapse_jax.web.labs import labs as labs
+from collapse_jax.web.labs import per_lab as per_lab
+from collapse_jax.web.pool import pool as pool

@@ -41,6 +41,7 @@ from collapse_jax import (
     two_gaussians,
     vae,
     vae_metrics,
+    web,
     weight_real,
     window,
 )
@@ -168,13 +169,17 @@ GOOD: dict[str, tuple] = {
     "lines_of_tokens": ([[1, 2], [3, 4]],), "advance": (lambda index, carry: carry,), "finish": (lambda carry: carry,),
     "rules": (Rules(max_new_tokens=4),), "summary": (None, Summary()), "devices": (None,), "on_segment": (None,),
     "on_chunk": (None,), "resume": (None,), "piece": (None,), "chain_of": (None,), "reduce": (None,),
-    "donate": (False,), "in_place": (False,),
+    "donate": (False,), "in_place": (False,), "num_labs": (2,), "releases": (None, 5, [5, 0]), "entry": (0, [0, 1]),
+    "until": (None, 2), "archive": (0, 3), "human": (None, _CLOUD.sample, fresh(_CLOUD.sample)),
+    "budget": ("training", "crawl"), "inflow": (5, [5, 0]), "deletion": (0.5, 1.0), "order": ("uniform", "oldest"),
+    "filter": (None, web.blind(0.9, 0.1)), "poison": (None, web.Inflow(fresh(_CLOUD.sample), [2, 0])),
 }  # fmt: skip
 BY_FUNCTION = {
     ("vmap_chain", "dim"): ("bias",), ("stack_chains", "dim"): ("regime",), ("Chunked", "start"): (lambda key: key,),
     ("repeat_rows", "weight"): ([1, 0, 2], [0.5, 1.0, 1.5]), ("repeat_rows", "seed"): (None, 3),
     ("as_samples", "weight"): (None, [1.0, 2.0]), ("bigram", "draws"): ("path", "pairs", "visits"),
-    ("known_table", "draws"): ("path", "pairs", "visits"),
+    ("known_table", "draws"): ("path", "pairs", "visits"), ("labs", "draws"): (5, [5, 10]),
+    ("labs", "values"): (None, [0.9, 1.0]), ("labs", "model"): (gaussian(1), lambda bias: gaussian(1, bias=bias)),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"types", "validation", "namespaces", "files"},
     {"numerics", "theory", "networks"},
     {"core"},
-    {"drivers", "datasets"},
+    {"drivers", "datasets", "web"},
     {"analysis", "metrics"},
     {"models", "records"},
     {"studies", "selfcheck", "testing"},

@@ -34,7 +34,7 @@ class Source(NamedTuple):
     """
 
     init: Callable[[Any, Any], PyTree]
-    draw: Callable[[Key, PyTree, int | None, Any], Any]
+    draw: Callable[[Key, PyTree, Any, Any], Any]
 
 
 def original() -> Source:
@@ -58,7 +58,7 @@ def fresh(sampler: Callable[[Key, Any], Any]) -> Source:
 
     check_function("sampler", sampler, "of a key and a number of points, for example two_gaussians().sample")
 
-    def draw(key: Key, state: PyTree, num: int | None, like: Any) -> Any:
+    def draw(key: Key, state: PyTree, num: ArrayLike | None, like: Any) -> Any:
         if num is None:
             raise ValueError(
                 "`count` must be given with fresh(sampler), which has no end; for example count=100."

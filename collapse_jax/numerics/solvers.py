@@ -6,7 +6,7 @@ as places in the tuples below, solver and schedule may be traced.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ class Sampler(NamedTuple):
             ValueError: a number out of range, or a schedule that the solver does not take.
         """
         solver, schedule = _named("solver", self.solver, SOLVERS), _named("schedule", self.schedule, SCHEDULES)
-        steps = self.num_steps
+        steps: Any = self.num_steps
         if hasattr(steps, "dtype") and is_concrete(steps) and np.asarray(steps).dtype.kind in "iu" and not steps.ndim:
             steps = int(steps)
         check_count("num_steps", steps, minimum=2, maximum=100_000)

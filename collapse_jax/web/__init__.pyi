@@ -1,0 +1,13 @@
+from collapse_jax.web.filters import Filter as Filter
+from collapse_jax.web.filters import blind as blind
+from collapse_jax.web.filters import posterior as posterior
+from collapse_jax.web.filters import threshold as threshold
+from collapse_jax.web.labs import labs as labs
+from collapse_jax.web.labs import per_lab as per_lab
+from collapse_jax.web.pool import Inflow as Inflow
+from collapse_jax.web.pool import islands as islands
+from collapse_jax.web.pool import pool as pool
+from collapse_jax.web.pool import web_metrics as web_metrics
+from collapse_jax.web.stores import CountStore as CountStore
+from collapse_jax.web.stores import PerLab as PerLab
+from collapse_jax.web.stores import RowStore as RowStore
