@@ -59,7 +59,7 @@ MODULES = (
     "metrics.model_free", "datasets.synthetic", "models.bigram", "models.categorical", "models.one_parameter",
     "models.gaussian", "models.kde", "models.regression", "models.score", "theory.ancestry", "theory.curation",
     "theory.identity_by_descent", "theory.discrete", "theory.gaussian", "theory.limits", "theory.regression",
-    "theory.samplers",
+    "theory.samplers", "theory.pool", "theory.filtering", "theory.watermarks", "theory.poison",
 )  # fmt: skip
 # readers of files, what draws, records that check nothing, and inner functions that take arrays already checked
 LEFT_OUT = {

@@ -4,7 +4,20 @@ One function for each law, of the same name and arguments, in a module of the sa
 products, sums, recursions, exact solves. Nothing here comes from the package. `book` says what an oracle may return.
 """
 
-from oracles import ancestry, curation, discrete, gaussian, identity_by_descent, limits, regression, samplers
+from oracles import (
+    ancestry,
+    curation,
+    discrete,
+    filtering,
+    gaussian,
+    identity_by_descent,
+    limits,
+    poison,
+    pool,
+    regression,
+    samplers,
+    watermarks,
+)
 from oracles.book import ORACLES, Convention
 
 __all__ = [
@@ -13,9 +26,13 @@ __all__ = [
     "ancestry",
     "curation",
     "discrete",
+    "filtering",
     "gaussian",
     "identity_by_descent",
     "limits",
+    "poison",
+    "pool",
     "regression",
     "samplers",
+    "watermarks",
 ]

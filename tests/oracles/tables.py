@@ -87,6 +87,34 @@ TURNS: dict[str, Sequence] = {
     "shift": [1.0, 0.25],
     "generator_risk": [0.5, 0.125],
     "shrinkage": [(0.75, 0.625, 0.5), (0.5, 0.375, 1.0), (0.9375, 0.890625, 0.25)],
+    # webs: a number, or one for each lab
+    "num_released": [[60.0, 40.0, 0.0], [1.0, 1.0, 1.0], [1000.0, 0.0, 3.0]],
+    "entry": [[0.0, 0.0, 0.0], [0.0, 5.0, 30.0]],
+    "inflow": [40, 1, 700],
+    "released": [120, 1, 10**6],
+    "deletion": [0.125, 0.5, 0.03125, 1.0],
+    "cap": [float("inf"), 2000, 10**9],
+    "num_labs": [2, 1, 10],
+    "num_archive": [100, 1, 10**6],
+    "identity": [0.25, 0.0009765625, 0.5],
+    "migration": [0.25, 1.0, 0.03125],
+    # detectors and watermarks
+    "true_positive_rate": [0.75, 0.5, 0.9375],
+    "false_positive_rate": [0.0625, 0.5, 0.25, 0.0],
+    "contamination": [0.75, 0.5, 0.25],
+    "least_variance": [0.9375, 0.5, 0.984375],
+    "green_share": [0.25, 0.5, 0.0625],
+    "mass": [0.75, 0.5, 0.9375],
+    "boost": [2.0, 0.5, 4.0],
+    "excess": [0.25, -0.125, 0.0009765625],
+    "num_tokens": [200, 10, 10**6],
+    "num_contexts": [1, 2, 3, 100, 127, 128, 129, 200, 1000, 10**6, 10**9],
+    # poison
+    "dose": [0.25, 0.5, 0.8125, 0.03125],
+    "clean_share": [0.25, 0.0, 0.03125],
+    "age": [0, lambda point: point["num_batches"] - 1, lambda point: point["num_batches"] // 2],
+    "num_replayed": SIZES,
+    "num_new": SIZES,
 }
 
 # each of these at two points of the grid, beside the finite or closed ends of the argument's declared domain
@@ -94,6 +122,8 @@ EDGES: dict[str, Sequence] = {
     **dict.fromkeys(
         ["share", "probability", "fraction", "weight", "rate", "kept_correct", "kept_wrong"], UNIT
     ),
+    **dict.fromkeys(["identity", "migration", "deletion", "true_positive_rate", "false_positive_rate"], UNIT),
+    **dict.fromkeys(["contamination", "least_variance", "green_share", "mass", "dose", "clean_share"], UNIT),
     **dict.fromkeys(["synthetic", "fresh", "num_drawn", "num_shifted", "copies"], (0, 1)),
     **dict.fromkeys(["inverse_squares", "width"], (0.0, TINY)),
     **dict.fromkeys(["mean", "target", "noise", "norm", "shift", "generator_risk"], (0.0,)),
@@ -126,6 +156,18 @@ EDGES: dict[str, Sequence] = {
     "advantage": [0.0, TINY, -TINY, 1.0, -1.0],
     "odds": [0.0, 1e9],
     "shrinkage": [(1.0, 1.0, 0.5), (0.0, 0.0, 0.0), (1 - TINY, 1 - 2 * TINY, 1.0)],
+    "num_released": [0, 7, [0.0, 0.0, 0.0], [5.0]],
+    "entry": [0, 1000],
+    "inflow": [0, 1, 10**9],
+    "cap": [1, 10**6],
+    "num_labs": [1, 10**6],
+    "num_archive": [0, 10**9],
+    "boost": [0.0, TINY, 1e3],
+    "excess": [0.0, TINY, 1.0, -1.0],
+    "num_contexts": [4, 126],
+    "age": [0, 2],
+    "num_replayed": [1],
+    "num_new": [1],
 }
 
 # where a law's meaning asks for other values than the argument's name does
@@ -154,6 +196,11 @@ GRID_OF: dict[str, dict[str, Sequence]] = {
     "regression.replace_risk": {"num_fits": [0, 1, 10, 10**6]},
     "regression.ridge_risk": {"num_fits": [0, 1, 10, 1000, 10**6]},
     "gaussian.truncated_variance": {"cut": [1.0, 0.25, 0.03125, 0.001953125, 3.0, 6.0]},
+    "pool.pool_moments": {"num_samples": [[100.0, 30.0, 50.0], [1.0, 2.0, 1e6]]},
+    "pool.pool_limit": {"num_samples": [[100.0, 30.0, 50.0], [1.0, 2.0, 1e6]]},
+    "pool.isolated_labs_diversity": {"num_fits": [0, 1, 10, 10**6]},
+    "poison.dose_replace": {"num_fits": [0, 1, 10, 10**6]},
+    "poison.dose_advantaged": {"num_fits": [0, 1, 10, 1000]},
 }
 TURNS_OF: dict[str, dict[str, Sequence]] = {
     **{f"samplers.{law}": _PATHS for law in ("variance_drawn", "variance_kept", "mean_kept", "variance_after")},
@@ -165,6 +212,13 @@ TURNS_OF: dict[str, dict[str, Sequence]] = {
     "curation.kept_ratio_bound": {"ratio": [0.25, 0.375, 0.0625]},
     "discrete.poisson_survival": {"rate": [0.5, 3.0]},
     "discrete.zipf": {"exponent": [1.5, 0.5]},
+    **{f"pool.{law}": {"bias": [[1.0, 1.0, 1.0], [1.0, 0.5, 0.9375], [0.75, 0.75, 0.75]]}
+       for law in ("pool_moments", "pool_limit")},
+    "filtering.calibrated_effective_share": {"variance": [0.25, 2.0, 0.0078125, 16.0]},
+    "filtering.threshold_rates": {"variance": [0.5, 2.0, 0.0625]},
+    "filtering.likelihood_ratio_auc": {"variance": [0.5, 2.0, 0.0078125, 1.0]},
+    **{f"poison.{law}": {"advantage": [2.0, 0.5, 1.25, 1.0]}
+       for law in ("dose_advantaged", "poison_reproduction", "endemic_dose")},
 }
 EDGES_OF: dict[str, dict[str, Sequence]] = {
     "samplers.variance_after": {"num_generations": [12], "variance": [TINY, 0.5]},
@@ -172,11 +226,21 @@ EDGES_OF: dict[str, dict[str, Sequence]] = {
     "curation.kept_ratio_bound": {"ratio": [0.0, TINY, 1 - TINY, 1.0]},
     "discrete.poisson_survival": {"rate": [0.0, TINY, 1e3]},
     "discrete.zipf": {"exponent": [0.0, 1.0, 100.0], "num_classes": [1, 1000]},
+    "pool.pool_moments": {"num_generations": [300]},
+    "filtering.calibrated_effective_share": {"real_share": [TINY, 1 - TINY]},
+    "poison.dose_advantaged": {"num_fits": [10**6], "advantage": [TINY, 1 + TINY, 1e6]},
+    **{f"poison.{law}": {"advantage": [TINY, 1 + TINY, 1e6]} for law in ("poison_reproduction", "endemic_dose")},
 }
 # points that no grid meets: schedules, windows longer than the run, long static chains
 MORE: dict[str, list[dict]] = {
     "identity_by_descent.ibd_replace": [{"num_generations": 4, "num_real": 7, "num_samples": m} for m in SCHEDULES],
     "identity_by_descent.ibd_accumulate": [{"num_generations": 4, "num_real": 7, "num_samples": m} for m in SCHEDULES],
+    "pool.pool_moments": [
+        {"num_generations": 4, "num_real": 50, "num_samples": 20, "num_released": 10, "inflow": [0, 3, 100, 5],
+         "deletion": 0.5},
+        {"num_generations": 4, "num_real": 50, "num_samples": [20.0, 5.0], "num_released": 10, "inflow": 7,
+         "deletion": [0.0, 1.0, 0.25, 0.5], "cap": 60},
+    ],
     "ancestry.absorption_times": [{"num_samples": 300}],
     "ancestry.ancestors": [
         {"num_samples": m, "num_fits": n} for m, n in ((100, 1000), (300, 3000), (1000, 2000))
