@@ -71,6 +71,27 @@ def live_indices(key: Key, live: Bool[Array, " num_slots"], num: int) -> Int[Arr
     return _slots_of(live, _distinct_ranks(key, jnp.sum(live), num, live.shape[0]))
 
 
+def distinct_flags(key: Key, live: Bool[Array, " num_slots"], num: Array) -> Bool[Array, " num_slots"]:
+    """Return flags of `num` slots that live, a traced number; of all of them where fewer live.
+
+    Every set of `num` is as likely as every other, to 1 part in 2^31 / num_slots. The slots with the least of random
+    numbers are found by bisection, which on CPUs takes a tenth of a sort.
+
+    >>> distinct_flags(jax.random.key(0), jnp.array([True, False, True]), jnp.asarray(2)).tolist()
+    [True, False, True]
+    """
+    noise = jnp.where(live, jax.random.bits(key, live.shape, jnp.uint32) >> 1, jnp.uint32(2**32 - 1))
+    num = jnp.minimum(num, jnp.sum(live))
+
+    def halve(place: Array, least: Array) -> Array:
+        higher = least | (jnp.uint32(1) << (30 - place).astype(jnp.uint32))
+        return jnp.where(jnp.sum(noise < higher) < num, higher, least)
+
+    edge = jax.lax.fori_loop(0, 31, halve, jnp.uint32(0))
+    below, at_edge = noise < edge, noise == edge
+    return below | (at_edge & (jnp.cumsum(at_edge) <= num - jnp.sum(below)))
+
+
 def _distinct_ranks(key: Key, num_live: Int[Array, ""], num: int, num_slots: int) -> Int[Array, " num"]:
     """Return `num` of 0, 1, ..., num_live - 1, each at most once; where there are fewer, others follow.
 

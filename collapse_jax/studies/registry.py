@@ -19,6 +19,8 @@ from collapse_jax.studies.numbers.config import PRESETS as NUMBERS_PRESETS
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.user_file import UserFile, blamed, load_file, presets_of
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
+from collapse_jax.studies.web.config import PRESETS as WEB_PRESETS
+from collapse_jax.studies.web.config import WebCell
 from collapse_jax.validation import check_count, check_seed, nearest, shown
 
 
@@ -152,6 +154,9 @@ STUDIES = {
             DiffusionCell(),
         ),
         Entry(
+            "web", "Labs on a web that they fill", WEB_PRESETS, "collapse_jax.studies.web.study", WebCell()
+        ),
+        Entry(
             "opt", "OPT fine-tuned on what OPT wrote", OPT_PRESETS, "collapse_jax.studies.opt.study", weight=3.0
         ),
     )
@@ -179,7 +184,7 @@ def find_study(name: str, digest: str = "") -> Entry:
     >>> find_study("gmn")
     Traceback (most recent call last):
     ...
-    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae, diffusion, opt.
+    ValueError: there is no study 'gmn'; did you mean 'gmm'? There are: gaussian, gmm, vae, diffusion, web, opt.
     """
     if name in STUDIES:
         return STUDIES[name]

@@ -20,7 +20,6 @@ from collapse_jax.core.statistics import Sums
 from collapse_jax.numerics import frame as frames
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
 from collapse_jax.validation import (
-    check_choice,
     check_count,
     check_float32_count,
     check_function,
@@ -72,7 +71,7 @@ def labs(
     values: PyTree = None,
     archive: int = 0,
     human: Callable[[Key, int], Any] | None = None,
-    budget: str = "training",
+    crawl: ArrayLike = False,
 ) -> Model:
     """Return the model of several labs that share a web; for the regimes `pool(...)` and `islands(...)`.
 
@@ -90,8 +89,8 @@ def labs(
         values: a pytree of arrays [num_labs], what `model` is called with.
         archive: rows that each lab keeps for itself from before the web was polluted, beside those it draws.
         human: (key, num) -> data, where the archive comes from.
-        budget: "training", a lab trains on `draws` rows that its detector has passed; or "crawl", it draws so many,
-            and trains on what the detector leaves of them.
+        crawl: `draws` counts rows before a detector sees them, so that labs train on what it leaves; default: rows that
+            it has passed. May be traced.
 
     Returns:
         A model whose params are `Labs` and whose fit reports `active` [labs] and the model's own info [labs].
@@ -110,7 +109,8 @@ def labs(
     [True, True]
     """
     check_count("num_labs", num_labs)
-    check_choice("budget", budget, ("training", "crawl"))
+    if is_concrete(crawl):
+        check_kind("crawl", np.asarray(crawl).tolist(), bool, "True or False")
     check_count("archive", archive, minimum=0)
     if archive and human is None:
         raise ValueError("an `archive` needs `human`, a function (key, num) -> data; for example truth.sample.")
@@ -127,7 +127,7 @@ def labs(
     first = make(jax.tree.map(lambda a: a[0], values))
     if first.on_host:
         raise TypeError("labs() maps over labs, which a model in Python cannot be; use a model of the package.")
-    whole = _Whole(make, numbers, num_labs, archive, human, budget == "crawl", first.frame is not None)
+    whole = _Whole(make, numbers, num_labs, archive, human, crawl, first.frame is not None)
     fit: Any = whole.fit_chunked(first.fit) if isinstance(first.fit, Chunked) else whole.fit
     sample: Any = whole.sample_chunked(first.sample) if isinstance(first.sample, Chunked) else whole.sample
     return Model(whole.init, fit, sample)
@@ -151,7 +151,8 @@ def _maker(model: Any, values: PyTree, num_labs: int) -> Callable[[Any], Model]:
 def _each(name: str, given: Any, num_labs: int, minimum: int) -> Array | np.ndarray:
     """Return a whole number for each lab."""
     if is_concrete(given):
-        many = isinstance(given, list | tuple | range) or np.ndim(given) > 0
+        given = np.asarray(given).tolist() if hasattr(given, "dtype") else given
+        many = isinstance(given, list | tuple | range)
         listed = check_list(name, given, "[1, 2]") if many else [given]
         known = [check_count(name, one, minimum=minimum) for one in listed]
         if many and len(known) != num_labs:
@@ -164,7 +165,7 @@ class _Whole:
     """The three functions of the model."""
 
     def __init__(
-        self, make: Callable, numbers: _Numbers, num_labs: int, archive: int, human: Any, crawl: bool, framed: bool
+        self, make: Callable, numbers: _Numbers, num_labs: int, archive: int, human: Any, crawl: ArrayLike, framed: bool
     ) -> None:
         self.make, self.numbers, self.num_labs = make, numbers, num_labs
         self.archive, self.human, self.crawl, self.framed = archive, human, crawl, framed

@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float, Int
 from collapse_jax.core.data import Samples
 from collapse_jax.core.statistics import Sums
 from collapse_jax.numerics.hypergeometric import multivariate_hypergeometric
-from collapse_jax.numerics.sampling import weighted_indices
+from collapse_jax.numerics.sampling import distinct_flags, weighted_indices
 from collapse_jax.types import Array, ArrayLike, Key
 
 HUMAN = 0
 
 
 class RowStore(NamedTuple):
-    """Rows of a web in a fixed number of slots, the filled ones first.
+    """Rows of a web in a fixed number of slots, the filled ones first, in the order of their birth.
 
     Attributes:
         rows: in data units; weight 1 where a slot is filled, 0 where it is empty.
@@ -48,11 +48,7 @@ class RowStore(NamedTuple):
         """Return the number of rows of each label."""
         return jnp.zeros(num_labels).at[self.label].add(self.rows.weight)
 
-    def kept_share(self) -> Float[Array, " slots"]:
-        """Return the weight of each row once a detector has seen it."""
-        return self.rows.weight * self.keep
-
-    def draw(self, key: Key, num: ArrayLike, room: int, *, crawl: bool) -> Samples:
+    def draw(self, key: Key, num: ArrayLike, room: int, *, crawl: ArrayLike) -> Samples:
         """Return `num` rows, independent, in `room` slots.
 
         Args:
@@ -61,19 +57,26 @@ class RowStore(NamedTuple):
             room: how many at most.
             crawl: rows are drawn before the detector sees them, and what it leaves are fewer.
         """
-        chosen = weighted_indices(key, self.rows.weight if crawl else self.kept_share(), room)
+        chosen = weighted_indices(key, jnp.where(crawl, self.rows.weight, self.rows.weight * self.keep), room)
         wanted = (jnp.arange(room) < num).astype(self.rows.weight.dtype)
         drawn = self.rows.take(chosen)
-        return drawn._replace(weight=wanted * (self.keep[chosen] if crawl else 1.0))
+        return drawn._replace(weight=wanted * jnp.where(crawl, self.keep[chosen], 1.0))
 
     def delete(self, key: Key, num: Array, *, oldest_first: bool) -> "RowStore":
-        """Return the store without `num` of its rows, shuffled: uniform without replacement, or the oldest."""
-        live = self.rows.weight > 0
-        noise = jnp.where(live, jax.random.uniform(key, live.shape), 2.0)
-        order = jnp.lexsort((noise, jnp.where(live, -self.birth, 1))) if oldest_first else jnp.argsort(noise)
-        shuffled = jax.tree.map(lambda a: a[order], self)
-        stays = jnp.arange(live.shape[0]) < jnp.sum(live) - num
-        return shuffled._replace(rows=shuffled.rows._replace(weight=jnp.where(stays, 1.0, 0.0)))
+        """Return the store without `num` of its rows: uniform without replacement, or the oldest, ties at random."""
+        live, slots = self.rows.weight > 0, jnp.arange(self.num_rows)
+        if oldest_first:  # rows lie in the order of their birth
+            last = self.birth[jnp.clip(num - 1, 0, self.num_rows - 1).astype(jnp.int32)]
+            older, now = live & (self.birth < last), live & (self.birth == last)
+            gone = older | distinct_flags(key, now, num - jnp.sum(older))
+        else:
+            gone = distinct_flags(key, live, num)
+        stays = live & ~gone
+        place = jnp.where(stays, jnp.cumsum(stays) - 1, self.num_rows)
+        order = jnp.zeros(self.num_rows, jnp.int32).at[place].set(slots.astype(jnp.int32), mode="drop")
+        closed_up = jax.tree.map(lambda a: a[order], self)
+        weight = jnp.where(slots < jnp.sum(stays), 1.0, 0.0)
+        return closed_up._replace(rows=closed_up.rows._replace(weight=weight))
 
     def insert(self, rows: Samples, label: Int[Array, " num"], step: Array) -> "RowStore":
         """Return the store with the rows of weight 1 in empty slots; the caller has made room."""
@@ -115,18 +118,16 @@ class CountStore(NamedTuple):
         """Return the number of rows of each label."""
         return jnp.sum(self.counts.reshape(num_labels, -1), axis=1)
 
-    def draw(self, key: Key, num: ArrayLike, room: int, *, crawl: bool) -> Sums:
+    def draw(self, key: Key, num: ArrayLike, room: int, *, crawl: ArrayLike) -> Sums:
         """Return the counts of `num` rows, independent; arguments as of `RowStore.draw`."""
         key_draw, key_keep = jax.random.split(key)
-        cells = self.counts.shape[1:]
-        if not crawl:
-            shares = jnp.sum(self.counts * self.keep, axis=0).reshape(-1)
-            drawn = jax.random.multinomial(key_draw, jnp.asarray(num, shares.dtype), shares / jnp.sum(shares))
-            return Sums(jnp.sum(drawn), drawn.reshape(cells))
-        shares = self.counts.reshape(-1) / jnp.sum(self.counts)
-        crawled = jax.random.multinomial(key_draw, jnp.asarray(num, shares.dtype), shares).reshape(self.counts.shape)
-        passed = jnp.where(self.soft, crawled * self.keep, jax.random.binomial(key_keep, crawled, self.keep))
-        kept = jnp.sum(passed, axis=0)
+        shares = jnp.where(crawl, self.counts, self.counts * self.keep)
+        shares = (shares / jnp.sum(shares)).reshape(-1)
+        drawn = jax.random.multinomial(key_draw, jnp.asarray(num, shares.dtype), shares).reshape(self.counts.shape)
+        if crawl is not False:
+            passed = jnp.where(self.soft, drawn * self.keep, jax.random.binomial(key_keep, drawn, self.keep))
+            drawn = jnp.where(crawl, passed, drawn)
+        kept = jnp.sum(drawn, axis=0)
         return Sums(jnp.sum(kept), kept)
 
     def delete(self, key: Key, num: Array, *, oldest_first: bool) -> "CountStore":
@@ -169,7 +170,7 @@ class PerLab(NamedTuple):
         return jax.tree.map(lambda a: a[lab], self.data)
 
 
-def drawn_from(data: Any, key: Key, num: ArrayLike, room: int, *, crawl: bool) -> Any:
+def drawn_from(data: Any, key: Key, num: ArrayLike, room: int, *, crawl: ArrayLike) -> Any:
     """Return what a lab draws for itself: from a store, or from data without labels.
 
     Raises:

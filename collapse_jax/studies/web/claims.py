@@ -1,0 +1,151 @@
+"""What a run of the web study says of first movers, of biased generators and of detectors.
+
+The risk of a lab is mu^2 + (1 - sigma)^2, its squared Wasserstein distance to the truth. The advantage of a first mover
+is the risk of the last probe less that of the first one, of the same web, and so of the same seed.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from collapse_jax.analysis.claims import LAW, Claim, Evidence, labelled, measured
+from collapse_jax.analysis.estimands import last_reached
+from collapse_jax.studies.web.arms import ARMS, predicted
+from collapse_jax.studies.web.config import WebConfig
+from collapse_jax.studies.web.protocol import LAW_OF_FILTERS, LAW_OF_WEB, SHUMAILOV, departure_of
+
+_MIN_SEEDS = 64
+_MINOR = 0.2  # of the advantage where generators are biased
+_AT_REST = 2  # the last part of a run, 1 of so many, over which errors are averaged
+
+
+def risk(arm: xr.Dataset) -> xr.DataArray:
+    """Return mu^2 + (1 - sigma)^2 of each lab."""
+    return arm["mean"] ** 2 + (1 - xr.ufuncs.exp(arm["log_variance"] / 2)) ** 2
+
+
+def advantage(config: WebConfig, dataset: xr.Dataset, web: str, generation: int) -> np.ndarray:
+    """Return the risk of the last probe less that of the first, one number a seed."""
+    risks = risk(dataset.sel(web=web, generation=generation))
+    first, last = (risks.sel(lab=f"probe {entry}").values for entry in (config.entries[0], config.entries[-1]))
+    return last - first
+
+
+def evidence(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
+    """Return what the run says about each claim."""
+    if "mean" not in dataset:
+        return []
+    items = [
+        *_laws(config, dataset), *_movers(config, dataset), _alike(config, dataset), *_filters(config, dataset)
+    ]  # fmt: skip
+    return [labelled(item, departure_of(item.claim.source), otherwise=LAW) for item in items]
+
+
+def _laws(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
+    """Both moments of a web against their law, beside labs that would fit human rows."""
+    begins, last = _rest(config), last_reached(dataset["mean"])
+    rest = slice(begins, config.generations)
+    law = np.asarray(predicted(config, ARMS["unbiased"]).mean_square)[begins:, : config.labs].mean()
+    spread = float(np.asarray(predicted(config, ARMS["biased"]).variance)[-1, 0])
+    alone, whole = math.log(1 / config.num_draws / law), math.log((1 - 1 / config.num_draws) / spread)
+    error = Claim(
+        "error-law",
+        f"Unbiased labs err by E mu^2 = {law:.3g} from step {begins} on, to {-alone / 2:.2g} (log): more than the 1/n "
+        "of human rows.",
+        LAW_OF_WEB, (alone / 2, -alone / 2), "log_mean", _MIN_SEEDS, null=alone,
+    )  # fmt: skip
+    variance = Claim(
+        "variance-law",
+        f"Biased labs keep {spread:.3g} of the variance at step {config.generations}, to {whole / 2:.2g} (log).",
+        LAW_OF_WEB, (-whole / 2, whole / 2), "log_mean", _MIN_SEEDS, null=whole,
+    )  # fmt: skip
+
+    def squares(generation: int) -> np.ndarray:
+        means = dataset["mean"].sel(web="unbiased", generation=rest).isel(lab=slice(config.labs))
+        return (means**2).mean(["generation", "lab"]).values / law
+
+    def kept(generation: int) -> np.ndarray:
+        logs = dataset["log_variance"].sel(web="biased", generation=generation).isel(lab=slice(config.labs))
+        return xr.ufuncs.exp(logs.astype(float)).mean("lab").values / spread
+
+    end = config.generations
+    unbiased = "" if config.bias < 1 else "labs of this run are not biased"
+    return [measured(error, end, last, squares, LAW), measured(variance, end, last, kept, LAW, unbiased)]
+
+
+def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
+    """Who comes late errs more where generators are biased, and hardly where they are not."""
+    last, end = last_reached(dataset["mean"]), config.entries[-1]
+    unmet = "" if config.bias < 1 else "labs of this run are not biased"
+    size = float(np.nanmean(advantage(config, dataset, "biased", end))) if end <= last else math.nan
+    unmet = unmet or ("" if not size <= 0 else "biased labs leave no advantage to compare with")
+    lasting = Claim(
+        "first-mover",
+        f"With generators that keep {config.bias:g} of the variance, who trains first at step {end} errs more than who "
+        "did at step 0, on as many rows.",
+        SHUMAILOV, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0,
+    )  # fmt: skip
+    minor = Claim(
+        "sampling-is-minor",
+        f"Without bias that advantage is below {_MINOR:g} of it.",
+        LAW_OF_WEB, (-math.inf, _MINOR), "mean", _MIN_SEEDS, null=1.0,
+    )  # fmt: skip
+    closed = Claim(
+        "no-releases",
+        f"Where nothing is released it is within {_MINOR:g} of it of none.",
+        LAW_OF_WEB, (-_MINOR, _MINOR), "mean", _MIN_SEEDS, null=1.0,
+    )  # fmt: skip
+    share = lambda web: lambda g: advantage(config, dataset, web, g) / size  # noqa: E731
+    return [
+        measured(lasting, end, last, lambda g: advantage(config, dataset, "biased", g), LAW, unmet),
+        measured(minor, end, last, share("unbiased"), LAW, unmet),
+        measured(closed, end, last, share("no releases"), LAW, unmet),
+    ]
+
+
+def _alike(config: WebConfig, dataset: xr.Dataset) -> Evidence:
+    """Whether most of two labs' error is one and the same."""
+    begins, last = _rest(config), last_reached(dataset["mean"])
+    claim = Claim(
+        "labs-alike",
+        "Most of two unbiased labs' squared error is shared: their errors correlate by more than a half.",
+        "homogenisation of labs", (0.0, math.inf), "mean", _MIN_SEEDS, null=-0.5,
+    )  # fmt: skip
+
+    def shared(generation: int) -> np.ndarray:
+        means = dataset["mean"].sel(web="unbiased", generation=slice(begins, generation))
+        one, other = (means.isel(lab=place) for place in (0, 1))
+        product, square = (one * other).mean("generation"), ((one**2 + other**2) / 2).mean("generation")
+        return ((product - square / 2) / float(square.mean())).values
+
+    return measured(claim, config.generations, last, shared, LAW, "" if config.labs > 1 else "the web has one lab")
+
+
+def _filters(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
+    """What a detector does to the risk where it costs rows, and where it does not."""
+    last, end = last_reached(dataset["mean"]), config.generations
+    rates = f"t = {config.true_positive_rate:g}, f = {config.false_positive_rate:g}"
+
+    def gain(sign: int, filtered: str, without: str, generation: int) -> np.ndarray:
+        def mean_risk(web: str) -> np.ndarray:
+            return risk(dataset.sel(web=web, generation=generation).isel(lab=slice(config.labs))).mean("lab").values
+
+        return sign * (mean_risk(without) - mean_risk(filtered))
+
+    said = (
+        ("filter-costs", "unbiased, filtered crawl", "Of a fixed crawl and without bias a detector harms labs", -1),
+        ("filter-crawl", "biased, filtered crawl", "Of a fixed crawl and with biased labs it helps them", 1),
+        ("filter-budget", "biased, filtered", "Of as many training rows and with biased labs it helps them", 1),
+    )  # fmt: skip
+    found = []
+    for name, web, statement, sign in said:
+        claim = Claim(name, f"{statement} ({rates}).", LAW_OF_FILTERS, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0)
+        without = "biased" if ARMS[web].biased else "unbiased"
+        found.append(measured(claim, end, last, partial(gain, sign, web, without), LAW))
+    return found
+
+
+def _rest(config: WebConfig) -> int:
+    return config.generations - config.generations // _AT_REST

@@ -1,0 +1,74 @@
+"""The web study: who trains late on a web that labs have filled, with biased generators, and with a detector.
+
+Reference: Shumailov et al. (2024) ask whether a first mover keeps an advantage, and whether generated content can be
+filtered at scale. The laws are in `collapse_jax.theory.pool`.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from collapse_jax.core.chain import build_chain
+from collapse_jax.core.combine import vmap_chain
+from collapse_jax.core.protocol import Chain
+from collapse_jax.core.real_data import fresh
+from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
+from collapse_jax.studies.plan import Arm, Plan
+from collapse_jax.studies.web.answer import answer
+from collapse_jax.studies.web.arms import ARMS, chain_of, members
+from collapse_jax.studies.web.claims import evidence
+from collapse_jax.studies.web.config import WebCell, WebConfig
+from collapse_jax.studies.web.figures import figures
+from collapse_jax.validation import check_count, check_fraction
+from collapse_jax.web.filters import blind
+from collapse_jax.web.labs import labs, per_lab
+from collapse_jax.web.pool import pool, web_metrics
+
+__all__ = ["answer", "build", "cell", "evidence", "figures"]
+
+
+def build(config: WebConfig) -> Plan:
+    """Return the chains of the study, all webs as one program.
+
+    Raises:
+        ValueError: a field out of range.
+    """
+    _check(config)
+    webs = vmap_chain(partial(chain_of, config), np.arange(len(ARMS)), "web")
+    coordinates = {"web": tuple(ARMS), "lab": members(config)}
+    return Plan(None, (Arm("webs", webs),), segment_length=20, lanes=config.lanes, coordinates=coordinates)
+
+
+def _check(config: WebConfig) -> None:
+    check_count("labs", config.labs)
+    for name in ("num_real", "num_draws"):
+        check_count(name, getattr(config, name), minimum=2)
+    for name in ("inflow", "num_released"):
+        check_count(name, getattr(config, name), minimum=0)
+    for name in ("deletion", "bias", "true_positive_rate", "false_positive_rate"):
+        check_fraction(name, getattr(config, name))
+    if not config.entries or list(config.entries) != sorted(set(config.entries)):
+        raise ValueError("`entries` must name steps, each once and in their order; for example --entries 0 20 80.")
+    if config.entries[0] != 0 or config.entries[-1] > config.generations:
+        raise ValueError(
+            f"`entries` must begin with 0, which the others are compared with, and end by generation "
+            f"{config.generations}, got {config.entries}."
+        )
+
+
+def cell(config: WebCell) -> Chain:
+    """Return one web of a sweep.
+
+    Raises:
+        ValueError: a field out of range.
+    """
+    truth, num = gaussian_truth(1), check_count("labs", config.labs)
+    model = labs(
+        gaussian(1, estimator="mle", bias=config.bias), num, draws=config.num_draws, crawl=config.crawl
+    )  # fmt: skip
+    regime = pool(
+        fresh(truth.sample), inflow=config.inflow, deletion=config.deletion, capacity=config.capacity,
+        order=config.order, filter=blind(config.true_positive_rate, config.false_positive_rate),
+    )  # fmt: skip
+    metrics = [*per_lab(gaussian_metrics()), *web_metrics(num)]
+    return build_chain(model, regime, truth.sampler(config.num_real), config.num_released, metrics)
