@@ -6,6 +6,7 @@ import claim_records_gmm
 import claim_records_opt
 import claim_records_own
 import claim_records_vae
+import claim_records_web
 
 RECORDS = {
     "diffusion": claim_records_diffusion,
@@ -14,5 +15,6 @@ RECORDS = {
     "opt": claim_records_opt,
     "my_study": claim_records_own,
     "vae": claim_records_vae,
+    "web": claim_records_web,
 }
 BENCHES = [bench for module in RECORDS.values() for bench in module.BENCHES]

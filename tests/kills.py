@@ -41,6 +41,7 @@ COMMANDS = {
     "gmm": ["run", "gmm", "--preset", "smoke", "--generations", "300", "--lanes", "2"],
     "vae": ["run", "vae", "--preset", "smoke"],
     "diffusion": ["run", "diffusion", "--preset", "smoke"],
+    "web": ["run", "web", "--preset", "smoke"],
     "opt": ["run", "opt", "--preset", "smoke"],
     "sweep": ["sweep", "gaussian", "--axis", "num_samples=20,40,80", "--generations", "2000", "--seeds", "4"],
     "own": ["run", "study.py"],

@@ -137,6 +137,15 @@ DEFAULTS = {
         "toy_fit_steps": 600, "batch_size": 128, "learning_rate": 4e-3, "average": 0.999, "start": "fresh",
         "real_fraction": 0.0, "window_size": 5, "num_measured": 1000, "num_judged": 300, "lanes": 1, "seed": 0,
     },
+    "studies.web.config.WebConfig": {
+        "num_real": 400, "inflow": 40, "deletion": 0.1, "labs": 2, "num_samples": 100, "num_released": 60, "bias": 0.8,
+        "entries": (0, 5, 10, 20, 40, 80), "true_positive_rate": 0.9, "false_positive_rate": 0.1, "generations": 80,
+        "seeds": 512, "lanes": 64, "seed": 0,
+    },
+    "web.labs.labs": {"releases": None, "entry": 0, "until": None, "values": None, "archive": 0, "human": None,
+                      "crawl": False},
+    "web.pool.pool": {"capacity": None, "order": "uniform", "filter": None, "poison": None},
+    "web.filters.posterior": {"exponent": 1.0, "frozen_at": None, "smoothing": 0.0},
     "studies.vae.config.VAEConfig": {
         "num_samples": 10_000, "generations": 20, "seeds": 5, "data_folder": None, "num_digits": None, "net": "mlp",
         "num_hidden": 256, "num_latents": 16, "num_steps": 600, "batch_size": 128, "learning_rate": 4e-3,

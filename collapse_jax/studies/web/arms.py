@@ -58,7 +58,7 @@ def chain_of(config: WebConfig, number: ArrayLike) -> Chain:
     bias, releases, filtered, crawl = (jnp.asarray(column)[number] for column in zip(*ARMS.values()))
     never = max(config.generations, *config.entries) + 1
     model = labs(
-        gaussian(1, estimator="mle", bias=jnp.where(bias, config.bias, 1.0)), num, draws=config.num_draws,
+        gaussian(1, estimator="mle", bias=jnp.where(bias, config.bias, 1.0)), num, draws=config.num_samples,
         releases=jnp.where(jnp.arange(num) < config.labs, config.num_released * releases, 0),
         entry=[0] * config.labs + list(config.entries),
         until=[never] * config.labs + [entry + 1 for entry in config.entries],
@@ -85,6 +85,6 @@ def predicted(config: WebConfig, arm: ArmOfWeb) -> PoolMoments:
     num = len(members(config))
     released = np.where(np.arange(num) < config.labs, config.num_released if arm.releases else 0, 0)
     return pool_moments(
-        config.generations, config.num_real, jnp.full(num, config.num_draws), jnp.asarray(released), config.inflow,
+        config.generations, config.num_real, jnp.full(num, config.num_samples), jnp.asarray(released), config.inflow,
         config.deletion, bias=config.bias if arm.biased else 1.0,
     )  # fmt: skip

@@ -29,8 +29,14 @@ def risk(arm: xr.Dataset) -> xr.DataArray:
 def advantage(config: WebConfig, dataset: xr.Dataset, web: str, generation: int) -> np.ndarray:
     """Return the risk of the last probe less that of the first, one number a seed."""
     risks = risk(dataset.sel(web=web, generation=generation))
-    first, last = (risks.sel(lab=f"probe {entry}").values for entry in (config.entries[0], config.entries[-1]))
-    return last - first
+    return risks.isel(lab=-1).values - risks.isel(lab=config.labs).values
+
+
+def lawful_advantage(config: WebConfig) -> float:
+    """Return about what that is by the law where generators are biased: of the mean, and of a spread of its mean."""
+    law = predicted(config, ARMS["biased"])
+    risks = np.asarray(law.mean_square)[:, 0] + (1 - np.sqrt(np.asarray(law.variance)[:, 0])) ** 2
+    return float(risks[config.entries[-1]] - risks[config.entries[0]])
 
 
 def evidence(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
@@ -49,7 +55,7 @@ def _laws(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     rest = slice(begins, config.generations)
     law = np.asarray(predicted(config, ARMS["unbiased"]).mean_square)[begins:, : config.labs].mean()
     spread = float(np.asarray(predicted(config, ARMS["biased"]).variance)[-1, 0])
-    alone, whole = math.log(1 / config.num_draws / law), math.log((1 - 1 / config.num_draws) / spread)
+    alone, whole = math.log(1 / config.num_samples / law), math.log((1 - 1 / config.num_samples) / spread)
     error = Claim(
         "error-law",
         f"Unbiased labs err by E mu^2 = {law:.3g} from step {begins} on, to {-alone / 2:.2g} (log): more than the 1/n "
@@ -78,9 +84,8 @@ def _laws(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
 def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Who comes late errs more where generators are biased, and hardly where they are not."""
     last, end = last_reached(dataset["mean"]), config.entries[-1]
-    unmet = "" if config.bias < 1 else "labs of this run are not biased"
-    size = float(np.nanmean(advantage(config, dataset, "biased", end))) if end <= last else math.nan
-    unmet = unmet or ("" if not size <= 0 else "biased labs leave no advantage to compare with")
+    size = lawful_advantage(config)
+    unmet = "" if config.bias < 1 and size > 0 else "labs of this run are not biased"
     lasting = Claim(
         "first-mover",
         f"With generators that keep {config.bias:g} of the variance, who trains first at step {end} errs more than who "
@@ -89,12 +94,12 @@ def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     )  # fmt: skip
     minor = Claim(
         "sampling-is-minor",
-        f"Without bias that advantage is below {_MINOR:g} of it.",
+        f"Without bias that advantage is below {_MINOR:g} of what bias makes of it, {size:.2g}.",
         LAW_OF_WEB, (-math.inf, _MINOR), "mean", _MIN_SEEDS, null=1.0,
     )  # fmt: skip
     closed = Claim(
         "no-releases",
-        f"Where nothing is released it is within {_MINOR:g} of it of none.",
+        f"Where nothing is released it is less than {_MINOR:g} of that, either way.",
         LAW_OF_WEB, (-_MINOR, _MINOR), "mean", _MIN_SEEDS, null=1.0,
     )  # fmt: skip
     share = lambda web: lambda g: advantage(config, dataset, web, g) / size  # noqa: E731
@@ -108,6 +113,7 @@ def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
 def _alike(config: WebConfig, dataset: xr.Dataset) -> Evidence:
     """Whether most of two labs' error is one and the same."""
     begins, last = _rest(config), last_reached(dataset["mean"])
+    law = np.asarray(predicted(config, ARMS["unbiased"]).mean_square)[begins:, 0].mean()
     claim = Claim(
         "labs-alike",
         "Most of two unbiased labs' squared error is shared: their errors correlate by more than a half.",
@@ -118,7 +124,7 @@ def _alike(config: WebConfig, dataset: xr.Dataset) -> Evidence:
         means = dataset["mean"].sel(web="unbiased", generation=slice(begins, generation))
         one, other = (means.isel(lab=place) for place in (0, 1))
         product, square = (one * other).mean("generation"), ((one**2 + other**2) / 2).mean("generation")
-        return ((product - square / 2) / float(square.mean())).values
+        return ((product - square / 2) / law).values
 
     return measured(claim, config.generations, last, shared, LAW, "" if config.labs > 1 else "the web has one lab")
 

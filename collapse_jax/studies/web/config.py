@@ -16,7 +16,7 @@ class WebConfig:
     """Share of the web that goes at each step."""
     labs: int = 2
     """Labs that train and release at every step."""
-    num_draws: int = 100
+    num_samples: int = 100
     """n, rows of the web that a lab trains on."""
     num_released: int = 60
     """m, rows that a lab releases at each step."""
@@ -52,7 +52,7 @@ class WebCell:
     """The most rows that the web holds."""
     labs: int = 2
     """Labs that train and release at every step."""
-    num_draws: int = 100
+    num_samples: int = 100
     """n, rows of the web that a lab trains on."""
     num_released: int = 60
     """m, rows that a lab releases at each step."""
@@ -63,7 +63,7 @@ class WebCell:
     false_positive_rate: float = 0.0
     """Share of human rows that it takes out."""
     crawl: bool = False
-    """Whether `num_draws` counts rows before the detector sees them."""
+    """Whether `num_samples` counts rows before the detector sees them."""
     order: Literal["uniform", "oldest"] = "uniform"
     """Which rows go."""
     generations: int = 80

@@ -41,7 +41,7 @@ def build(config: WebConfig) -> Plan:
 
 def _check(config: WebConfig) -> None:
     check_count("labs", config.labs)
-    for name in ("num_real", "num_draws"):
+    for name in ("num_real", "num_samples"):
         check_count(name, getattr(config, name), minimum=2)
     for name in ("inflow", "num_released"):
         check_count(name, getattr(config, name), minimum=0)
@@ -64,7 +64,7 @@ def cell(config: WebCell) -> Chain:
     """
     truth, num = gaussian_truth(1), check_count("labs", config.labs)
     model = labs(
-        gaussian(1, estimator="mle", bias=config.bias), num, draws=config.num_draws, crawl=config.crawl
+        gaussian(1, estimator="mle", bias=config.bias), num, draws=config.num_samples, crawl=config.crawl
     )  # fmt: skip
     regime = pool(
         fresh(truth.sample), inflow=config.inflow, deletion=config.deletion, capacity=config.capacity,
