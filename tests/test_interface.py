@@ -139,7 +139,7 @@ DEFAULTS = {
     },
     "studies.web.config.WebConfig": {
         "num_real": 400, "inflow": 40, "deletion": 0.1, "labs": 2, "num_samples": 100, "num_released": 60, "bias": 0.8,
-        "entries": (0, 5, 10, 20, 40, 80), "true_positive_rate": 0.9, "false_positive_rate": 0.1, "generations": 80,
+        "true_positive_rate": 0.9, "false_positive_rate": 0.1, "generations": 80,
         "seeds": 512, "lanes": 64, "seed": 0,
     },
     "web.labs.labs": {"releases": None, "entry": 0, "until": None, "values": None, "archive": 0, "human": None,

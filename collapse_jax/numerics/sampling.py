@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 
 from collapse_jax.types import Array, Key
 
@@ -82,14 +82,23 @@ def distinct_flags(key: Key, live: Bool[Array, " num_slots"], num: Array) -> Boo
     """
     noise = jnp.where(live, jax.random.bits(key, live.shape, jnp.uint32) >> 1, jnp.uint32(2**32 - 1))
     num = jnp.minimum(num, jnp.sum(live))
+    edge = least_with(noise, num)
+    below, at_edge = noise < edge, noise == edge
+    return below | (at_edge & (jnp.cumsum(at_edge) <= num - jnp.sum(below)))
+
+
+def least_with(values: UInt[Array, " num_slots"], num: Array) -> UInt[Array, ""]:
+    """Return the `num`-th smallest of values below 2^31, 0 for none; found by bisection.
+
+    >>> int(least_with(jnp.array([5, 3, 9], jnp.uint32), jnp.asarray(2)))
+    5
+    """
 
     def halve(place: Array, least: Array) -> Array:
         higher = least | (jnp.uint32(1) << (30 - place).astype(jnp.uint32))
-        return jnp.where(jnp.sum(noise < higher) < num, higher, least)
+        return jnp.where(jnp.sum(values < higher) < num, higher, least)
 
-    edge = jax.lax.fori_loop(0, 31, halve, jnp.uint32(0))
-    below, at_edge = noise < edge, noise == edge
-    return below | (at_edge & (jnp.cumsum(at_edge) <= num - jnp.sum(below)))
+    return jax.lax.fori_loop(0, 31, halve, jnp.uint32(0))
 
 
 def _distinct_ranks(key: Key, num_live: Int[Array, ""], num: int, num_slots: int) -> Int[Array, " num"]:

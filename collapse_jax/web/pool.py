@@ -152,8 +152,7 @@ class _Plan:
         if real.frame is not None:
             raise ValueError("a web holds rows in data units; subtract an offset and divide by a scale first.")
         slots = self._slots(real.num_rows, synthetic.num_labs * synthetic.num_rows)
-        first = jnp.argsort(real.weight <= 0)  # stable: filled slots first
-        rows = real._replace(weight=jnp.where(real.weight > 0, 1.0, 0.0)).take(first).reserve(slots)
+        rows = real._replace(weight=jnp.where(real.weight > 0, 1.0, 0.0)).reserve(slots)
         every = jnp.zeros(slots, jnp.int32)
         return RowStore(rows, every, every, jnp.ones(slots))
 
@@ -187,10 +186,8 @@ class _Plan:
             arriving = released.total_weight + sum(rows.total_weight for rows in arrivals)
             leaving = jnp.maximum(leaving, jnp.minimum(total + arriving - self.capacity, total))
         store = store.delete(key_delete, leaving, oldest_first=self.order == "oldest")
-        num_labs = released.num_labs
-        for label, rows in zip((HUMAN, num_labs + 1), arrivals):
-            store = _inserted(store, rows, label, step)
-        store = _released(store, released, step)
+        for rows, labels in _pooled(store, arrivals, released):
+            store = store.insert(rows, labels, step)
         detector = web.detector
         if self.filter is not None:
             store, detector = self.filter.update(key_filter, store, step, detector)
@@ -210,20 +207,20 @@ class _Plan:
         return Samples(x, wanted)
 
 
-def _inserted(store: Any, rows: Any, label: int, step: Array) -> Any:
+def _pooled(store: Any, arrivals: list[Any], released: PerLab) -> list[tuple[Any, Array]]:
+    """Return what comes into a web, and its labels: rows all at once, counts one after the other."""
+    num_labs = released.num_labs
+    of_labs = jnp.arange(1, num_labs + 1, dtype=jnp.int32)
+    others = [HUMAN, num_labs + 1][: len(arrivals)]
     if isinstance(store, CountStore):
-        rows, num = jax.tree.map(lambda a: a[None], rows), 1
-    else:
-        num = rows.num_rows
-    return store.insert(rows, jnp.full(num, label, jnp.int32), step)
-
-
-def _released(store: Any, released: PerLab, step: Array) -> Any:
-    labels = jnp.arange(1, released.num_labs + 1, dtype=jnp.int32)
-    if isinstance(store, CountStore):
-        return store.insert(released.data, labels, step)
+        alone = [
+            (jax.tree.map(lambda a: a[None], rows), jnp.asarray([label])) for rows, label in zip(arrivals, others)
+        ]
+        return [*alone, (released.data, of_labs)]
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), released.data)
-    return store.insert(flat, jnp.repeat(labels, released.num_rows), step)
+    labels = [jnp.full(rows.num_rows, label, jnp.int32) for rows, label in zip(arrivals, others)]
+    together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *arrivals, flat)
+    return [(together, jnp.concatenate([*labels, jnp.repeat(of_labs, released.num_rows)]))]
 
 
 def islands(migration: ArrayLike, source: Source | None = None, *, fraction: ArrayLike = 0.0) -> Regime:

@@ -12,15 +12,16 @@ from jaxtyping import Bool, Float, Int
 
 from collapse_jax.core.data import Samples
 from collapse_jax.core.statistics import Sums
+from collapse_jax.core.streams import as_column
 from collapse_jax.numerics.hypergeometric import multivariate_hypergeometric
-from collapse_jax.numerics.sampling import distinct_flags, weighted_indices
+from collapse_jax.numerics.sampling import distinct_flags, least_with, weighted_indices
 from collapse_jax.types import Array, ArrayLike, Key
 
 HUMAN = 0
 
 
 class RowStore(NamedTuple):
-    """Rows of a web in a fixed number of slots, the filled ones first, in the order of their birth.
+    """Rows of a web in a fixed number of slots.
 
     Attributes:
         rows: in data units; weight 1 where a slot is filled, 0 where it is empty.
@@ -64,30 +65,28 @@ class RowStore(NamedTuple):
 
     def delete(self, key: Key, num: Array, *, oldest_first: bool) -> "RowStore":
         """Return the store without `num` of its rows: uniform without replacement, or the oldest, ties at random."""
-        live, slots = self.rows.weight > 0, jnp.arange(self.num_rows)
-        if oldest_first:  # rows lie in the order of their birth
-            last = self.birth[jnp.clip(num - 1, 0, self.num_rows - 1).astype(jnp.int32)]
+        live = self.rows.weight > 0
+        if oldest_first:
+            last = least_with(jnp.where(live, self.birth, jnp.iinfo(jnp.int32).max).astype(jnp.uint32), num)
             older, now = live & (self.birth < last), live & (self.birth == last)
             gone = older | distinct_flags(key, now, num - jnp.sum(older))
         else:
             gone = distinct_flags(key, live, num)
-        stays = live & ~gone
-        place = jnp.where(stays, jnp.cumsum(stays) - 1, self.num_rows)
-        order = jnp.zeros(self.num_rows, jnp.int32).at[place].set(slots.astype(jnp.int32), mode="drop")
-        closed_up = jax.tree.map(lambda a: a[order], self)
-        weight = jnp.where(slots < jnp.sum(stays), 1.0, 0.0)
-        return closed_up._replace(rows=closed_up.rows._replace(weight=weight))
+        return self._replace(rows=self.rows._replace(weight=jnp.where(live & ~gone, 1.0, 0.0)))
 
     def insert(self, rows: Samples, label: Int[Array, " num"], step: Array) -> "RowStore":
         """Return the store with the rows of weight 1 in empty slots; the caller has made room."""
-        comes = rows.weight > 0
-        first = jnp.sum(self.rows.weight > 0)  # filled slots come first
-        place = jnp.where(comes, first + jnp.cumsum(comes) - 1, self.num_rows)
-        put = lambda held, new: held.at[place].set(new, mode="drop")  # noqa: E731
+        comes, empty = rows.weight > 0, self.rows.weight == 0
+        # the r-th of the rows that come goes to the r-th empty slot: read by the slots, which is soon done on CPUs
+        rank, num = jnp.cumsum(empty) - 1, rows.num_rows
+        place = jnp.where(comes, jnp.cumsum(comes) - 1, num)
+        coming = jnp.zeros(num, jnp.int32).at[place].set(jnp.arange(num, dtype=jnp.int32), mode="drop")
+        filled, source = empty & (rank < jnp.sum(comes)), coming[jnp.minimum(rank, num - 1)]
+        put = lambda held, new: jnp.where(as_column(filled, held), new[source], held)  # noqa: E731
         held = self.rows._replace(
-            x=jax.tree.map(put, self.rows.x, rows.x), weight=put(self.rows.weight, jnp.ones_like(rows.weight))
+            x=jax.tree.map(put, self.rows.x, rows.x), weight=jnp.where(filled, 1.0, self.rows.weight)
         )
-        birth = put(self.birth, jnp.full(label.shape, step, self.birth.dtype))
+        birth = jnp.where(filled, step, self.birth).astype(self.birth.dtype)
         return RowStore(held, put(self.label, label), birth, jnp.ones_like(self.keep))
 
 

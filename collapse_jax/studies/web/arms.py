@@ -44,8 +44,8 @@ ARMS = {
 
 
 def members(config: WebConfig) -> tuple[str, ...]:
-    """Return the names of labs and probes, in their order."""
-    return (*(f"lab {number + 1}" for number in range(config.labs)), *(f"probe {entry}" for entry in config.entries))
+    """Return the names of the labs; the last is at every step another one, which trains once and releases nothing."""
+    return (*(f"lab {number + 1}" for number in range(config.labs)), "newcomer")
 
 
 def chain_of(config: WebConfig, number: ArrayLike) -> Chain:
@@ -56,12 +56,9 @@ def chain_of(config: WebConfig, number: ArrayLike) -> Chain:
     """
     truth, num = gaussian_truth(1), len(members(config))
     bias, releases, filtered, crawl = (jnp.asarray(column)[number] for column in zip(*ARMS.values()))
-    never = max(config.generations, *config.entries) + 1
     model = labs(
         gaussian(1, estimator="mle", bias=jnp.where(bias, config.bias, 1.0)), num, draws=config.num_samples,
         releases=jnp.where(jnp.arange(num) < config.labs, config.num_released * releases, 0),
-        entry=[0] * config.labs + list(config.entries),
-        until=[never] * config.labs + [entry + 1 for entry in config.entries],
         crawl=crawl,
     )  # fmt: skip
     slots = config.num_real + (config.inflow + config.labs * config.num_released) * config.generations

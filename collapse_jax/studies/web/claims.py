@@ -1,7 +1,7 @@
 """What a run of the web study says of first movers, of biased generators and of detectors.
 
 The risk of a lab is mu^2 + (1 - sigma)^2, its squared Wasserstein distance to the truth. The advantage of a first mover
-is the risk of the last probe less that of the first one, of the same web, and so of the same seed.
+is the risk of the last newcomer less that of the one of step 0, of the same web, and so of the same seed.
 """
 
 import math
@@ -26,17 +26,17 @@ def risk(arm: xr.Dataset) -> xr.DataArray:
     return arm["mean"] ** 2 + (1 - xr.ufuncs.exp(arm["log_variance"] / 2)) ** 2
 
 
-def advantage(config: WebConfig, dataset: xr.Dataset, web: str, generation: int) -> np.ndarray:
-    """Return the risk of the last probe less that of the first, one number a seed."""
-    risks = risk(dataset.sel(web=web, generation=generation))
-    return risks.isel(lab=-1).values - risks.isel(lab=config.labs).values
+def advantage(dataset: xr.Dataset, web: str, generation: int) -> np.ndarray:
+    """Return the risk of a generation's newcomer less that of generation 0's, one number a seed."""
+    newcomer = risk(dataset.sel(web=web).isel(lab=-1))
+    return (newcomer.sel(generation=generation) - newcomer.sel(generation=0)).values
 
 
 def lawful_advantage(config: WebConfig) -> float:
     """Return about what that is by the law where generators are biased: of the mean, and of a spread of its mean."""
     law = predicted(config, ARMS["biased"])
     risks = np.asarray(law.mean_square)[:, 0] + (1 - np.sqrt(np.asarray(law.variance)[:, 0])) ** 2
-    return float(risks[config.entries[-1]] - risks[config.entries[0]])
+    return float(risks[-1] - risks[0])
 
 
 def evidence(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
@@ -83,7 +83,7 @@ def _laws(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
 
 def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Who comes late errs more where generators are biased, and hardly where they are not."""
-    last, end = last_reached(dataset["mean"]), config.entries[-1]
+    last, end = last_reached(dataset["mean"]), config.generations
     size = lawful_advantage(config)
     unmet = "" if config.bias < 1 and size > 0 else "labs of this run are not biased"
     lasting = Claim(
@@ -102,9 +102,9 @@ def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
         f"Where nothing is released it is less than {_MINOR:g} of that, either way.",
         LAW_OF_WEB, (-_MINOR, _MINOR), "mean", _MIN_SEEDS, null=1.0,
     )  # fmt: skip
-    share = lambda web: lambda g: advantage(config, dataset, web, g) / size  # noqa: E731
+    share = lambda web: lambda g: advantage(dataset, web, g) / size  # noqa: E731
     return [
-        measured(lasting, end, last, lambda g: advantage(config, dataset, "biased", g), LAW, unmet),
+        measured(lasting, end, last, lambda g: advantage(dataset, "biased", g), LAW, unmet),
         measured(minor, end, last, share("unbiased"), LAW, unmet),
         measured(closed, end, last, share("no releases"), LAW, unmet),
     ]

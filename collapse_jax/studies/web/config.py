@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class WebConfig:
-    """Labs that fit one Gaussian each, share a web, and release what they draw; probes that come late."""
+    """Labs that fit one Gaussian each, share a web, and release what they draw; a newcomer at every step."""
 
     num_real: int = 400
     """Human rows of the web at step 0."""
@@ -22,8 +22,6 @@ class WebConfig:
     """m, rows that a lab releases at each step."""
     bias: float = 0.8
     """Variance of a biased lab's draws, in units of the fitted one."""
-    entries: tuple[int, ...] = (0, 5, 10, 20, 40, 80)
-    """Steps at which a probe trains, once; it releases nothing."""
     true_positive_rate: float = 0.9
     """Share of generated rows that the detector of the arms 'filtered' takes out."""
     false_positive_rate: float = 0.1
@@ -75,7 +73,7 @@ class WebCell:
 
 
 PRESETS = {
-    "smoke": WebConfig(num_real=100, entries=(0, 5, 10), generations=10, seeds=64),
+    "smoke": WebConfig(num_real=100, generations=10, seeds=64),
     "laptop": WebConfig(),
-    "paper": WebConfig(entries=(0, 5, 10, 20, 40, 80, 160), generations=160, seeds=16_384),
+    "paper": WebConfig(generations=160, seeds=16_384),
 }

@@ -22,21 +22,15 @@ def figures(config: WebConfig, dataset: xr.Dataset) -> list[Illustration]:
 
 def _movers(config: WebConfig, dataset: xr.Dataset) -> Illustration:
     """What the study asks: how much more a late lab errs."""
-    last = last_reached(dataset["mean"])
-    entries = [entry for entry in config.entries if entry <= last]
     figure, axes = new_figure(width=5.2, height=3.0)
-    panel = axes[0, 0]
+    panel, generation = axes[0, 0], dataset["generation"].values
     for name, colour in zip(_OPEN, COLOURS):
-        risks = risk(dataset.sel(web=name, generation=last))
-        probes = np.stack([risks.isel(lab=config.labs + place).values for place in range(len(entries))], axis=1)
-        probes = probes[np.isfinite(probes).all(axis=1)]
-        error = 2 * probes.std(axis=0) / max(len(probes), 1) ** 0.5
-        panel.errorbar(entries, probes.mean(axis=0), error, fmt="o-", color=colour, markersize=4, label=name)
+        _mean(panel, generation, risk(dataset.sel(web=name).isel(lab=-1)), name, colour)
     panel.set(xlabel="step at which a lab first trains", ylabel="squared distance to the truth", ylim=(0, None))
     legend(panel, title="labs that fill the web", title_fontsize=8)
     caption = (
-        f"Error of a lab that trains once, on {config.num_samples} rows of the web, by when it comes: mean "
-        f"of {dataset.sizes['seed']} webs, two standard errors. The {config.labs} labs that fill the web draw with all "
+        f"Error of a lab that trains once, on {config.num_samples} rows of the web, by when it comes: mean of "
+        f"{dataset.sizes['seed']} webs, two standard errors. The {config.labs} labs that fill the web draw with all "
         f"of their variance (unbiased), with {config.bias:g} of it (biased), or release nothing."
     )
     return Illustration("movers", caption, figure)

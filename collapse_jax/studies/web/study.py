@@ -47,13 +47,6 @@ def _check(config: WebConfig) -> None:
         check_count(name, getattr(config, name), minimum=0)
     for name in ("deletion", "bias", "true_positive_rate", "false_positive_rate"):
         check_fraction(name, getattr(config, name))
-    if not config.entries or list(config.entries) != sorted(set(config.entries)):
-        raise ValueError("`entries` must name steps, each once and in their order; for example --entries 0 20 80.")
-    if config.entries[0] != 0 or config.entries[-1] > config.generations:
-        raise ValueError(
-            f"`entries` must begin with 0, which the others are compared with, and end by generation "
-            f"{config.generations}, got {config.entries}."
-        )
 
 
 def cell(config: WebCell) -> Chain:
