@@ -100,6 +100,9 @@ DEFAULTS = {
         "max_new_tokens": 64, "min_new_tokens": 0, "repetition_penalty": 1.0, "no_repeat_ngram": 0, "ends": True,
     },
     "networks.opt.decoding.sample": _SAMPLING,
+    "networks.opt.watermarks.green_list": {"green_share": 0.25, "boost": 3.0, "window": 2},
+    "networks.opt.watermarks.gumbel": {"window": 4},
+    "networks.opt.watermarks.detect_watermark": {"prompt_length": 0},
     "networks.opt.config.OPTConfig": {
         "vocab_size": 50272, "hidden_size": 768, "num_layers": 12, "num_heads": 12, "ffn_size": 3072,
         "max_positions": 2048, "embed_size": None, "pre_norm": True, "final_norm": True, "bias": True, "affine": True,

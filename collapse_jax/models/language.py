@@ -28,6 +28,7 @@ from collapse_jax.networks.opt.beams import beam_search
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decoding import Rules, sample
 from collapse_jax.networks.opt.scoring import Texts, block_log_loss, language_loss
+from collapse_jax.networks.opt.watermarks import Watermark, check_watermark
 from collapse_jax.networks.training import adamw, cosine_by_epoch, epoch_order, optimizer_step, spread_rows
 from collapse_jax.numerics.threefry import written_out
 from collapse_jax.types import Array, ArrayLike, Key, Params, PyTree
@@ -102,16 +103,24 @@ def beam_decoding(rules: Rules, num_beams: int = 5) -> Decode:
     )
 
 
-def sampled_decoding(rules: Rules, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Decode:
-    """Return decoding by drawing; arguments as for `nn.decode.sample`."""
+def sampled_decoding(
+    rules: Rules,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    watermark: Watermark | None = None,
+) -> Decode:
+    """Return decoding by drawing; arguments as for `opt.sample`."""
     check_kind("rules", rules, Rules, "for example Rules(max_new_tokens=64)")
     check_positive("temperature", temperature)
-    check_count("top_k", top_k, minimum=0), check_fraction("top_p", top_p)
+    check_count("top_k", top_k, minimum=0), check_fraction("top_p", top_p), check_watermark(watermark)
     return lambda key, config, params, prompts: (
         sample(
-            key, config, params, prompts, rules=rules, temperature=temperature, top_k=top_k, top_p=top_p
+            key, config, params, prompts, rules=rules, temperature=temperature, top_k=top_k, top_p=top_p,
+            watermark=watermark,
         ).tokens
-    )
+    )  # fmt: skip
 
 
 def language(

@@ -1,4 +1,4 @@
-"""OPT (Zhang et al. 2022): its shape, weights, files, tokens, decoding and scores."""
+"""OPT (Zhang et al. 2022): its shape, weights, files, tokens, decoding, watermarks and scores."""
 
 from collapse_jax.namespaces import offered
 

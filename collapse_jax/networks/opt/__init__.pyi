@@ -1,4 +1,4 @@
-"""OPT (Zhang et al. 2022): its shape, weights, files, tokens, decoding and scores."""
+"""OPT (Zhang et al. 2022): its shape, weights, files, tokens, decoding, watermarks and scores."""
 
 from collapse_jax.networks.opt.beams import beam_search as beam_search
 from collapse_jax.networks.opt.config import OPT_CONFIGS as OPT_CONFIGS
@@ -24,5 +24,10 @@ from collapse_jax.networks.opt.tokenizer import encode as encode
 from collapse_jax.networks.opt.tokenizer import load_tokenizer as load_tokenizer
 from collapse_jax.networks.opt.tokenizer import save_tokenizer as save_tokenizer
 from collapse_jax.networks.opt.tokenizer import train_tokenizer as train_tokenizer
+from collapse_jax.networks.opt.watermarks import Evidence as Evidence
+from collapse_jax.networks.opt.watermarks import Watermark as Watermark
+from collapse_jax.networks.opt.watermarks import detect_watermark as detect_watermark
+from collapse_jax.networks.opt.watermarks import green_list as green_list
+from collapse_jax.networks.opt.watermarks import gumbel as gumbel
 from collapse_jax.networks.opt.weights import load_opt as load_opt
 from collapse_jax.networks.opt.weights import save_opt as save_opt

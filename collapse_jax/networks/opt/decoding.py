@@ -22,6 +22,7 @@ from collapse_jax.networks.opt.processors import (
     penalise_repetition,
     warp,
 )
+from collapse_jax.networks.opt.watermarks import NO_TOKEN, Watermark, apply_watermark, check_watermark
 from collapse_jax.types import Array, ArrayLike, Key, Params
 from collapse_jax.validation import check_count, check_fraction, check_positive
 
@@ -94,7 +95,7 @@ def greedy(
         ValueError: prompt and new tokens together are longer than the positions.
     """
     return _follow(
-        config, params, prompts, mask, rules, lambda step, scores: jnp.argmax(scores, -1).astype(jnp.int32)
+        config, params, prompts, mask, rules, lambda step, scores, _: jnp.argmax(scores, -1).astype(jnp.int32)
     )
 
 
@@ -109,6 +110,7 @@ def sample(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    watermark: Watermark | None = None,
 ) -> Generated:
     """Return tokens drawn from the model.
 
@@ -122,18 +124,22 @@ def sample(
         temperature: divides the logits; below 1 the probable becomes more so.
         top_k: draw among the k most probable; 0 means all.
         top_p: draw from the nucleus of this probability; 1 means all.
+        watermark: what marks the text, last of all, from `green_list` or `gumbel`; None: nothing.
 
     Raises:
         ValueError: a setting out of range, or prompt and new tokens together longer than the positions.
+        TypeError: a watermark that is none.
     """
     check_positive("temperature", temperature)
     check_count("top_k", top_k, minimum=0)
-    check_fraction("top_p", top_p)
+    check_fraction("top_p", top_p), check_watermark(watermark)
 
-    def choose(step: Array, scores: Array) -> Array:
-        return draw(jax.random.fold_in(key, step), warp(scores, temperature, top_k, top_p))
+    def choose(step: Array, scores: Array, context: Array) -> Array:
+        scores = warp(scores, temperature, top_k, top_p)
+        scores = scores if watermark is None else apply_watermark(watermark, scores, context)
+        return draw(jax.random.fold_in(key, step), scores)
 
-    return _follow(config, params, prompts, mask, rules, choose)
+    return _follow(config, params, prompts, mask, rules, choose, 0 if watermark is None else watermark.window)
 
 
 class Text(NamedTuple):
@@ -149,11 +155,17 @@ def _follow(
     prompts: ArrayLike,
     mask: ArrayLike | None,
     rules: Rules,
-    choose: Callable[[Array, Array], Array],
+    choose: Callable[[Array, Array, Array], Array],
+    window: int = 0,
 ) -> Generated:
-    """Return one continuation of each prompt, `choose` being given the step and the processed scores."""
+    """Return one continuation of each prompt.
+
+    `choose` is given the step, the processed scores, and the last `window` tokens of each text.
+    """
     prompts, mask = with_mask(prompts, mask)
     batch, prompt_length = prompts.shape
+    said = jnp.pad(jnp.where(mask, prompts, NO_TOKEN), ((0, 0), (window, 0)), constant_values=NO_TOKEN)
+    before = said[:, prompt_length:].astype(jnp.int32)  # the last `window` of it
     hidden, caches = prefill(config, params, prompts, mask, rules.max_new_tokens, 1)
     num_tokens = jnp.sum(mask, axis=1)
 
@@ -167,7 +179,9 @@ def _follow(
 
     def advance(carry: Carry, hidden: Array) -> Carry:
         scores = apply_rules(config, rules, logits(config, params, hidden), carry.text, carry.step)
-        token = jnp.where(carry.ended, config.pad_token, choose(carry.step, scores))
+        text = jnp.concatenate([before, carry.tokens], axis=1)
+        context = jax.lax.dynamic_slice(text, (0, carry.step), (batch, window))
+        token = jnp.where(carry.ended, config.pad_token, choose(carry.step, scores, context))
         gained = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0] - jax.nn.logsumexp(scores, axis=1)
         return Carry(
             carry.step + 1,
