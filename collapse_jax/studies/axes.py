@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from collapse_jax.validation import check_choice, nearest
 
 _COMMON = ("generations", "seeds", "lanes", "seed")  # one value for a whole sweep
+_FLAGS = ("false", "true")
 _MOST_VALUES = 10_000  # each is checked by building its chain
 
 
@@ -50,9 +51,10 @@ def parse_axis(text: str, config: Any) -> tuple[str, tuple]:
     try:
         values = _values(told, kind)
     except ValueError as error:
+        spaced = "" if kind not in (int, float) else f"--axis {name}=LOW:HIGH:COUNT with two values or more, or "
+        told_kind = "true or false" if kind is bool else f"type {kind.__name__}"
         raise ValueError(
-            f"--axis {text} cannot be read; write --axis {name}=LOW:HIGH:COUNT with two values or more, or --axis "
-            f"{name}=VALUE,VALUE,... of type {kind.__name__}."
+            f"--axis {text} cannot be read; write {spaced}--axis {name}=VALUE,VALUE,... of {told_kind}."
         ) from error
     choices = [choice for choice in get_args(get_type_hints(type(config))[name]) if isinstance(choice, str)]
     return name, tuple(check_choice(f"--axis {name}", value, choices) for value in values) if choices else values
@@ -69,10 +71,10 @@ def _values(told: str, kind: type) -> tuple:
         found = tuple(float(low) + (float(high) - float(low)) * index / (steps - 1) for index in range(steps))
     else:
         parts = [part.strip() for part in told.split(",") if part.strip()]
-        if not parts or kind not in (int, float, str):
+        if not parts or kind not in (int, float, str, bool):
             raise ValueError
-        found = tuple(kind(part) for part in parts)
-    if kind is str:
+        found = tuple(_FLAGS.index(part.lower()) == 1 if kind is bool else kind(part) for part in parts)
+    if kind in (str, bool):
         return found
     if not all(-math.inf < value < math.inf for value in found):
         raise ValueError

@@ -10,7 +10,7 @@ import numpy as np
 
 from collapse_jax.core.chain import build_chain
 from collapse_jax.core.combine import vmap_chain
-from collapse_jax.core.protocol import Chain
+from collapse_jax.core.protocol import Chain, Metric
 from collapse_jax.core.real_data import fresh
 from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_truth
 from collapse_jax.studies.plan import Arm, Plan
@@ -63,5 +63,15 @@ def cell(config: WebCell) -> Chain:
         fresh(truth.sample), inflow=config.inflow, deletion=config.deletion, capacity=config.capacity,
         order=config.order, filter=blind(config.true_positive_rate, config.false_positive_rate),
     )  # fmt: skip
-    metrics = [*per_lab(gaussian_metrics()), *web_metrics(num)]
-    return build_chain(model, regime, truth.sampler(config.num_real), config.num_released, metrics)
+    # cells may differ in their labs, which are alike: one of them is recorded
+    alone = model._replace(fit=lambda key, params, data: (model.fit(key, params, data)[0], {}))
+    mean, _, variance = (_of_first(metric) for metric in per_lab(gaussian_metrics()))
+    size, contamination, _ = web_metrics(num)
+    metrics = [mean, variance, size, contamination]
+    return build_chain(alone, regime, truth.sampler(config.num_real), config.num_released, metrics)
+
+
+def _of_first(metric: Metric) -> Metric:
+    """Return a metric of labs, in one dimension, as that of the first lab."""
+    dims = tuple(dim for dim in metric.dims if dim not in ("lab", "axis"))
+    return metric._replace(dims=dims, function=lambda key, snapshot: metric.function(key, snapshot)[0].reshape(()))
