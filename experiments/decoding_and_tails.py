@@ -42,8 +42,7 @@ from collapse_jax import (
     run_host,
     sampled_decoding,
 )
-from collapse_jax.studies.opt.config import OPTStudyConfig
-from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts
+from collapse_jax.studies.texts import BLOCK, load_model, load_texts
 
 SIZE, SEEDS, GENERATIONS = 64, 3, 5
 TUNING = FineTuning(num_epochs=5, batch_size=8, learning_rate=2e-4)
@@ -60,7 +59,7 @@ REGIMES = {
     "accumulate": accumulate(GENERATIONS),
 }
 CONFIG, PRETRAINED, _ = load_model(None)
-TEXTS = load_texts(OPTStudyConfig(num_samples=SIZE, num_evaluated=64))
+TEXTS = load_texts(SIZE, 64)
 
 
 @jax.jit

@@ -36,8 +36,7 @@ from collapse_jax import (
     replace,
     run_host,
 )
-from collapse_jax.studies.opt.config import OPTStudyConfig
-from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts
+from collapse_jax.studies.texts import BLOCK, load_model, load_texts
 
 SIZE, SEEDS, GENERATIONS = 64, 3, 5
 TUNING = FineTuning(num_epochs=5, batch_size=8, learning_rate=2e-4)
@@ -47,7 +46,7 @@ FACTORS = {
     "penalty": (1.0, 3.0),
 }
 CONFIG, PRETRAINED, _ = load_model(None)
-TEXTS = load_texts(OPTStudyConfig(num_samples=SIZE, num_evaluated=64))
+TEXTS = load_texts(SIZE, 64)
 
 
 @jax.jit

@@ -24,8 +24,7 @@ from scipy import stats  # noqa: E402
 import collapse_jax as lab  # noqa: E402
 from collapse_jax import opt, plots  # noqa: E402
 from collapse_jax.models.categorical import CategoricalTruth, categorical_points  # noqa: E402
-from collapse_jax.studies.opt.config import OPTStudyConfig  # noqa: E402
-from collapse_jax.studies.opt.texts import BLOCK, load_model, load_texts  # noqa: E402
+from collapse_jax.studies.texts import BLOCK, load_model, load_texts  # noqa: E402
 from collapse_jax.theory.watermarks import green_mass, radioactivity  # noqa: E402
 
 WORDS, POINTS, SEEDS, LAST, FRACTIONS, BOOST = 64, 1000, 2048, 40, [0.0, 0.02, 0.1, 0.3], 1.0
@@ -68,7 +67,7 @@ def law_of(real_fraction):
 def wrote():
     """Yield the name of a chain and what each of its generations writes, the marked text first."""
     config, pretrained, _ = load_model(None)
-    texts = load_texts(OPTStudyConfig(num_samples=BLOCKS, num_evaluated=64))
+    texts = load_texts(BLOCKS, 64)
     pool, prompts = jnp.asarray(texts.pool), jnp.asarray(texts.training)
     mark = jax.jit(
         lambda key: lab.sampled_decoding(RULES, watermark=SCHEME(SECRET))(key, config, pretrained, prompts)

@@ -29,8 +29,8 @@ from collapse_jax.studies.opt.claims import evidence as opt_evidence
 from collapse_jax.studies.opt.config import PRESETS as OPT_PRESETS
 from collapse_jax.studies.opt.sources import data_read as opt_data
 from collapse_jax.studies.opt.sources import git_sum, shape_of
-from collapse_jax.studies.opt.texts import TINY
 from collapse_jax.studies.published import departure
+from collapse_jax.studies.texts import TINY
 from collapse_jax.studies.vae import protocol as vae
 from collapse_jax.studies.vae.config import PRESETS as VAE_PRESETS
 from collapse_jax.studies.vae.digits import data_read as vae_data

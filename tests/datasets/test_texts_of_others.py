@@ -7,8 +7,7 @@ import re
 import pytest
 
 from collapse_jax.datasets.text import load_text, load_wikitext2, text_sum
-from collapse_jax.studies.opt.config import OPTStudyConfig
-from collapse_jax.studies.opt.texts import load_texts
+from collapse_jax.studies.texts import load_texts
 
 DOCUMENTS = [[f"Chapter {n}, café 北京 🦜.", f"It went on {n}."] for n in range(7)]
 PLAIN = "\n\n".join("\n".join(lines) for lines in DOCUMENTS) + "\n"
@@ -138,14 +137,13 @@ def test_a_packed_text_that_would_fill_memory_is_refused(tmp_path, monkeypatch):
 def test_the_study_reads_the_column_that_is_named(tmp_path):
     lines = [json.dumps({"body": " ".join(f"word {n} {m}" for m in range(60))}) for n in range(9)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    config = OPTStudyConfig(text=str(tmp_path / "a.jsonl"), num_samples=4, num_evaluated=0)
+    text = str(tmp_path / "a.jsonl")
     with pytest.raises(ValueError, match="there are: 'body'"):
-        load_texts(config)
-    named = OPTStudyConfig(text=str(tmp_path / "a.jsonl"), text_column="body", num_samples=4, num_evaluated=0)
-    assert load_texts(named).training.shape == (4, 64)
+        load_texts(4, 0, text=text)
+    assert load_texts(4, 0, text=text, text_column="body").training.shape == (4, 64)
     for text in (None, "wikitext-2"):
         with pytest.raises(ValueError, match="`text_column` is 'body', but this text has no columns"):
-            load_texts(OPTStudyConfig(text=text, text_column="body"))
+            load_texts(4, 0, text=text, text_column="body")
     (tmp_path / "b.txt").write_text(PLAIN)
     with pytest.raises(ValueError, match="holds no JSONL"):
-        load_texts(OPTStudyConfig(text=str(tmp_path / "b.txt"), text_column="body"))
+        load_texts(4, 0, text=str(tmp_path / "b.txt"), text_column="body")

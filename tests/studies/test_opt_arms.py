@@ -16,7 +16,7 @@ from collapse_jax.networks.opt.scoring import token_log_probs
 from collapse_jax.networks.opt.tokenizer import encode
 from collapse_jax.studies.opt import study, teacher
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
-from collapse_jax.studies.opt.texts import Texts, load_model, load_texts, spread
+from collapse_jax.studies.texts import Texts, load_model, load_texts, spread
 
 KEY = jax.random.key(0)
 # blocks that say where they are from: pool 0 to 63, validation from 100 on, test from 200 on
@@ -33,7 +33,7 @@ SYNTHETIC = Samples(jnp.full((M, 64), 1000) + jnp.arange(M)[:, None], jnp.ones(M
 def built(monkeypatch, unchecked):
     """(config) -> for each arm what its model, its decoding and its chain were made of; nothing is compiled."""
     written = []
-    monkeypatch.setattr(study, "load_texts", lambda config: TEXTS)
+    monkeypatch.setattr(study, "load_texts", lambda *given: TEXTS)
     monkeypatch.setattr(study, "beam_decoding", lambda *args: written.append(("beams", args)))
     monkeypatch.setattr(study, "sampled_decoding", lambda *args, **options: written.append(("sample", args, options)))
     monkeypatch.setattr(study, "language", lambda *args, **options: (args, options))
@@ -160,11 +160,11 @@ def test_each_metric_reads_its_own_text(built):
 def test_blocks_are_spread_over_the_whole_text():
     blocks = np.arange(1000)
     assert spread(blocks, 5).tolist() == [0, 250, 500, 749, 999] and spread(blocks, 0) is blocks
-    texts = load_texts(OPTStudyConfig(num_samples=16, num_evaluated=20))
+    texts = load_texts(16, 20)
     places = [next(i for i, row in enumerate(texts.pool) if np.array_equal(row, block)) for block in texts.training]
     assert places[0] == 0 and places[-1] == len(texts.pool) - 1 and np.ptp(np.diff(places)) <= 1
     # held-out text is taken in runs of four neighbours, so that a long block is a passage
-    whole = load_texts(OPTStudyConfig(num_samples=16, num_evaluated=0))
+    whole = load_texts(16, 0)
     for part, all_of in ((texts.validation, whole.validation), (texts.test, whole.test)):
         at = [next(i for i, row in enumerate(all_of) if np.array_equal(row, block)) for block in part]
         assert len(part) == 20 and (np.diff(np.reshape(at, (5, 4)), axis=1) == 1).all()
@@ -173,7 +173,7 @@ def test_blocks_are_spread_over_the_whole_text():
 
 def test_bytes_are_those_of_the_validation_text():
     """With a line's end to each line, over its tokens; the last block, not whole, is a thousandth of them."""
-    texts, (_, _, tokenizer) = load_texts(OPTStudyConfig(num_samples=16)), load_model(None)
+    texts, (_, _, tokenizer) = load_texts(16, 128), load_model(None)
     lines = load_wikipedia().validation
     tokens = sum(map(len, encode(tokenizer, lines)))
     assert texts.bytes_per_token == pytest.approx(len(("\n".join(lines) + "\n").encode()) / tokens, rel=2e-3)

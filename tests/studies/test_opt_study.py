@@ -24,8 +24,8 @@ from collapse_jax.studies.opt.arms import ArmOfTexts, parse_arm
 from collapse_jax.studies.opt.claims import evidence
 from collapse_jax.studies.opt.config import PRESETS, OPTStudyConfig
 from collapse_jax.studies.opt.study import build, remarks
-from collapse_jax.studies.opt.texts import TINY, load_model, load_texts
 from collapse_jax.studies.registry import find_study
+from collapse_jax.studies.texts import TINY, load_model, load_texts
 
 
 def test_the_shipped_model_reads_every_place_of_its_context_alike():
@@ -45,7 +45,7 @@ def test_the_shipped_model_reads_every_place_of_its_context_alike():
 
 
 def test_text_is_split_by_article_and_spread_over_the_whole():
-    texts = load_texts(OPTStudyConfig(num_samples=100, num_evaluated=20))
+    texts = load_texts(100, 20)
     assert texts.training.shape == (100, 64) and texts.validation.shape == texts.test.shape == (20, 64)
     pool = {tuple(block) for block in texts.pool}
     assert all(tuple(block) in pool for block in texts.training) and len(pool) > 8000
@@ -183,8 +183,9 @@ def test_a_teacher_s_text_takes_the_place_of_real_text(random, tmp_path, monkeyp
         truth="teacher", num_samples=16, num_evaluated=16, generations=2, batch_size=8, learning_rate=3e-3,
         arms=("A3 sample", "fresh3 sample"),
     )  # fmt: skip
-    few = load_texts(config)._replace(pool=load_texts(config).pool[:64])
-    monkeypatch.setattr("collapse_jax.studies.opt.study.load_texts", lambda config: few)
+    read = load_texts(16, 16, config.model)
+    few = read._replace(pool=read.pool[:64])
+    monkeypatch.setattr("collapse_jax.studies.opt.study.load_texts", lambda *given: few)
     run = run_host if random else partial(run_compiled, lanes=2)
     plan = build(config)
     found = {}

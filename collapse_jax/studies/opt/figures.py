@@ -17,8 +17,8 @@ from collapse_jax.analysis.plots import (
 from collapse_jax.networks.opt.tokenizer import decode
 from collapse_jax.studies.opt.arms import parse_arm
 from collapse_jax.studies.opt.config import OPTStudyConfig
-from collapse_jax.studies.opt.texts import load_model
 from collapse_jax.studies.plan import Illustration, Passage
+from collapse_jax.studies.texts import load_model
 
 _SHOWN = (0, 1, 2, 3, 5, 9)  # the generations of the published tail figure
 _LINES = ("-", "--", ":", "-.")

@@ -15,7 +15,7 @@ from collapse_jax.files.reading import TOLD, is_there, read_bytes, sha256, size_
 from collapse_jax.networks.opt.config import OPT_CONFIGS, OPTConfig
 from collapse_jax.networks.opt.tensor_files import weight_files
 from collapse_jax.studies.opt.config import OPTStudyConfig
-from collapse_jax.studies.opt.texts import TINY, is_wikitext2, load_model
+from collapse_jax.studies.texts import TINY, is_wikitext2, load_model
 
 _HOW = ("dtype", "precision", "remat", "init_std")  # how a network computes, and how it would begin without weights
 _TOKENS = ("tokenizer.json", "vocab.json", "merges.txt")

@@ -35,8 +35,8 @@ from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.studies.opt.figures import figures
 from collapse_jax.studies.opt.sources import data_read
 from collapse_jax.studies.opt.teacher import teach
-from collapse_jax.studies.opt.texts import BLOCK, Texts, load_model, load_texts
 from collapse_jax.studies.plan import Arm, Plan
+from collapse_jax.studies.texts import BLOCK, Texts, load_model, load_texts
 from collapse_jax.types import Key
 from collapse_jax.validation import check_choice, check_count, check_fraction
 
@@ -117,7 +117,9 @@ def _differences(config: OPTStudyConfig) -> str:
 def _reading(config: OPTStudyConfig) -> tuple[Texts, tuple[Metric, ...]]:
     """Return the real text, or a teacher's, and what is recorded."""
     network, pretrained, _ = load_model(config.model)
-    texts = load_texts(config)
+    texts = load_texts(
+        config.num_samples, config.num_evaluated, config.model, config.text, config.text_column
+    )
     if config.truth == "text":
         return texts, _metrics(config, texts)
     key = jax.random.fold_in(jax.random.key(config.seed), _TEACHER_STREAM)

@@ -15,7 +15,7 @@ from collapse_jax.core.data import as_samples
 from collapse_jax.models.language import FineTuning, language, sampled_decoding
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.decoding import Rules, sample
-from collapse_jax.studies.opt.texts import BLOCK, Texts, spread
+from collapse_jax.studies.texts import BLOCK, Texts, spread
 from collapse_jax.types import Key, Params
 
 _POOL = 4  # blocks of text for each of the M that generation 0 learns: what the control draws from

@@ -12,7 +12,7 @@ from collapse_jax.models.gaussian import gaussian, gaussian_metrics, gaussian_tr
 from collapse_jax.studies.web.config import WebConfig
 from collapse_jax.theory.pool import PoolMoments, pool_moments
 from collapse_jax.types import ArrayLike
-from collapse_jax.web.filters import blind
+from collapse_jax.web.filters import Filter, blind
 from collapse_jax.web.labs import labs, per_lab
 from collapse_jax.web.pool import pool, web_metrics
 
@@ -48,8 +48,13 @@ def members(config: WebConfig) -> tuple[str, ...]:
     return (*(f"lab {number + 1}" for number in range(config.labs)), "newcomer")
 
 
+def detector_of(config: WebConfig, asked: ArrayLike) -> Filter:
+    """Return the detector of a web; where it is not asked, one that passes everything."""
+    return blind(config.true_positive_rate * asked, config.false_positive_rate * asked)
+
+
 def chain_of(config: WebConfig, number: ArrayLike) -> Chain:
-    """Return the chain of one web, by its number in `ARMS`, which may be traced: all are one program.
+    """Return the chain of one web of Gaussians, by its number in `ARMS`, which may be traced: all are one program.
 
     Raises:
         ValueError: a field out of range.
@@ -64,7 +69,7 @@ def chain_of(config: WebConfig, number: ArrayLike) -> Chain:
     slots = config.num_real + (config.inflow + config.labs * config.num_released) * config.generations
     regime = pool(
         fresh(truth.sample), inflow=config.inflow, deletion=config.deletion,
-        filter=blind(config.true_positive_rate * filtered, config.false_positive_rate * filtered),
+        filter=detector_of(config, filtered),
         capacity=None if config.deletion > 0 else slots,
     )  # fmt: skip
     return build_chain(model, regime, truth.sampler(config.num_real), max(config.num_released, 2), _metrics(num))

@@ -6,8 +6,14 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class WebConfig:
-    """Labs that fit one Gaussian each, share a web, and release what they draw; a newcomer at every step."""
+    """Labs that share a web, train on it, and release what they draw; a newcomer at every step."""
 
+    model: Literal["gaussian", "opt"] = "gaussian"
+    """What a lab trains: one Gaussian on numbers, or the tiny OPT on blocks of Wikipedia."""
+    webs: tuple[str, ...] = (
+        "unbiased", "biased", "no releases", "unbiased, filtered crawl", "biased, filtered crawl", "biased, filtered",
+    )
+    """What is compared: webs of labs with biased generators or without, with a detector, of a fixed crawl, or none."""
     num_real: int = 400
     """Human rows of the web at step 0."""
     inflow: int = 40
@@ -21,7 +27,7 @@ class WebConfig:
     num_released: int = 60
     """m, rows that a lab releases at each step."""
     bias: float = 0.8
-    """Variance of a biased lab's draws, in units of the fitted one."""
+    """Variance of a biased lab's draws, in units of the fitted one; of texts the temperature at which it writes."""
     true_positive_rate: float = 0.9
     """Share of generated rows that the detector of the arms 'filtered' takes out."""
     false_positive_rate: float = 0.1
@@ -75,5 +81,9 @@ class WebCell:
 PRESETS = {
     "smoke": WebConfig(num_real=100, generations=10, seeds=64),
     "laptop": WebConfig(),
-    "paper": WebConfig(generations=160, seeds=16_384),
+    "large": WebConfig(generations=160, seeds=16_384),
+    "paper": WebConfig(
+        model="opt", webs=("unbiased", "biased", "no releases", "biased, filtered"), num_real=512, inflow=64,
+        deletion=0.5, num_samples=96, num_released=96, bias=0.7, generations=8, seeds=4, lanes=2,
+    ),
 }

@@ -19,7 +19,8 @@ from collapse_jax.studies.web.arms import ARMS, chain_of, members
 from collapse_jax.studies.web.claims import evidence
 from collapse_jax.studies.web.config import WebCell, WebConfig
 from collapse_jax.studies.web.figures import figures
-from collapse_jax.validation import check_count, check_fraction
+from collapse_jax.studies.web.texts import chain_of_texts
+from collapse_jax.validation import check_choice, check_count, check_fraction, check_list
 from collapse_jax.web.filters import blind
 from collapse_jax.web.labs import labs, per_lab
 from collapse_jax.web.pool import pool, web_metrics
@@ -34,12 +35,21 @@ def build(config: WebConfig) -> Plan:
         ValueError: a field out of range.
     """
     _check(config)
-    webs = vmap_chain(partial(chain_of, config), np.arange(len(ARMS)), "web")
-    coordinates = {"web": tuple(ARMS), "lab": members(config)}
-    return Plan(None, (Arm("webs", webs),), segment_length=20, lanes=config.lanes, coordinates=coordinates)
+    names = check_list("webs", config.webs, "such as 'biased'")
+    chosen = tuple(dict.fromkeys(check_choice("webs", name, tuple(ARMS)) for name in names))
+    labs_of = {"lab": members(config)}
+    if config.model == "opt":
+        webs = tuple(Arm(name, chain_of_texts(config, ARMS[name])) for name in chosen)
+        return Plan("web", webs, segment_length=1, lanes=config.lanes, coordinates=labs_of)
+    numbers = np.array([list(ARMS).index(name) for name in chosen])
+    whole = vmap_chain(partial(chain_of, config), numbers, "web")
+    return Plan(
+        None, (Arm("webs", whole),), segment_length=20, lanes=config.lanes, coordinates={"web": chosen, **labs_of}
+    )
 
 
 def _check(config: WebConfig) -> None:
+    check_choice("model", config.model, ("gaussian", "opt"))
     check_count("labs", config.labs)
     for name in ("num_real", "num_samples"):
         check_count(name, getattr(config, name), minimum=2)

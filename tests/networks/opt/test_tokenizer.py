@@ -17,7 +17,7 @@ from collapse_jax.networks.opt.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
-from collapse_jax.studies.opt.texts import TINY, load_model
+from collapse_jax.studies.texts import TINY, load_model
 
 LINES = [
     "The valley of the river is long, and the river's name is older than the valley's.",

@@ -1,4 +1,4 @@
-"""What the language-model study reads: a pretrained model, its tokenizer, and real text in blocks."""
+"""What studies of language models read: a pretrained model, its tokenizer, and real text in blocks."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,6 @@ from collapse_jax.files.reading import is_there, place_of
 from collapse_jax.networks.opt.config import OPTConfig
 from collapse_jax.networks.opt.tokenizer import encode, load_tokenizer
 from collapse_jax.networks.opt.weights import load_opt
-from collapse_jax.studies.opt.config import OPTStudyConfig
 from collapse_jax.types import Params
 from collapse_jax.validation import shown
 
@@ -69,26 +68,35 @@ def load_model(source: str | None) -> tuple[OPTConfig, Params, Tokenizer]:
     return config, params, tokenizer
 
 
-def load_texts(config: OPTStudyConfig) -> Texts:
-    """Return the real text of a configuration.
+def load_texts(
+    num_samples: int, num_evaluated: int, model: str | None = None, text: str | None = None, text_column: str = "text"
+) -> Texts:
+    """Return real text.
+
+    Args:
+        num_samples: M, blocks of training, spread over the text; 0 takes all there are.
+        num_evaluated: blocks of validation and of test; 0 takes all.
+        model: whose tokenizer makes the blocks; as of `load_model`.
+        text: where it is read; default the embedded articles.
+        text_column: its name in JSONL.
 
     Raises:
         ValueError: the text cannot be read, or has fewer blocks than asked for.
     """
-    _, _, tokenizer = load_model(config.model)
-    corpus = _corpus(config.text, config.text_column)
+    _, _, tokenizer = load_model(model)
+    corpus = _corpus(text, text_column)
     pool, validation, test = (to_blocks(encode(tokenizer, lines), BLOCK) for lines in corpus)
-    if config.num_samples > len(pool):
+    if num_samples > len(pool):
         raise ValueError(
-            f"`num_samples` is {config.num_samples}, but the training text has {len(pool)} blocks of {BLOCK} tokens; "
+            f"`num_samples` is {num_samples}, but the training text has {len(pool)} blocks of {BLOCK} tokens; "
             "lower it, or give more text."
         )
     num_bytes = sum(len(line.encode()) + 1 for line in corpus.validation)
     return Texts(
         pool,
-        spread(pool, config.num_samples),
-        _first(validation, config.num_evaluated),
-        _first(test, config.num_evaluated),
+        spread(pool, num_samples),
+        _first(validation, num_evaluated),
+        _first(test, num_evaluated),
         num_bytes / (len(validation) * BLOCK),
     )
 
