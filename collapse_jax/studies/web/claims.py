@@ -1,10 +1,12 @@
 """What a run of the web study says of first movers, of biased generators and of detectors.
 
-The risk of a lab is mu^2 + (1 - sigma)^2, its squared Wasserstein distance to the truth. The advantage of a first mover
+The risk of a lab is mu^2 + (1 - sigma)^2, its squared Wasserstein distance to the truth; of texts, its log-loss on real
+text that nobody trained on. The advantage of a first mover
 is the risk of the last newcomer less that of the one of step 0, of the same web, and so of the same seed.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -17,12 +19,15 @@ from collapse_jax.studies.web.config import WebConfig
 from collapse_jax.studies.web.protocol import LAW_OF_FILTERS, LAW_OF_WEB, SHUMAILOV, departure_of
 
 _MIN_SEEDS = 64
+_MIN_TEXT_SEEDS = 3
 _MINOR = 0.2  # of the advantage where generators are biased
 _AT_REST = 2  # the last part of a run, 1 of so many, over which errors are averaged
 
 
 def risk(arm: xr.Dataset) -> xr.DataArray:
-    """Return mu^2 + (1 - sigma)^2 of each lab."""
+    """Return mu^2 + (1 - sigma)^2 of each lab, or its log-loss."""
+    if "log_loss" in arm:
+        return arm["log_loss"]
     return arm["mean"] ** 2 + (1 - xr.ufuncs.exp(arm["log_variance"] / 2)) ** 2
 
 
@@ -41,12 +46,31 @@ def lawful_advantage(config: WebConfig) -> float:
 
 def evidence(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     """Return what the run says about each claim."""
-    if "mean" not in dataset:
+    if "log_loss" in dataset:
+        items = _texts(config, dataset)
+    elif "mean" in dataset:
+        items = [
+            *_laws(config, dataset), *_movers(config, dataset), _alike(config, dataset), *_filters(config, dataset)
+        ]  # fmt: skip
+    else:
         return []
-    items = [
-        *_laws(config, dataset), *_movers(config, dataset), _alike(config, dataset), *_filters(config, dataset)
-    ]  # fmt: skip
-    return [labelled(item, departure_of(item.claim.source), otherwise=LAW) for item in items]
+    return [labelled(item, departure_of(item.claim.source, config.model), otherwise=LAW) for item in items]
+
+
+def _asked(
+    config: WebConfig,
+    claim: Claim,
+    last: int,
+    webs: tuple[str, ...],
+    measure: Callable[[int], np.ndarray],
+    unmet: str = "",
+) -> Evidence:
+    """Return what these webs say at the end of a run."""
+    missing = [web for web in webs if web not in config.webs]
+    if missing:
+        told = f"needs the web '{missing[0]}'"
+        return Evidence(claim, np.array([]), LAW, told, lacks={"webs": tuple(dict.fromkeys((*config.webs, *webs)))})
+    return measured(claim, config.generations, last, measure, LAW, unmet)
 
 
 def _laws(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
@@ -76,9 +100,11 @@ def _laws(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
         logs = dataset["log_variance"].sel(web="biased", generation=generation).isel(lab=slice(config.labs))
         return xr.ufuncs.exp(logs.astype(float)).mean("lab").values / spread
 
-    end = config.generations
     unbiased = "" if config.bias < 1 else "labs of this run are not biased"
-    return [measured(error, end, last, squares, LAW), measured(variance, end, last, kept, LAW, unbiased)]
+    return [
+        _asked(config, error, last, ("unbiased",), squares),
+        _asked(config, variance, last, ("biased",), kept, unbiased),
+    ]
 
 
 def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
@@ -104,9 +130,9 @@ def _movers(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     )  # fmt: skip
     share = lambda web: lambda g: advantage(dataset, web, g) / size  # noqa: E731
     return [
-        measured(lasting, end, last, lambda g: advantage(dataset, "biased", g), LAW, unmet),
-        measured(minor, end, last, share("unbiased"), LAW, unmet),
-        measured(closed, end, last, share("no releases"), LAW, unmet),
+        _asked(config, lasting, last, ("biased",), lambda g: advantage(dataset, "biased", g), unmet),
+        _asked(config, minor, last, ("unbiased",), share("unbiased"), unmet),
+        _asked(config, closed, last, ("no releases",), share("no releases"), unmet),
     ]
 
 
@@ -126,12 +152,12 @@ def _alike(config: WebConfig, dataset: xr.Dataset) -> Evidence:
         product, square = (one * other).mean("generation"), ((one**2 + other**2) / 2).mean("generation")
         return ((product - square / 2) / law).values
 
-    return measured(claim, config.generations, last, shared, LAW, "" if config.labs > 1 else "the web has one lab")
+    return _asked(config, claim, last, ("unbiased",), shared, "" if config.labs > 1 else "the web has one lab")
 
 
 def _filters(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     """What a detector does to the risk where it costs rows, and where it does not."""
-    last, end = last_reached(dataset["mean"]), config.generations
+    last = last_reached(dataset["mean"])
     rates = f"t = {config.true_positive_rate:g}, f = {config.false_positive_rate:g}"
 
     def gain(sign: int, filtered: str, without: str, generation: int) -> np.ndarray:
@@ -149,8 +175,38 @@ def _filters(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
     for name, web, statement, sign in said:
         claim = Claim(name, f"{statement} ({rates}).", LAW_OF_FILTERS, (0.0, math.inf), "mean", _MIN_SEEDS, null=0.0)
         without = "biased" if ARMS[web].biased else "unbiased"
-        found.append(measured(claim, end, last, partial(gain, sign, web, without), LAW))
+        found.append(_asked(config, claim, last, (web, without), partial(gain, sign, web, without)))
     return found
+
+
+def _texts(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
+    """The same questions to labs that fine-tune a language model; there is no law of these."""
+    last = last_reached(dataset["log_loss"])
+
+    def claim(name: str, statement: str, source: str = SHUMAILOV) -> Claim:
+        return Claim(name, statement, source, (0.0, math.inf), "mean", _MIN_TEXT_SEEDS, null=0.0)
+
+    lasting = claim(
+        "texts-first-mover",
+        f"With labs that write at the temperature {config.bias:g}, who trains first at step {config.generations} "
+        "predicts real text worse than who did at step 0.",
+    )
+    more = claim("texts-bias", "That costs more than where labs write at the temperature 1.")
+    saved = claim(
+        "texts-filter",
+        f"A detector (t = {config.true_positive_rate:g}, f = {config.false_positive_rate:g}) makes it cost less, of as "
+        "many training blocks.",
+        LAW_OF_FILTERS,
+    )
+    late = partial(advantage, dataset)
+    return [
+        _asked(config, lasting, last, ("biased",), lambda g: late("biased", g)),
+        _asked(config, more, last, ("biased", "unbiased"), lambda g: late("biased", g) - late("unbiased", g)),
+        _asked(
+            config, saved, last, ("biased", "biased, filtered"),
+            lambda g: late("biased", g) - late("biased, filtered", g),
+        ),
+    ]  # fmt: skip
 
 
 def _rest(config: WebConfig) -> int:

@@ -1,5 +1,8 @@
 """Figures of the web study: what late labs lose, what biased labs do to the web, what a detector is worth."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -15,31 +18,52 @@ _OPEN = ("unbiased", "biased", "no releases")
 
 def figures(config: WebConfig, dataset: xr.Dataset) -> list[Illustration]:
     """Return the study's figures; of a run that has not come far, those that its records suffice for."""
-    if "mean" not in dataset or last_reached(dataset["mean"]) < 0:
+    if "contamination" not in dataset or last_reached(dataset["contamination"]) < 0:
         return []
-    return [_movers(config, dataset), _spread(config, dataset), _web(config, dataset), _detectors(config, dataset)]
+    found = [_movers(config, dataset)]
+    if config.model == "gaussian":
+        found.append(_spread(config, dataset))
+    return [*found, _web(config, dataset), _detectors(config, dataset)]
+
+
+def _there(config: WebConfig, names: Sequence[str]) -> dict[str, str]:
+    """Return those of the webs that a run compares, each with its colour."""
+    return {name: colour for name, colour in zip(names, COLOURS) if name in config.webs}
+
+
+def _label(config: WebConfig) -> dict[str, Any]:
+    """Return what an axis of risks is called, and where it begins."""
+    if config.model == "opt":
+        return {"ylabel": "log-loss on real text, nats a token"}
+    return {"ylabel": "squared distance to the truth", "ylim": (0, None)}
 
 
 def _movers(config: WebConfig, dataset: xr.Dataset) -> Illustration:
     """What the study asks: how much more a late lab errs."""
     figure, axes = new_figure(width=5.2, height=3.0)
     panel, generation = axes[0, 0], dataset["generation"].values
-    for name, colour in zip(_OPEN, COLOURS):
+    for name, colour in _there(config, _OPEN).items():
         _mean(panel, generation, risk(dataset.sel(web=name).isel(lab=-1)), name, colour)
-    panel.set(xlabel="step at which a lab first trains", ylabel="squared distance to the truth", ylim=(0, None))
+    panel.set(xlabel="step at which a lab first trains", **_label(config))
     legend(panel, title="labs that fill the web", title_fontsize=8)
     caption = (
         f"Error of a lab that trains once, on {config.num_samples} rows of the web, by when it comes: mean of "
-        f"{dataset.sizes['seed']} webs, two standard errors. The {config.labs} labs that fill the web draw with all "
-        f"of their variance (unbiased), with {config.bias:g} of it (biased), or release nothing."
+        f"{dataset.sizes['seed']} webs, two standard errors. The {config.labs} labs that fill the web {_said(config)}, "
+        "or release nothing."
     )
     return Illustration("movers", caption, figure)
+
+
+def _said(config: WebConfig) -> str:
+    if config.model == "opt":
+        return f"write at the temperature 1 (unbiased) or {config.bias:g} (biased)"
+    return f"draw with all of their variance (unbiased), with {config.bias:g} of it (biased)"
 
 
 def _spread(config: WebConfig, dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 2, width=7.6, height=2.9)
     generation = dataset["generation"].values
-    for name, colour in zip(_OPEN, COLOURS):
+    for name, colour in _there(config, _OPEN).items():
         arm, law = dataset.sel(web=name), predicted(config, ARMS[name])
         variance = xr.ufuncs.exp(arm["log_variance"].isel(lab=0).astype(float))
         _mean(axes[0, 0], generation, variance, name, colour)
@@ -68,7 +92,7 @@ def _mean(panel: Axes, generation: np.ndarray, values: xr.DataArray, label: str,
 
 def _web(config: WebConfig, dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(1, 2, width=7.6, height=2.6)
-    for name, colour in zip(("unbiased", "no releases"), COLOURS):
+    for name, colour in _there(config, _OPEN).items():
         arm, law = dataset.sel(web=name), predicted(config, ARMS[name])
         band(axes[0, 0], arm["contamination"], name, colour)
         band(axes[0, 1], arm["web_size"], name, colour)
@@ -86,11 +110,11 @@ def _detectors(config: WebConfig, dataset: xr.Dataset) -> Illustration:
     figure, axes = new_figure(width=5.2, height=3.0)
     panel, generation = axes[0, 0], dataset["generation"].values
     for name, colour, line in zip(ARMS, (*COLOURS[:2], "", *COLOURS[:2], COLOURS[1]), ("-", "-", "", "--", "--", ":")):
-        if colour:
+        if colour and name in config.webs:
             risks = risk(dataset.sel(web=name).isel(lab=slice(config.labs))).mean("lab")
             middle = np.nanmean(risks.transpose("seed", "generation").values, axis=0)
             panel.plot(generation, middle, line, color=colour, label=name)
-    panel.set(xlabel="step", ylabel="squared distance to the truth", ylim=(0, None))
+    panel.set(xlabel="step", **_label(config))
     legend(panel, fontsize=7.5)
     caption = (
         f"Mean error of the labs with a detector that takes out {config.true_positive_rate:.0%} of generated and "

@@ -5,6 +5,8 @@ LAW_OF_WEB = "law of a polluted web"
 LAW_OF_FILTERS = "law of a blind detector"
 
 
-def departure_of(source: str) -> str:
+def departure_of(source: str, model: str) -> str:
     """Return in what a run departs from what a claim's source is about, "" for nothing."""
-    return "published: a question about language models, here Gaussians" if source == SHUMAILOV else ""
+    if source != SHUMAILOV:
+        return ""
+    return f"published: a question about language models, here {'a tiny OPT' if model == 'opt' else 'Gaussians'}"

@@ -58,11 +58,14 @@ def chain_of_texts(config: WebConfig, arm: ArmOfWeb) -> Chain:
         language(network, pretrained, texts.training, texts.validation, written, tuning), num, draws=most,
         releases=[config.num_released if arm.releases else 0] * config.labs + [0], crawl=arm.crawl,
     )  # fmt: skip
-    regime = pool(fresh(human), inflow=config.inflow, deletion=config.deletion, filter=detector_of(config, arm.filtered))
+    regime = pool(
+        fresh(human), inflow=config.inflow, deletion=config.deletion, filter=detector_of(config, arm.filtered)
+    )  # fmt: skip
 
     @in_turn
     def scored(weights: Params) -> jax.Array:
         return block_log_loss(network, weights, texts.validation.ravel(), BLOCK, _EVALUATED).per_token
 
     loss = Metric("log_loss", (), "nats a token", lambda key, snapshot: scored(snapshot.params.weights))
-    return build_chain(model, regime, partial(human, count=config.num_real), most, (*per_lab([loss]), *web_metrics(num)[:2]))
+    real, (size, contamination, _) = partial(human, count=config.num_real), web_metrics(num)
+    return build_chain(model, regime, real, most, (*per_lab([loss]), size, contamination))
