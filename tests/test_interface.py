@@ -141,6 +141,9 @@ DEFAULTS = {
         "real_fraction": 0.0, "window_size": 5, "num_measured": 1000, "num_judged": 300, "lanes": 1, "seed": 0,
     },
     "studies.web.config.WebConfig": {
+        "model": "gaussian",
+        "webs": ("unbiased", "biased", "no releases", "unbiased, filtered crawl", "biased, filtered crawl",
+                 "biased, filtered"),
         "num_real": 400, "inflow": 40, "deletion": 0.1, "labs": 2, "num_samples": 100, "num_released": 60, "bias": 0.8,
         "true_positive_rate": 0.9, "false_positive_rate": 0.1, "generations": 80,
         "seeds": 512, "lanes": 64, "seed": 0,

@@ -37,6 +37,8 @@ def build(config: WebConfig) -> Plan:
     _check(config)
     names = check_list("webs", config.webs, "such as 'biased'")
     chosen = tuple(dict.fromkeys(check_choice("webs", name, tuple(ARMS)) for name in names))
+    if not chosen:
+        raise ValueError("`webs` must name at least one; for example --webs biased unbiased.")
     labs_of = {"lab": members(config)}
     if config.model == "opt":
         webs = tuple(Arm(name, chain_of_texts(config, ARMS[name])) for name in chosen)
