@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collapse_jax import (
     CategoricalTruth,
@@ -116,23 +118,59 @@ def _near(values: np.ndarray, expected: float) -> None:
     assert abs(values.mean() - expected) <= 4.5 * error + 1e-6, (values.mean(), expected, error)
 
 
-def test_counts_and_points_have_one_law() -> None:
-    truth = CategoricalTruth(np.array([0.4, 0.3, 0.15, 0.1, 0.04, 0.01]))
-    found = {}
+class OfClasses(NamedTuple):
+    """Numbers of a web of classes."""
+
+    begins: int
+    draws: list[int]
+    releases: list[int]
+    entry: list[int]
+    deletion: float
+    inflow: list[int]
+
+
+def _counts_are_points(truth: CategoricalTruth, s: OfClasses, steps: int, seeds: int) -> None:
+    """Compare all means with an allowance of 5 standard errors, and variances."""
+    found, classes, num = {}, len(truth.probabilities), len(s.draws)
     for name, model, human, real in (
-        ("counts", categorical(6), lambda key, num: truth.counts_sampler(num)(key), truth.counts_sampler(100)),
-        ("points", categorical_points(6), truth.sample, truth.sampler(100)),
+        ("counts", categorical(classes), lambda key, n: truth.counts_sampler(n)(key), truth.counts_sampler(s.begins)),
+        ("points", categorical_points(classes), truth.sample, truth.sampler(s.begins)),
     ):
-        many = labs(model, 3, draws=[40, 60, 20], releases=[30, 20, 10], entry=[0, 0, 4], until=[9, 6, 9])
-        regime = pool(fresh(human), inflow=[25, 25, 10], deletion=0.2)
-        metrics = [*per_lab(categorical_metrics()[:1]), *web.web_metrics(3)]
-        found[name] = simulate(build_chain(many, regime, real, 30, metrics), jax.random.key(3), SEEDS, 7, lanes=512)
+        many = labs(model, num, draws=s.draws, releases=s.releases, entry=s.entry)
+        regime = pool(fresh(human), inflow=s.inflow, deletion=s.deletion)
+        metrics = [*per_lab(categorical_metrics()[:1]), *web.web_metrics(num)]
+        chain = build_chain(many, regime, real, max(s.releases), metrics)
+        found[name] = simulate(chain, jax.random.key(3), seeds, steps, lanes=256)
     assert (found["counts"]["web_size"].values == found["points"]["web_size"].values).all()
     for name in ("heterozygosity", "share_by_label"):
         here, there = (found[kind][name].values for kind in ("counts", "points"))
-        error = np.sqrt((here.var(axis=0) + there.var(axis=0)) / SEEDS)
+        error = np.sqrt((here.var(axis=0) + there.var(axis=0)) / seeds)
         assert (np.abs(here.mean(axis=0) - there.mean(axis=0)) <= 5 * error + 1e-6).all(), name
-        assert here.var(axis=0) == pytest.approx(there.var(axis=0), rel=0.25, abs=1e-9), name
+        if seeds == SEEDS:
+            assert here.var(axis=0) == pytest.approx(there.var(axis=0), rel=0.25, abs=1e-9), name
+
+
+def test_counts_and_points_have_one_law() -> None:
+    truth = CategoricalTruth(np.array([0.4, 0.3, 0.15, 0.1, 0.04, 0.01]))
+    setting = OfClasses(100, [40, 60, 20], [30, 20, 10], [0, 0, 4], 0.2, [25, 25, 10])
+    _counts_are_points(truth, setting, 7, SEEDS)
+
+
+_ROWS = st.integers(2, 60)
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    weights=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=5), begins=_ROWS, inflow=st.integers(0, 30),
+    deletion=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    each=st.lists(st.tuples(_ROWS, _ROWS, st.integers(0, 2)), min_size=1, max_size=3),
+)  # fmt: skip
+def test_counts_and_points_have_one_law_whatever_the_web(weights, begins, inflow, deletion, each) -> None:
+    """A difference of a tenth of a standard deviation is 2.3 standard errors over 1,024 seeds, one of 0.3 is 7."""
+    first = dict(zip(("draws", "releases", "entry"), map(list, zip(*each))))
+    first["entry"][0] = 0  # a web is never empty
+    truth = CategoricalTruth(np.array(weights) / sum(weights))
+    _counts_are_points(truth, OfClasses(begins, deletion=deletion, inflow=[inflow], **first), 3, 1024)
 
 
 def test_the_oldest_go_first() -> None:
