@@ -120,12 +120,16 @@ class CountStore(NamedTuple):
     def draw(self, key: Key, num: ArrayLike, room: int, *, crawl: ArrayLike) -> Sums:
         """Return the counts of `num` rows, independent; arguments as of `RowStore.draw`."""
         key_draw, key_keep = jax.random.split(key)
+        if crawl is False:  # who made a row no longer matters: fewer cells to draw
+            passed = jnp.sum(self.counts * self.keep, axis=0)
+            shares = (passed / jnp.sum(passed)).reshape(-1)
+            drawn = jax.random.multinomial(key_draw, jnp.asarray(num, shares.dtype), shares)
+            return Sums(jnp.sum(drawn), drawn.reshape(passed.shape))
         shares = jnp.where(crawl, self.counts, self.counts * self.keep)
         shares = (shares / jnp.sum(shares)).reshape(-1)
         drawn = jax.random.multinomial(key_draw, jnp.asarray(num, shares.dtype), shares).reshape(self.counts.shape)
-        if crawl is not False:
-            passed = jnp.where(self.soft, drawn * self.keep, jax.random.binomial(key_keep, drawn, self.keep))
-            drawn = jnp.where(crawl, passed, drawn)
+        passed = jnp.where(self.soft, drawn * self.keep, jax.random.binomial(key_keep, drawn, self.keep))
+        drawn = jnp.where(crawl, passed, drawn)
         kept = jnp.sum(drawn, axis=0)
         return Sums(jnp.sum(kept), kept)
 
