@@ -1,7 +1,9 @@
 """Settings of every test: four CPU devices, one hypothesis profile, and fixtures that change a global setting."""
 
+import atexit
 import gc
 import os
+import shutil
 import tempfile
 import tomllib
 from pathlib import Path
@@ -10,6 +12,7 @@ import jaxtyping
 
 # whose study files may run is not remembered beyond the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="collapse-jax-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # most of the suite's time is compilation, of programs that run for milliseconds
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
