@@ -152,6 +152,7 @@ DEFAULTS = {
                       "crawl": False},
     "web.pool.pool": {"capacity": None, "order": "uniform", "filter": None, "poison": None},
     "web.filters.posterior": {"exponent": 1.0, "frozen_at": None, "smoothing": 0.0},
+    "web.filters.trained": {"ridge": 1.0, "frozen_at": None, "below": None},
     "studies.vae.config.VAEConfig": {
         "num_samples": 10_000, "generations": 20, "seeds": 5, "data_folder": None, "num_digits": None, "net": "mlp",
         "num_hidden": 256, "num_latents": 16, "num_steps": 600, "batch_size": 128, "learning_rate": 4e-3,

@@ -1,7 +1,9 @@
 from collapse_jax.web.filters import Filter as Filter
 from collapse_jax.web.filters import blind as blind
+from collapse_jax.web.filters import detector_auc as detector_auc
 from collapse_jax.web.filters import posterior as posterior
 from collapse_jax.web.filters import threshold as threshold
+from collapse_jax.web.filters import trained as trained
 from collapse_jax.web.labs import labs as labs
 from collapse_jax.web.labs import per_lab as per_lab
 from collapse_jax.web.pool import Inflow as Inflow
