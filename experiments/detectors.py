@@ -380,7 +380,7 @@ def tables(panels) -> None:
 def opts(panel) -> None:
     """Draw how well the texts of a net that is refitted to its own are told."""
     config, pretrained, _ = load_model(None)
-    texts = load_texts(OPTStudyConfig(num_samples=BLOCKS, num_evaluated=64))
+    texts = load_texts(BLOCKS, 64)
     everything = np.asarray(texts.pool)
     order = np.random.default_rng(0).permutation(len(everything))
     real = jnp.asarray(everything[order[: 2 * BLOCKS]])

@@ -19,10 +19,11 @@ def check_labels(metrics: Iterable[Any]) -> None:
 
     Raises:
         ValueError: a name or a dim is empty, has a sign that a file cannot have, or is the results' own; dims are named
-            twice; names are.
+            twice; names are; a metric has the name of an axis, by which a result would lose it.
         TypeError: a name, a dim or a unit is no string, dims are no list.
     """
     names: list[str] = []
+    axes: set[str] = set()
     for metric in metrics:
         check_name("name", metric.name)
         where = f" of metric '{metric.name}'"
@@ -34,8 +35,11 @@ def check_labels(metrics: Iterable[Any]) -> None:
         check_kind(f"unit{where}", metric.unit, str, "for example 'nats', or '1' for what has none")
         _check_signs("unit", metric.unit, where)
         names.append(metric.name)
+        axes |= set(dims)
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"metric names must be unique, got {repeated} again; rename one.")
+    if both := sorted(axes & set(names)):
+        raise ValueError(f"'{both[0]}' is the name of a metric and of an axis; rename one.")
 
 
 def check_record(record: Mapping[str, Any], metrics: Iterable[Any]) -> None:

@@ -69,7 +69,7 @@ def labs(
     entry: ArrayLike | Sequence[int] = 0,
     until: ArrayLike | Sequence[int] | None = None,
     values: PyTree = None,
-    archive: int = 0,
+    archive: ArrayLike | Sequence[int] = 0,
     human: Callable[[Key, int], Any] | None = None,
     crawl: ArrayLike = False,
 ) -> Model:
@@ -87,7 +87,7 @@ def labs(
         entry: the step at which a lab begins.
         until: the step before which it ends; default never. A probe that trains once has entry + 1.
         values: a pytree of arrays [num_labs], what `model` is called with.
-        archive: rows that each lab keeps for itself from before the web was polluted, beside those it draws.
+        archive: rows that a lab keeps for itself from before the web was polluted, beside those it draws.
         human: (key, num) -> data, where the archive comes from.
         crawl: `draws` counts rows before a detector sees them, so that labs train on what it leaves; default: rows that
             it has passed. May be traced.
@@ -111,8 +111,10 @@ def labs(
     check_count("num_labs", num_labs)
     if is_concrete(crawl):
         check_kind("crawl", np.asarray(crawl).tolist(), bool, "True or False")
-    check_count("archive", archive, minimum=0)
-    if archive and human is None:
+    archives = _each("archive", archive, num_labs, 0)
+    if not is_concrete(archives):
+        raise TypeError("`archive` may not be traced: memory for it is reserved; sweep over it as an axis of values.")
+    if np.any(archives) and human is None:
         raise ValueError("an `archive` needs `human`, a function (key, num) -> data; for example truth.sample.")
     if human is not None:
         check_function("human", human, "of a key and a number of rows, for example gaussian_truth(1).sample")
@@ -127,7 +129,7 @@ def labs(
     first = make(jax.tree.map(lambda a: a[0], values))
     if first.on_host:
         raise TypeError("labs() maps over labs, which a model in Python cannot be; use a model of the package.")
-    whole = _Whole(make, numbers, num_labs, archive, human, crawl, first.frame is not None)
+    whole = _Whole(make, numbers, num_labs, np.asarray(archives), human, crawl, first.frame is not None)
     fit: Any = whole.fit_chunked(first.fit) if isinstance(first.fit, Chunked) else whole.fit
     sample: Any = whole.sample_chunked(first.sample) if isinstance(first.sample, Chunked) else whole.sample
     return Model(whole.init, fit, sample)
@@ -165,10 +167,11 @@ class _Whole:
     """The three functions of the model."""
 
     def __init__(
-        self, make: Callable, numbers: _Numbers, num_labs: int, archive: int, human: Any, crawl: ArrayLike, framed: bool
+        self, make: Callable, numbers: _Numbers, num_labs: int, archives: np.ndarray, human: Any, crawl: ArrayLike, framed: bool
     ) -> None:
         self.make, self.numbers, self.num_labs = make, numbers, num_labs
-        self.archive, self.human, self.crawl, self.framed = archive, human, crawl, framed
+        self.archives, self.human, self.crawl, self.framed = archives, human, crawl, framed
+        self.archive = int(np.max(archives))
 
     def keys(self, key: Key) -> Array:
         """Return a key for each lab, the same however many there are."""
@@ -183,11 +186,21 @@ class _Whole:
         key_members, key_archive, key_rows = jax.random.split(key, 3)
         kept: Any = ()
         if self.archive:
-            kept = jax.vmap(lambda key: self.human(key, self.archive))(self.keys(key_archive))
+            kept = jax.vmap(self.stored)(self.keys(key_archive), jnp.asarray(self.archives))
         before = Labs(jnp.asarray(-1), jnp.zeros(self.num_labs, bool), (), kept)
         # of rows such as they will train on: some params are as many as these
         members = self.begun(key_members, self.trainings(key_rows, before, real))
         return before._replace(members=members)
+
+    def stored(self, key: Key, num: Array) -> Any:
+        """Return the archive of one lab, with room for the largest."""
+        probe = jax.eval_shape(lambda key: self.human(key, self.archive), key)
+        if isinstance(probe, Samples):
+            rows = self.human(key, self.archive)
+            return rows._replace(weight=jnp.where(jnp.arange(self.archive) < num, rows.weight, 0.0))
+        alike = np.ptp(self.archives) == 0
+        counts = self.human(key, self.archive if alike else jnp.maximum(num, 1))
+        return counts.scale(jnp.where(num > 0, 1.0, 0.0))
 
     def training(self, key: Key, data: Any, draws: Array, kept: Any) -> Any:
         """Return what one lab trains on."""

@@ -79,6 +79,9 @@ def test_axes_of_one_name_have_one_length_and_names_come_once():
         build_chain(gaussian(1), replace(), REAL, 8, [short, long])
     with pytest.raises(ValueError, match="unique"):
         check_labels([short, short])
+    for named in ([_nothing("k", ("k",))], [_nothing("k", ()), short]):  # a result would lose it
+        with pytest.raises(ValueError, match="'k' is the name of a metric and of an axis"):
+            check_labels(named)
     with pytest.raises(ValueError, match="info"):
         check_record({"a/b": np.ones(())}, [])
     check_record({"a": np.ones(2, np.float16), "ok": np.ones((), bool)}, [_nothing("a", ("größe",))])

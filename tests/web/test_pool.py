@@ -242,6 +242,18 @@ def test_an_archive_is_kept() -> None:
     assert means == pytest.approx((30 * kept.mean(axis=1)[:, 0] + 10 * 100.5) / 40, abs=0.2)
 
 
+def test_archives_may_differ() -> None:
+    """A lab without one knows the web alone; of counts, too."""
+    key, data = jax.random.key(5), as_samples(np.full((50, 1), 100.0) + np.arange(50)[:, None] / 50)
+    fitted, _ = _fitted(labs(gaussian(1), 2, draws=10, archive=[0, 30], human=TRUTH.sample), key, data)
+    means = np.asarray(fitted.members.frame.location)[:, 0]
+    assert means == pytest.approx([100.5, (30 * 0 + 10 * 100.5) / 40], abs=0.6)
+    truth = CategoricalTruth(np.array([0.5, 0.5]))
+    counts = lambda key, num: truth.counts_sampler(num)(key)  # noqa: E731
+    begun = labs(categorical(2), 3, draws=10, archive=[0, 7, 30], human=counts).init(key, counts(key, 50))
+    assert begun.archive.values.sum(axis=1).tolist() == [0, 7, 30] and begun.archive.weight.tolist() == [0, 7, 30]
+
+
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
@@ -253,6 +265,7 @@ def test_an_archive_is_kept() -> None:
         (lambda: labs(lambda b: gaussian(1, bias=b), 2, draws=10), "needs `values`"),
         (lambda: labs(lambda b: gaussian(1, bias=b), 2, draws=10, values=jnp.ones(3)), "a row for each of 2 labs"),
         (lambda: labs(gaussian(1), 2, draws=10, archive=5), "needs `human`"),
+        (lambda: labs(gaussian(1), 2, draws=10, archive=[5, 5, 5], human=TRUTH.sample), "one for each of 2 labs"),
         (lambda: labs(gaussian(1), 2, draws=0), "draws"),
         (lambda: web.islands(0.5, fraction=0.1), "needs a `source`"),
         (lambda: web.blind(1.2, 0.1), "true_positive_rate"),
