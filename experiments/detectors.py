@@ -43,7 +43,6 @@ from scipy import stats  # noqa: E402
 
 import collapse_jax as lab  # noqa: E402
 from collapse_jax import opt, plots, web  # noqa: E402
-from collapse_jax.studies.opt.config import OPTStudyConfig  # noqa: E402
 from collapse_jax.studies.texts import BLOCK, load_model, load_texts  # noqa: E402
 from collapse_jax.theory.filtering import (  # noqa: E402
     filtered_share,

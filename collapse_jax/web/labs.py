@@ -167,8 +167,9 @@ class _Whole:
     """The three functions of the model."""
 
     def __init__(
-        self, make: Callable, numbers: _Numbers, num_labs: int, archives: np.ndarray, human: Any, crawl: ArrayLike, framed: bool
-    ) -> None:
+        self, make: Callable, numbers: _Numbers, num_labs: int, archives: np.ndarray, human: Any, crawl: ArrayLike,
+        framed: bool,
+    ) -> None:  # fmt: skip
         self.make, self.numbers, self.num_labs = make, numbers, num_labs
         self.archives, self.human, self.crawl, self.framed = archives, human, crawl, framed
         self.archive = int(np.max(archives))
