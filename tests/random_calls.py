@@ -171,7 +171,8 @@ GOOD: dict[str, tuple] = {
     "on_chunk": (None,), "resume": (None,), "piece": (None,), "chain_of": (None,), "reduce": (None,),
     "donate": (False,), "in_place": (False,), "num_labs": (2,), "releases": (None, 5, [5, 0]), "entry": (0, [0, 1]),
     "until": (None, 2), "archive": (0, 3, [0, 3]), "human": (None, _CLOUD.sample, fresh(_CLOUD.sample)),
-    "crawl": (False, True), "watermark": (None,), "inflow": (5, [5, 0]), "deletion": (0.5, 1.0), "order": ("uniform", "oldest"),
+    "crawl": (False, True), "watermark": (None,), "inflow": (5, [5, 0]), "deletion": (0.5, 1.0),
+    "order": ("uniform", "oldest"),
     "filter": (None, web.blind(0.9, 0.1), web.trained(lambda x: x)),
     "poison": (None, web.Inflow(fresh(_CLOUD.sample), [2, 0])),
 }  # fmt: skip
