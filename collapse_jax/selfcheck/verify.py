@@ -6,19 +6,25 @@ import jax
 
 from collapse_jax.selfcheck.laws import (
     curation,
+    detectors,
     dimensions,
     families,
     gaussian,
+    islands,
     large,
     lineages,
     memoriser,
     mixtures,
+    poison,
     regimes,
     regression,
     samplers,
     tables,
     times,
     variants,
+    watermarks,
+    web,
+    web_counts,
     weights,
     wright_fisher,
 )
@@ -98,6 +104,25 @@ PROGRAMS = (
     Program((Part("novelty and forgetting", tables.novelty_chains, tables.novelty_laws),), 12_288, 30),
     Program((Part("mixtures", mixtures.chains, mixtures.laws),), 8_192, 39),
     Program((Part("diffusion and flow samplers", samplers.chains, samplers.laws),), 8_192, 3),
+    Program((Part("a polluted web", web.chains, web.laws),), 20_480, 8, quick=True),
+    Program(
+        (
+            Part("islands and archives", islands.chains, islands.laws),
+            Part("a blind detector", detectors.blind_chains, detectors.blind_laws),
+            Part("a frozen detector", detectors.frozen_chains, detectors.frozen_laws),
+        ),
+        20_480,
+        8,
+    ),
+    Program(
+        (
+            Part("a web of labels and of counts", web_counts.chains, web_counts.laws),
+            Part("poison and forgetting", poison.chains, poison.laws),
+            Part("watermarks", watermarks.chains, watermarks.laws),
+        ),
+        12_288,
+        8,
+    ),
 )
 _QUICK_EFFORT = 0.3
 

@@ -1,6 +1,6 @@
 """`verify`: it passes on the package, and fails when a law is broken.
 
-Broken on purpose here: the estimator's denominator, the scatter's law, a weight in accumulation.
+Broken on purpose here: the estimator's denominator, the scatter's law, a weight in accumulation, a web's detector.
 """
 
 import jax
@@ -13,11 +13,13 @@ from collapse_jax.core.regimes import replace
 from collapse_jax.core.statistics import Moments
 from collapse_jax.models import gaussian as model
 from collapse_jax.models.gaussian import gaussian_metrics, gaussian_truth
+from collapse_jax.selfcheck.laws import detectors
 from collapse_jax.selfcheck.laws import gaussian as gaussian_laws
 from collapse_jax.selfcheck.laws import regimes as regime_laws
 from collapse_jax.selfcheck.laws.checks import Check
 from collapse_jax.selfcheck.laws.running import Part, run_parts
 from collapse_jax.selfcheck.verify import PROGRAMS, Program, run_program, selected, weak
+from collapse_jax.web import RowStore
 
 KEY = jax.random.key(0)
 
@@ -63,6 +65,16 @@ def test_a_wrong_weight_in_a_merge_fails(monkeypatch):
     assert not all(item.holds for item in checks)
 
 
+def test_a_web_whose_labs_read_what_a_detector_has_taken_out_fails(monkeypatch):
+    right = RowStore.draw
+    monkeypatch.setattr(RowStore, "draw", lambda self, key, num, room, *, crawl: right(
+        self._replace(keep=jnp.ones_like(self.keep)), key, num, room, crawl=crawl
+    ))  # fmt: skip
+    checks = _checks(detectors.blind_chains, detectors.blind_laws, 8_192, 8)
+    assert [item.section for item in checks if "E v" in item.law and not item.holds]
+    assert all(item.holds for item in checks if item.section == "web, detector: none")
+
+
 def test_a_check_that_is_not_finite_does_not_hold():
     assert not Check("s", "l", float("nan"), 0.1, 1.0).holds
     assert not Check("s", "l", 2.0, 0.0, 1.0).holds
@@ -71,7 +83,7 @@ def test_a_check_that_is_not_finite_does_not_hold():
 
 def test_programs_are_few_and_named_once():
     names = [part.name for program in PROGRAMS for part in program.parts]
-    assert len(set(names)) == len(names) and len(PROGRAMS) <= 15
+    assert len(set(names)) == len(names) and len(PROGRAMS) <= 18
     assert 0 < len(selected(quick=True)) < len(selected(quick=False)) == len(PROGRAMS)
 
 
