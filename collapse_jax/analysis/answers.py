@@ -88,13 +88,18 @@ def needed_preset(item: Evidence, presets: Mapping[str, Any], published: Mapping
 
 def _is_enough(preset: Any, item: Evidence) -> bool:
     """Whether a configuration has what a run lacks."""
-    lacks, fits = item.lacks, preset.seeds * (preset.generations + 1)
+    lacks, fits = dict(item.lacks), preset.seeds * (preset.generations + 1)
     return (
         preset.seeds >= item.claim.min_seeds
-        and preset.generations >= lacks.get("generations", 0)
-        and fits >= lacks.get("fits", 0)
-        and set(lacks.get("arms", ())) <= set(getattr(preset, "arms", ()))
+        and preset.generations >= lacks.pop("generations", 0)
+        and fits >= lacks.pop("fits", 0)
+        and all(_has(getattr(preset, name), asked) for name, asked in lacks.items())
     )
+
+
+def _has(given: Any, asked: Any) -> bool:
+    """Whether a field of a configuration is what is asked for, or holds all of it."""
+    return set(asked) <= set(given) if isinstance(asked, tuple) else given == asked
 
 
 def tally(claims: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

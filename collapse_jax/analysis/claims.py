@@ -59,8 +59,9 @@ class Evidence(NamedTuple):
         departure: in what an analogue departs from what its source did; "" otherwise.
         shared: what all seeds have in common, on which the interval is conditional; "" when each draws everything
             anew.
-        lacks: what a longer or wider run would have, "generations", "arms", or "fits" of all seeds together;
-            empty when the protocol is met, or something else is unmet.
+        lacks: what a longer or wider run would have: "generations", "fits" of all seeds together, or fields of its
+            configuration, a tuple being what the field must hold; empty when the protocol is met, or something else
+            is unmet.
     """
 
     claim: Claim

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from collapse_jax.analysis.answers import needed_preset
 from collapse_jax.analysis.claims import judge
 from collapse_jax.drivers.results import read_netcdf
 from collapse_jax.runs.directory import RunDirectory
@@ -89,6 +90,8 @@ def test_webs_can_be_chosen(run):
     assert found["no-releases"].reason == "needs the web 'no releases'"
     assert found["filter-budget"].reason == "needs the web 'biased, filtered'"
     assert found["first-mover"].verdict != "not testable"
+    asked = {item.claim.name: item for item in claims.evidence(some, dataset.sel(web=list(chosen)))}
+    assert needed_preset(asked["filter-budget"], PRESETS, {}) == "smoke"
     (arm,) = study.build(some).arms
     _, record = jax.jit(arm.chain.init)(jax.random.key(0))
     assert record["mean"].shape == (2, len(members(CONFIG)))
@@ -118,12 +121,13 @@ def test_labs_of_texts_read_and_write_blocks():
 def test_labs_of_texts_learn_from_their_web(tmp_path):
     """One web, whole, in small: every lab knows more than the pretrained net, newcomers start anew."""
     config = dataclasses.replace(TEXTS, webs=("unbiased",))
-    execute(Job(find_study("web"), config, tmp_path / "run", None, "test"), on_progress=lambda _: None)
+    execute(Job(find_study("web"), config, tmp_path / "run", "smoke", "test"), on_progress=lambda _: None)
     dataset = read_netcdf(tmp_path / "run" / "trajectory.nc").sel(web="unbiased")
     loss, told = dataset["log_loss"], json.loads((tmp_path / "run" / "claims.json").read_text())
     assert loss.sizes["lab"] == 3 and float(loss.max()) < 6.5 and float(loss.std("lab").min()) > 0
     np.testing.assert_allclose(dataset["contamination"].isel(seed=0), [0, 16 / 36])
     assert {item["name"] for item in told} == {"texts-first-mover", "texts-bias", "texts-filter"}
+    assert {item["needs"] for item in told} == {"paper"}
     assert "nats a token" in answer.answer(config, read_netcdf(tmp_path / "run" / "trajectory.nc"))
 
 

@@ -54,6 +54,10 @@ def evidence(config: WebConfig, dataset: xr.Dataset) -> list[Evidence]:
         ]  # fmt: skip
     else:
         return []
+    items = [
+        item if item.unmet and not item.lacks else item._replace(lacks={**item.lacks, "model": config.model})
+        for item in items
+    ]
     return [labelled(item, departure_of(item.claim.source, config.model), otherwise=LAW) for item in items]
 
 
@@ -69,7 +73,7 @@ def _asked(
     missing = [web for web in webs if web not in config.webs]
     if missing:
         told = f"needs the web '{missing[0]}'"
-        return Evidence(claim, np.array([]), LAW, told, lacks={"webs": tuple(dict.fromkeys((*config.webs, *webs)))})
+        return Evidence(claim, np.array([]), LAW, told, lacks={"webs": webs})
     return measured(claim, config.generations, last, measure, LAW, unmet)
 
 
