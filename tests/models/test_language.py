@@ -34,6 +34,7 @@ from collapse_jax.models.language import LanguageParams, beam_decoding, language
 from collapse_jax.networks.opt.decoding import Generated, Rules
 from collapse_jax.networks.opt.model import hidden_states, logits
 from collapse_jax.networks.opt.scoring import LogLoss, sequence_log_probs, token_log_probs
+from collapse_jax.networks.opt.watermarks import green_list
 from collapse_jax.networks.training import epoch_order
 
 RNG = np.random.default_rng(1)
@@ -401,12 +402,12 @@ def test_ways_of_writing_pass_on_what_they_are_asked_for(monkeypatch):
 
     monkeypatch.setattr("collapse_jax.models.language.sample", write)
     monkeypatch.setattr("collapse_jax.models.language.beam_search", write)
-    options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9}
+    options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "watermark": green_list(secret=1)}
     ways = (sampled_decoding(RULES, **options), sampled_decoding(RULES), beam_decoding(RULES), beam_decoding(RULES, 3))
     for decode in ways:
         assert np.array_equal(decode(jax.random.key(0), CONFIG, PRETRAINED, jnp.asarray(REAL)), REAL)
     assert [what.pop("rules") for _, what in told] == [RULES] * 4
-    plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "watermark": None}
     assert [what for _, what in told] == [options, plain, {"num_beams": 5}, {"num_beams": 3}]
     assert all(np.array_equal(prompts, REAL) for prompts, _ in told)
 
