@@ -21,9 +21,9 @@ def answer(config: WebConfig, dataset: xr.Dataset) -> str:
         return told
     if "log_loss" in dataset:
         costs = [f"{_cost(arm, last):.3f} nats a token{_WHERE[web]}" for web, arm in found.items()]
-        return f"{told}; who trains first then loses {', '.join(costs)} to who did at step 0"
-    ratios = [f"{_ratio(arm, last):.2f} times the error{_WHERE[web]}" for web, arm in found.items()]
-    return f"{told}; who trains first then has, beside who did at step 0, {', '.join(ratios)}"
+        return f"{told}; beside who trained at step 0, who trains first then loses {' and '.join(costs)}"
+    ratios = [f"{_ratio(arm, last):.2f} times as much{_WHERE[web]}" for web, arm in found.items()]
+    return f"{told}; beside who trained at step 0, who trains first then errs {' and '.join(ratios)}"
 
 
 def _cost(arm: xr.Dataset, last: int) -> float:
