@@ -144,7 +144,7 @@ class _OPT(nnx.Module):
         return x + lookup(self._table(self.positions), positions + POSITION_OFFSET)
 
     def _table(self, rows: nnx.Embed) -> Array:
-        return rows.embedding[...].astype(self.config.dtype)
+        return jnp.asarray(rows.embedding[...]).astype(self.config.dtype)
 
     def finish(self, x: Array) -> Array:
         """Return what the head reads, given the residual stream after the last layer."""
