@@ -214,10 +214,13 @@ class _Whole:
     def trainings(self, key: Key, labs: Labs, data: Any) -> Any:
         """Return what each lab trains on, mapped."""
         if isinstance(data, PerLab):
-            own = data.data
-            return jax.vmap(lambda one, kept: one.merge(kept))(own, labs.archive) if self.archive else own
-        pick = jax.vmap(self.training, (0, None, 0, 0))
-        return pick(self.keys(key), data, jnp.asarray(self.numbers.draws), labs.archive)
+            rows = data.data
+            rows = jax.vmap(lambda one, kept: one.merge(kept))(rows, labs.archive) if self.archive else rows
+        else:
+            pick = jax.vmap(self.training, (0, None, 0, 0))
+            rows = pick(self.keys(key), data, jnp.asarray(self.numbers.draws), labs.archive)
+        # a sum that is fused with the draw of its rows has other bits on one device than on two
+        return jax.lax.optimization_barrier(rows)
 
     def begun(self, key: Key, trainings: Any) -> Params:
         """Return params to start from, of each lab."""

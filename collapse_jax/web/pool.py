@@ -190,6 +190,7 @@ class _Plan:
             store = store.insert(rows, labels, step)
         detector = web.detector
         if self.filter is not None:
+            store = jax.lax.optimization_barrier(store)  # as labs do: a detector's sums keep their bits
             store, detector = self.filter.update(key_filter, store, step, detector)
         return store, _Web(step, store, web.sources, detector)
 

@@ -118,6 +118,20 @@ def _near(values: np.ndarray, expected: float) -> None:
     assert abs(values.mean() - expected) <= 4.5 * error + 1e-6, (values.mean(), expected, error)
 
 
+@pytest.mark.parametrize("kind", ["pool", "islands"])
+def test_any_number_of_devices_gives_the_same_bits(kind: str) -> None:
+    model = labs(gaussian(1, estimator="mle"), 3, draws=100)
+    detector = web.trained(lambda x: jnp.hstack([x, x**2]))
+    regime = {
+        "pool": lambda: pool(fresh(TRUTH.sample), inflow=40, deletion=0.1, filter=detector),
+        "islands": lambda: web.islands(0.3),
+    }[kind]()
+    chain = build_chain(model, regime, TRUTH.sampler(100), 60, per_lab(gaussian_metrics()))
+    one, two = (simulate(chain, jax.random.key(0), 32, 3, lanes=8, devices=jax.devices()[:n]) for n in (1, 2))
+    for name in ("mean", "log_total_variance"):
+        np.testing.assert_array_equal(one[name].values, two[name].values)
+
+
 class OfClasses(NamedTuple):
     """Numbers of a web of classes."""
 
