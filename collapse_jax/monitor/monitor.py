@@ -1,0 +1,337 @@
+"""A monitor: told generation after generation, it says what each statistic shows, and raises an alarm it can stand for.
+
+    reference = one quarter, from which directions, percentiles and categories are learnt  +  the bag
+    update:   sample + bag -> random choices -> values, null intervals, p-values -> evidence -> alarm
+
+NumPy and SciPy alone: a training run that has a monitor in it loads no JAX.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from collapse_jax.monitor.alarm import Evidence, e_value, log_needed
+from collapse_jax.monitor.bag import Bag, Choices
+from collapse_jax.monitor.forecast import Forecast, forecast
+from collapse_jax.monitor.kinds.arrays import arrays, as_numbers
+from collapse_jax.monitor.kinds.kind import Kind, Moments
+from collapse_jax.monitor.kinds.tables import tables
+from collapse_jax.monitor.kinds.texts import Scorer, check_texts, texts
+from collapse_jax.monitor.rows import Rows
+from collapse_jax.monitor.statistics.statistic import Statistic, share_as_extreme
+from collapse_jax.validation import check_choice, check_count, check_function, check_list, check_seed
+
+FEWEST_REFERENCE, FEWEST_ROWS = 20, 2
+FEW_ROWS = 20  # in a sample: below, hardly anything can be seen
+_LEARNT = 0.25  # of the reference
+_FEW_CHOICES = 99  # drawn first
+_BAG_OF_SAMPLES = 20  # the bag holds as many samples
+
+
+class Measured(NamedTuple):
+    """What one statistic shows of one generation.
+
+    Attributes:
+        name: of the statistic.
+        value: of the sample.
+        low: lower end of the null interval: the middle 95 % of samples of that size from the law of the bag.
+        high: its upper end.
+        expected: what a formula expects of so many rows, NaN where there is none.
+        p: share of random choices that are as extreme.
+        e: 1/(2 sqrt(p)).
+        evidence: what the checks until now have come to; the alarm asks K/alpha of it.
+        about: what the number is.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    expected: float
+    p: float
+    e: float
+    evidence: float
+    about: str
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the value lies in its null interval."""
+        return self.low <= self.value <= self.high
+
+
+class Reading(NamedTuple):
+    """What a monitor says of one generation.
+
+    Attributes:
+        generation: its number.
+        num_rows: how many samples were looked at.
+        num_given: how many there are.
+        measured: each statistic; none where nothing is judged, as of the reference itself.
+        directions: share of the reference's variance along each of its principal directions, [] of texts and categories.
+        needed: evidence that raises the alarm: number of statistics over alpha.
+        alarm: whether it has been raised, now or before.
+        raised_by: statistics that have reached it.
+        notes: sentences on what is odd about the sample.
+    """
+
+    generation: int
+    num_rows: int
+    num_given: int
+    measured: tuple[Measured, ...]
+    directions: np.ndarray
+    needed: float
+    alarm: bool
+    raised_by: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __getitem__(self, name: Any) -> Any:
+        """Return what a statistic shows, by name; or a field, by number."""
+        if not isinstance(name, str):
+            return tuple.__getitem__(self, name)
+        names = [one.name for one in self.measured]
+        return self.measured[names.index(check_choice("statistic", name, names))]
+
+    @property
+    def evidence(self) -> float:
+        """The largest evidence of a statistic, as a share of what raises the alarm."""
+        return max((one.evidence for one in self.measured), default=0.0) / self.needed
+
+    def record(self) -> dict[str, float]:
+        """Return the generation, its values, and the evidence, under names that a table may have."""
+        values = {one.name: one.value for one in self.measured}
+        return {"generation": self.generation, **values, "evidence": self.evidence}
+
+
+class Monitor:
+    """Says of generations of samples whether they still are as the reference is.
+
+    The null is that the reference and all generations are independent draws of one law; then the chance that the alarm
+    is ever raised, over any number of checks, is at most alpha. A model that never was as good as the reference raises
+    it, too, and rightly: give the first generation as the reference to ask what has changed since.
+
+    Args:
+        reference: what generations should be like, and nobody trained on: an array of numbers [num, ...] (with two more
+            axes or three: images), a DataFrame, a list of texts, or a list of lists of tokens.
+        statistics: names of those to judge; None: all that this kind of samples has.
+        alpha: chance of a false alarm, ever.
+        seed: of the random choices; the same seed and samples give the same readings.
+        scorer: texts -> a number for each, say nats a token under a frozen model: the statistic `log-loss`.
+        features: samples -> array [num, num_features]: these are judged in place of the samples.
+        max_rows: of a generation no more than these are looked at, chosen by chance.
+        passed_on: each generation's samples are what the next one is trained on; it matters to forecasts alone.
+
+    Attributes:
+        readings: of all generations until now.
+
+    Raises:
+        ValueError: fewer than 20 samples, no statistic of that name, alpha outside (0, 1).
+        TypeError: the reference is nothing that can be judged.
+
+    >>> rng = np.random.default_rng(0)
+    >>> monitor = Monitor(rng.normal(size=(500, 2)))
+    >>> for generation in range(6):
+    ...     reading = monitor.update(0.7**generation * rng.normal(size=(200, 2)))
+    >>> monitor.alarm, reading["variance"].value < 0.1
+    (3, True)
+    """
+
+    def __init__(
+        self, reference: Any, statistics: Sequence[str] | None = None, alpha: float = 0.05, *, seed: int = 0,
+        scorer: Scorer | None = None, features: Callable[[Any], Any] | None = None, max_rows: int = 2000,
+        passed_on: bool = True,
+    ) -> None:  # fmt: skip
+        if not isinstance(alpha, float | int) or not 0 < alpha < 1:
+            raise ValueError(f"`alpha` must lie between 0 and 1, got {alpha!r}; 0.05 means one false alarm in twenty.")
+        self.alpha, self.passed_on = float(alpha), passed_on
+        self.seed = check_seed("seed", seed)
+        self.max_rows = check_count("max_rows", max_rows, FEWEST_ROWS)
+        self._features = check_function("features", features, "samples -> array") if features is not None else None
+        if scorer is not None:
+            check_function("scorer", scorer, "texts -> a number for each")
+        samples = self._seen(reference)
+        num = len(samples)
+        if num < FEWEST_REFERENCE:
+            raise ValueError(f"the reference holds {num} samples; give at least {FEWEST_REFERENCE}.")
+        places = np.random.default_rng([self.seed, 0]).permutation(num)
+        num_learnt = max(int(_LEARNT * num), FEWEST_REFERENCE // 2)
+        learnt, others = np.sort(places[:num_learnt]), np.sort(places[num_learnt:])
+        self.kind = _kind(samples, learnt, scorer)
+        self.statistics = _chosen(self.kind, statistics)
+        rows, notes = self.kind.encode(samples)
+        self.notes = notes
+        self._reference_moments = self.kind.moments(rows)
+        self._reference_signs = _set_sign(rows)
+        self._bag = Bag(rows.take(others), len(others) + _BAG_OF_SAMPLES * min(self.max_rows, 2000))
+        self._evidence = {one.name: Evidence() for one in self.statistics}
+        self._raised: dict[str, int] = {}
+        self._seen_signs: dict[int, int] = {}
+        self._moments: list[Moments] = []
+        self._totals: list[int] = []
+        self.readings: list[Reading] = []
+
+    @property
+    def needed(self) -> float:
+        """The evidence that raises the alarm: number of statistics over alpha."""
+        return len(self.statistics) / self.alpha
+
+    @property
+    def alarm(self) -> int | None:
+        """The generation that raised the alarm, None as long as there is none."""
+        return min(self._raised.values()) if self._raised else None
+
+    def update(self, samples: Any, generation: int | None = None, *, num_given: int | None = None) -> Reading:
+        """Return what a generation's samples show.
+
+        Args:
+            samples: of the reference's kind.
+            generation: its number; None: the next one. They must rise.
+            num_given: of how many samples these are a part, where they are one.
+
+        Raises:
+            ValueError: fewer than two samples, shapes or columns that differ from the reference's, a generation that is
+                not later than the last one.
+            TypeError: samples of another kind than the reference.
+        """
+        last = self.readings[-1].generation if self.readings else -1
+        generation = last + 1 if generation is None else check_count("generation", generation, 0)
+        if generation <= last and self.readings:
+            raise ValueError(f"generation {generation} comes after {last}; give them in order, each once.")
+        rng = np.random.default_rng([self.seed, 1, generation])
+        found = self._seen(samples)
+        size = len(found)
+        if size < FEWEST_ROWS:
+            raise ValueError(f"generation {generation} holds {size} samples; give at least {FEWEST_ROWS}.")
+        total = max(size, num_given or size)
+        found = _some(found, rng.permutation(size)[: self.max_rows])
+        rows, odd = self.kind.encode(found)
+        notes = [f"Generation {generation}: {note}." for note in odd]
+        if size < FEW_ROWS:
+            notes.append(f"Generation {generation} holds {size} samples: only gross changes can be seen in fewer than {FEW_ROWS}.")
+        sign = _set_sign(rows)
+        before = self._same_as(sign, size)
+        if before:
+            notes.append(f"Generation {generation} holds the very samples of {before}; that is no new evidence, and not judged.")
+            measured: tuple[Measured, ...] = ()
+        else:
+            measured = self._measure(rows, rng)
+            for one in measured:
+                if math.log(max(one.evidence, 1e-300)) >= log_needed(len(self.statistics), self.alpha):
+                    self._raised.setdefault(one.name, generation)
+            self._bag.add(rows, rng)
+        self._seen_signs.setdefault(sign, generation)
+        if before != "the reference":
+            self._moments.append(self.kind.moments(rows))
+            self._totals.append(round(self._moments[-1].num * total / len(rows)))
+        reading = Reading(
+            generation, len(rows), total, measured, self.kind.directions(rows), self.needed, bool(self._raised),
+            tuple(self._raised), tuple(notes),
+        )  # fmt: skip
+        self.readings.append(reading)
+        return reading
+
+    def forecast(self, share: float = 0.5, level: float = 0.9) -> Forecast:
+        """Return how many generations are left until a share of the reference's variance.
+
+        Args:
+            share: in (0, 1).
+            level: probability of the interval.
+
+        Raises:
+            ValueError: one of them lies elsewhere.
+        """
+        for name, value in (("share", share), ("level", level)):
+            if not 0 < value < 1:
+                raise ValueError(f"`{name}` must lie between 0 and 1, got {value!r}; for example 0.5.")
+        return forecast(
+            self._moments, self._totals, self._reference_moments, share, level, passed_on=self.passed_on
+        )
+
+    def records(self) -> pd.DataFrame:
+        """Return a row for each generation: its number, every statistic, and the evidence as a share of the alarm's."""
+        return pd.DataFrame([reading.record() for reading in self.readings])
+
+    def _seen(self, samples: Any) -> Any:
+        """Return samples as they are looked at: an array, a DataFrame or a list."""
+        if self._features is not None:
+            return as_numbers(self._features(samples))
+        if isinstance(samples, pd.DataFrame):
+            return samples
+        if isinstance(samples, pd.Series):
+            samples = samples.tolist() if samples.dtype == object or samples.dtype.kind not in "biuf" else samples.to_numpy()
+        if isinstance(samples, list | tuple) and samples and isinstance(samples[0], str):
+            return check_texts(samples, are_tokens=False)
+        if isinstance(samples, np.ndarray) and samples.dtype.kind in "UOT":
+            return check_texts(samples.tolist(), are_tokens=isinstance(samples.flat[0], list | tuple | np.ndarray))
+        if isinstance(samples, list | tuple) and samples and isinstance(samples[0], list | tuple):
+            if all(isinstance(word, int | np.integer) for text in samples for word in text):
+                return check_texts(samples, are_tokens=True)
+        return as_numbers(samples)
+
+    def _same_as(self, sign: int, size: int) -> str:
+        if sign == self._reference_signs:
+            return "the reference"
+        return f"generation {self._seen_signs[sign]}" if sign in self._seen_signs else ""
+
+    def _measure(self, rows: Rows, rng: np.random.Generator) -> tuple[Measured, ...]:
+        choices = {None: self._bag.choices(rows, _FEW_CHOICES, rng)}
+        for most in {one.most_rows for one in self.statistics} - {None}:
+            part = Bag(self._bag.rows.take(rng.permutation(len(self._bag.rows))[:most]), 0)
+            choices[most] = part.choices(rows.take(rng.permutation(len(rows))[:most]), _FEW_CHOICES, rng)
+        return tuple(self._measured(one, choices[one.most_rows], rng) for one in self.statistics)
+
+    def _measured(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> Measured:
+        values = statistic.measure(choices)
+        p = share_as_extreme(values, statistic.side)
+        evidence = self._evidence[statistic.name]
+        could = evidence.log_value + math.log(e_value(1 / statistic.most_choices))
+        if p * len(values) <= 2 and statistic.most_choices > _FEW_CHOICES and not self._raised and could >= 0:
+            values = np.concatenate([values, self._more(statistic, choices, rng)])
+            p = share_as_extreme(values, statistic.side)
+        low, high = np.quantile(values[1:], [0.025, 0.975])
+        expected = math.nan if statistic.expected is None else statistic.expected(choices.index.shape[1])
+        e = evidence.update(p)
+        return Measured(
+            statistic.name, float(values[0]), float(low), float(high), expected, p, e, evidence.value, statistic.about
+        )
+
+    def _more(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> np.ndarray:
+        """Return values of more random choices: of the first ones none was as extreme."""
+        size, total = choices.index.shape[1], len(choices.rows)
+        values = []
+        for _ in range(-(-statistic.most_choices // _FEW_CHOICES) - 1):
+            index = np.stack([rng.choice(total, size, replace=False) for _ in range(_FEW_CHOICES)])
+            values.append(statistic.measure(Choices(choices.rows, index)))
+        return np.concatenate(values)
+
+
+def _kind(samples: Any, learnt: np.ndarray, scorer: Scorer | None) -> Kind:
+    """Return how samples like these are looked at."""
+    if isinstance(samples, list):
+        return texts(samples, learnt, scorer)
+    if scorer is not None:
+        raise ValueError("a scorer is for texts; leave it out for numbers, images and tables.")
+    return tables(samples, learnt) if isinstance(samples, pd.DataFrame) else arrays(samples, learnt)
+
+
+def _chosen(kind: Kind, names: Sequence[str] | None) -> list[Statistic]:
+    known = {one.name: one for one in kind.statistics}
+    if names is None:
+        return list(known.values())
+    chosen = check_list("statistics", names, "['variance', 'drift']")
+    if not chosen:
+        raise ValueError("`statistics` names none; leave it out for all.")
+    return [known[check_choice("statistics", name, known)] for name in dict.fromkeys(chosen)]
+
+
+def _some(samples: Any, places: np.ndarray) -> Any:
+    if isinstance(samples, list):
+        return [samples[place] for place in places]
+    return samples.iloc[places] if isinstance(samples, pd.DataFrame) else samples[places]
+
+
+def _set_sign(rows: Rows) -> int:
+    """Return 64 bits of all rows together, whatever their order."""
+    return int(np.sum(rows["sign"] * np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64))
