@@ -1,4 +1,4 @@
-"""Evidence that grows with every check, and an alarm that is false once in 1/alpha monitors at most, however many checks.
+"""Evidence that grows with every check, and an alarm that is false in a share alpha of monitors at most, ever.
 
 Under the null a check's p-value is uniform whatever the others are (see `bag`). The calibrator e = 1/(2 sqrt(p)) has
 mean 1, so money put on it is a fair game: from the start of a check s on it is worth the product of e over s..t. The

@@ -28,30 +28,33 @@ class Choices(NamedTuple):
 
     Attributes:
         rows: the generation's rows first, then the bag's.
-        index: places of the chosen ones, shape [num_choices, num_chosen].
+        places: of the chosen ones, shape [num_choices, num_chosen].
     """
 
     rows: Rows
-    index: np.ndarray
+    places: np.ndarray
 
-    def sums(self, scores: np.ndarray | sparse.csr_matrix) -> np.ndarray:
-        """Return for each choice the sum of its rows' scores.
+    def sums(self, scores: np.ndarray) -> np.ndarray:
+        """Return for each choice the sum of its rows' scores, shape [num_choices, num_scores].
 
         Args:
-            scores: shape [num_rows, num_scores], dense or sparse.
-
-        Returns:
-            Shape [num_choices, num_scores], dense where the scores are.
+            scores: shape [num_rows, num_scores].
         """
-        num_choices, num_chosen = self.index.shape
+        return np.asarray(self._chosen(scores.dtype) @ scores)
+
+    def counts(self, scores: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return the same of scores most of which are 0."""
+        return self._chosen(scores.dtype) @ scores
+
+    def _chosen(self, kind: np.dtype) -> sparse.csr_matrix:
+        num_choices, num_chosen = self.places.shape
         starts = np.arange(0, num_choices * num_chosen + 1, num_chosen)
-        ones = np.ones(self.index.size, scores.dtype)
-        shape = (num_choices, len(self.rows))
-        return sparse.csr_matrix((ones, self.index.ravel(), starts), shape) @ scores
+        ones = np.ones(self.places.size, kind)
+        return sparse.csr_matrix((ones, self.places.ravel(), starts), (num_choices, len(self.rows)))
 
     def means(self, scores: np.ndarray) -> np.ndarray:
         """Return for each choice the mean of its rows' scores, shape [num_choices, num_scores]."""
-        return np.asarray(self.sums(scores)) / self.index.shape[1]
+        return self.sums(scores) / self.places.shape[1]
 
 
 class Bag:

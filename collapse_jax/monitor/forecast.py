@@ -7,10 +7,16 @@ interval of N holds those sizes under which the sum of squared steps,
 
     Q(N) = sum over directions of s' (1/N + noise of the means)^-1 s  ~  chi-square with g d degrees of freedom,
 
-is neither too small nor too large: exact where directions drift alike. Where they do not, fewer degrees are counted
-(Satterthwaite). The slope of the variance is used where it contradicts the drift: something else than chance eats it.
+is neither too small nor too large; s are steps of means whitened by the covariance that each generation has itself.
+That is exact for Gaussians. Where directions drift by more and by less than their variances say, fewer degrees are
+counted (Satterthwaite). The slope of the variance is used where it contradicts the drift: then something else than
+chance eats it.
+
+Means that go back and forth are no drift: their samples are not what the next generation was trained on, and the noise
+of a mean counts in every step, forwards and backwards.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,8 +27,10 @@ from scipy import optimize, stats
 from collapse_jax.monitor.kinds.kind import Moments
 
 _MOST_STEPS = 200
-_LARGEST, _SMALLEST = 1.0, 1e-15  # of 1/N
+_SMALLEST = math.log(1e-15)  # of log 1/N
 _CONTRADICTS = 2.576  # standard errors: 1 % of chains without anything but drift
+_BACK_AND_FORTH = 3.5  # standard errors of the correlation of neighbouring steps
+_DRAWS_PER_DIRECTION = 5
 
 
 class Forecast(NamedTuple):
@@ -64,12 +72,14 @@ class EffectiveSize(NamedTuple):
         low: lower end.
         high: upper end.
         directions: how many the drift has, as Satterthwaite counts them.
+        passed_on: whether these samples may be what the next generation was trained on; not if means go back and forth.
     """
 
     size: float
     low: float
     high: float
     directions: float
+    passed_on: bool
 
 
 def effective_size(
@@ -89,50 +99,51 @@ def effective_size(
     if len(moments) < 2:
         raise ValueError("the drift of the mean needs two generations at least.")
     moments, totals = moments[-_MOST_STEPS - 1 :], totals[-_MOST_STEPS - 1 :]
-    mean, variance, error = (np.stack([getattr(one, name) for one in moments]) for name in ("mean", "variance", "error"))
-    moving = np.all(variance > 0, axis=0)
-    if not moving.any():
-        return EffectiveSize(0.0, 0.0, 0.0, 0.0)
-    mean, variance, error = mean[:, moving], variance[:, moving], error[:, moving]
-    seen = np.array([one.num / max(total, one.num) for one, total in zip(moments, totals)])
-    noise = (error / variance) * (1 - seen if passed_on else np.ones_like(seen))[:, None]
-    steps = np.diff(mean, axis=0) / np.sqrt(variance[:-1])
-    spectrum, weights = _spectrum(steps, noise)
+    steps = _whitened(moments, passed_on)
+    if not steps.size:
+        return EffectiveSize(0.0, 0.0, 0.0, 0.0, passed_on)
     num_steps, num_directions = steps.shape
-
-    def excess(size_inverse: float, wanted: float) -> float:
-        return float(np.sum(weights / (size_inverse + spectrum))) - wanted
-
-    def solve(wanted: float) -> float:
-        if excess(_SMALLEST, wanted) <= 0:
-            return 0.0
-        if excess(_LARGEST, wanted) >= 0:
-            return _LARGEST
-        return math.exp(
-            float(optimize.brentq(lambda log: excess(math.exp(log), wanted), math.log(_SMALLEST), 0.0, xtol=1e-10))
-        )
-
     own = np.mean(steps**2, axis=0)
     uneven = float(np.mean(own**2) / max(np.mean(own) ** 2, 1e-300)) / (1 + 2 / num_steps)
     directions = num_directions / max(1.0, uneven)
-    degrees = num_steps * directions
-    ratio = num_steps * num_directions / degrees
-    quantiles = stats.chi2.ppf([0.5 - level / 2, 0.5 + level / 2], degrees) * ratio
-    inverse = [solve(wanted) for wanted in (num_steps * num_directions, *quantiles)]
+    if passed_on and _goes_back_and_forth(steps, directions):
+        passed_on = False
+        steps = _whitened(moments, passed_on)
+    unseen = np.array(
+        [1 - one.num / max(total, one.num) if passed_on else 1.0 for one, total in zip(moments, totals)]
+    )
+    spectrum, squares = _spectrum(steps, unseen * np.array([one.noise for one in moments]))
+
+    def solve(wanted: float) -> float:
+        """Return 1/N under which the sum of squares is this."""
+
+        def excess(log: float) -> float:
+            return float(np.sum(squares / (math.exp(log) + spectrum))) - wanted
+
+        if excess(_SMALLEST) <= 0:
+            return 0.0
+        return 1.0 if excess(0.0) >= 0 else math.exp(optimize.brentq(excess, _SMALLEST, 0.0, xtol=1e-10))
+
+    counted = num_steps * directions
+    quantiles = stats.chi2.ppf([0.5 - level / 2, 0.5 + level / 2], counted) / counted
+    inverse = [solve(float(share) * steps.size) for share in (1.0, *quantiles)]
     size, low, high = (1 / one if one > 0 else math.inf for one in inverse)
-    return EffectiveSize(size, low, high, directions)
+    return EffectiveSize(size, low, high, directions, passed_on)
 
 
 def forecast(
-    moments: Sequence[Moments], totals: Sequence[int], reference: Moments, share: float = 0.5, level: float = 0.9, *,
+    moments: Sequence[Moments],
+    totals: Sequence[int],
+    share: float = 0.5,
+    level: float = 0.9,
+    *,
     passed_on: bool = True,
-) -> Forecast:  # fmt: skip
+) -> Forecast:
     """Return when the variance will have fallen to a share of the reference's.
 
     Args:
         moments: of each generation, the first one first.
         totals: of how many draws each is.
-        reference: moments of the reference.
         share: of its variance, in (0, 1).
         level: probability of the intervals.
         passed_on: see `effective_size`.
@@ -142,73 +153,100 @@ def forecast(
     )
     if not moments:
         return nothing._replace(reason="No generation was seen yet.")
-    ratios = _ratios(moments, reference)
-    kept = float(ratios[-1])
+    kept = moments[-1].kept
     if kept <= share:
         told = f"{kept:.3g} of the reference's variance is left already."
         return nothing._replace(generations=0.0, low=0.0, high=0.0, kept=kept, reason=told)
     if len(moments) < 3:
-        return nothing._replace(kept=kept, reason="At least three generations are needed to see how far the mean moves.")
+        return nothing._replace(
+            kept=kept, reason="At least three generations are needed to see how far the mean moves."
+        )
     size = effective_size(moments, totals, level, passed_on=passed_on)
     if size.size < 2:
         return nothing._replace(
-            kept=kept, reason="The mean moves by as much as the data are wide: that is no drift, and nothing is forecast."
+            kept=kept,
+            reason="The mean moves by as much as the data are wide: that is no drift, and nothing is forecast.",
         )
     sizes = {"effective_size": size.size, "effective_low": size.low, "effective_high": size.high}
-    rate, low, high, basis = _rate(ratios, moments, totals, size, level, passed_on)
+    rate, low, high, basis = _rate(moments, size, level)
     left = math.log(kept / share)
     generations, soonest, latest = (left / one if one > 0 else math.inf for one in (rate, high, low))
     return nothing._replace(
         generations=generations, low=soonest, high=latest, kept=kept, basis=basis,
-        reason=_reason(basis, soonest, latest, len(moments) - 1, size.directions), **sizes,
+        reason=_reason(basis, soonest, latest, len(moments) - 1, size, passed_on), **sizes,
     )  # fmt: skip
 
 
+def _whitened(moments: Sequence[Moments], passed_on: bool) -> np.ndarray:
+    """Return steps of the mean in units of the law that each was drawn from, shape [num_steps, num_directions].
+
+    If a sample was passed on, its own covariance is that of the law that the next one is drawn from; otherwise the mean
+    covariance of all errs least.
+    """
+    most = int(min(one.num for one in moments)) // _DRAWS_PER_DIRECTION
+    spread = np.min(
+        [np.diag(one.covariance) / np.maximum(np.diag(moments[0].covariance), 1e-300) for one in moments],
+        axis=0,
+    )
+    kept = np.flatnonzero(spread > 1e-6)[: max(1, most)]
+    every = np.mean([one.covariance for one in moments], axis=0)
+    steps = []
+    for one, later in itertools.pairwise(moments):
+        values, vectors = np.linalg.eigh((one.covariance if passed_on else every)[np.ix_(kept, kept)])
+        inverse = np.where(
+            values > 1e-9 * values.max(initial=0.0), 1 / np.sqrt(np.maximum(values, 1e-300)), 0.0
+        )
+        steps.append(vectors * inverse @ (vectors.T @ (later.mean - one.mean)[kept]))
+    return np.stack(steps)
+
+
+def _goes_back_and_forth(steps: np.ndarray, directions: float) -> bool:
+    """Whether a step undoes the one before: their correlation is 0 in a walk, -1/2 around a place that stays."""
+    if len(steps) < 2:
+        return False
+    correlation = float(np.sum(steps[1:] * steps[:-1]) / max(np.sum(steps**2), 1e-300))
+    return correlation * math.sqrt(max(len(steps) - 1, 1) * directions) < -_BACK_AND_FORTH
+
+
 def _spectrum(steps: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues of the noise of each direction's steps, and the squared steps along their vectors.
+    """Return eigenvalues of the noise of the steps, and the squares of what lies along their vectors, a row each.
 
     A mean that is too large makes one step too long and the next too short: noise of neighbours is opposite.
     """
-    num_steps, num_directions = steps.shape
-    if not noise.any():
-        return np.zeros(steps.size), steps.ravel() ** 2
-    matrices = np.zeros((num_directions, num_steps, num_steps))
-    place = np.arange(num_steps)
-    matrices[:, place, place] = (noise[:-1] + noise[1:]).T
-    matrices[:, place[1:], place[:-1]] = matrices[:, place[:-1], place[1:]] = -noise[1:-1].T
-    values, vectors = np.linalg.eigh(matrices)
-    along = np.einsum("dsk,sd->dk", vectors, steps)
-    return np.maximum(values, 0.0).ravel(), along.ravel() ** 2
+    matrix = np.diag(noise[:-1] + noise[1:]) - np.diag(noise[1:-1], 1) - np.diag(noise[1:-1], -1)
+    values, vectors = np.linalg.eigh(matrix)
+    return np.maximum(values, 0.0), np.sum((vectors.T @ steps) ** 2, axis=1)
 
 
-def _ratios(moments: Sequence[Moments], reference: Moments) -> np.ndarray:
-    """Return the share of the reference's variance in each generation, mean over directions."""
-    there = reference.variance > 0
-    return np.array([np.mean(one.variance[there] / reference.variance[there]) for one in moments])
-
-
-def _rate(
-    ratios: np.ndarray, moments: Sequence[Moments], totals: Sequence[int], size: EffectiveSize, level: float, passed_on: bool
-) -> tuple[float, float, float, str]:
+def _rate(moments: Sequence[Moments], size: EffectiveSize, level: float) -> tuple[float, float, float, str]:
     """Return how fast the logarithm of the variance falls, its interval, and what says so."""
-    num_steps = len(ratios) - 1
-    drift = 1 / size.size
-    slope = math.log(max(ratios[0], 1e-300) / max(ratios[-1], 1e-300)) / num_steps
-    # of a variance that drifts: a step has variance about 2/N a direction; each end is measured with 2/num
-    ends = sum(2 / moments[end].num for end in (0, -1))
+    logs = np.log(np.maximum([one.kept for one in moments], 1e-300))
+    num_steps = len(logs) - 1
+    drift, slope = 1 / size.size, (logs[0] - logs[-1]) / num_steps
+    # a variance that drifts alone moves by 2/N a direction and step, in squares; each end is measured with 2/num
     largest = 1 / size.low if size.low > 0 else 1.0
-    error = math.sqrt((2 * largest * num_steps + ends) / max(size.directions, 1.0)) / num_steps
+    ends = sum(2 / moments[end].num for end in (0, -1))
+    by_law = (2 * largest * num_steps + ends) / max(size.directions, 1.0)
+    seen = num_steps * float(np.var(np.diff(logs), ddof=1)) if num_steps > 1 else 0.0
+    error = math.sqrt(max(by_law, seen)) / num_steps
     if abs(slope - drift) > _CONTRADICTS * error:
         width = float(stats.norm.ppf(0.5 + level / 2)) * error
         return slope, slope - width, slope + width, "variance"
     return drift, 1 / size.high, 1 / size.low, "drift"
 
 
-def _reason(basis: str, soonest: float, latest: float, num_steps: int, directions: float) -> str:
-    seen = f"{num_steps} steps in about {directions:.0f} direction{'' if round(directions) == 1 else 's'}"
+def _reason(
+    basis: str, soonest: float, latest: float, num_steps: int, size: EffectiveSize, passed_on: bool
+) -> str:
+    directions = max(1, round(size.directions))
+    seen = f"{num_steps} steps in about {directions} direction{'' if directions == 1 else 's'}"
+    if passed_on and not size.passed_on:
+        seen += (
+            ", whose means go back and forth: these samples are not what the next generation was trained on"
+        )
     if basis == "variance":
         return f"By the slope of the variance over {seen}: it differs from what the drift of the mean alone would do."
-    if math.isinf(soonest):
+    if math.isinf(size.size):
         return f"Over {seen} the mean moves no more than its own noise: no loss can be seen."
     end = "; no upper end can be told" if math.isinf(latest) else ""
     return f"By the drift of the mean over {seen}{end}."

@@ -70,7 +70,7 @@ class Reading(NamedTuple):
         num_rows: how many samples were looked at.
         num_given: how many there are.
         measured: each statistic; none where nothing is judged, as of the reference itself.
-        directions: share of the reference's variance along each of its principal directions, [] of texts and categories.
+        directions: share of the reference's variance along each principal direction, [] of texts and categories.
         needed: evidence that raises the alarm: number of statistics over alpha.
         alarm: whether it has been raised, now or before.
         raised_by: statistics that have reached it.
@@ -144,11 +144,15 @@ class Monitor:
         passed_on: bool = True,
     ) -> None:  # fmt: skip
         if not isinstance(alpha, float | int) or not 0 < alpha < 1:
-            raise ValueError(f"`alpha` must lie between 0 and 1, got {alpha!r}; 0.05 means one false alarm in twenty.")
+            raise ValueError(
+                f"`alpha` must lie between 0 and 1, got {alpha!r}; 0.05 means one false alarm in twenty."
+            )
         self.alpha, self.passed_on = float(alpha), passed_on
         self.seed = check_seed("seed", seed)
         self.max_rows = check_count("max_rows", max_rows, FEWEST_ROWS)
-        self._features = check_function("features", features, "samples -> array") if features is not None else None
+        self._features = (
+            check_function("features", features, "samples -> array") if features is not None else None
+        )
         if scorer is not None:
             check_function("scorer", scorer, "texts -> a number for each")
         samples = self._seen(reference)
@@ -158,11 +162,10 @@ class Monitor:
         places = np.random.default_rng([self.seed, 0]).permutation(num)
         num_learnt = max(int(_LEARNT * num), FEWEST_REFERENCE // 2)
         learnt, others = np.sort(places[:num_learnt]), np.sort(places[num_learnt:])
-        self.kind = _kind(samples, learnt, scorer)
+        self.kind = _kind(_some(samples, learnt), _some(samples, others), scorer)
         self.statistics = _chosen(self.kind, statistics)
         rows, notes = self.kind.encode(samples)
         self.notes = notes
-        self._reference_moments = self.kind.moments(rows)
         self._reference_signs = _set_sign(rows)
         self._bag = Bag(rows.take(others), len(others) + _BAG_OF_SAMPLES * min(self.max_rows, 2000))
         self._evidence = {one.name: Evidence() for one in self.statistics}
@@ -209,11 +212,15 @@ class Monitor:
         rows, odd = self.kind.encode(found)
         notes = [f"Generation {generation}: {note}." for note in odd]
         if size < FEW_ROWS:
-            notes.append(f"Generation {generation} holds {size} samples: only gross changes can be seen in fewer than {FEW_ROWS}.")
+            notes.append(
+                f"Generation {generation} holds {size} samples; in fewer than {FEW_ROWS} little can be seen."
+            )
         sign = _set_sign(rows)
         before = self._same_as(sign, size)
         if before:
-            notes.append(f"Generation {generation} holds the very samples of {before}; that is no new evidence, and not judged.")
+            notes.append(
+                f"Generation {generation} holds the very samples of {before}; that is no new evidence, and not judged."
+            )
             measured: tuple[Measured, ...] = ()
         else:
             measured = self._measure(rows, rng)
@@ -245,9 +252,7 @@ class Monitor:
         for name, value in (("share", share), ("level", level)):
             if not 0 < value < 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {value!r}; for example 0.5.")
-        return forecast(
-            self._moments, self._totals, self._reference_moments, share, level, passed_on=self.passed_on
-        )
+        return forecast(self._moments, self._totals, share, level, passed_on=self.passed_on)
 
     def records(self) -> pd.DataFrame:
         """Return a row for each generation: its number, every statistic, and the evidence as a share of the alarm's."""
@@ -260,14 +265,19 @@ class Monitor:
         if isinstance(samples, pd.DataFrame):
             return samples
         if isinstance(samples, pd.Series):
-            samples = samples.tolist() if samples.dtype == object or samples.dtype.kind not in "biuf" else samples.to_numpy()
+            samples = (
+                samples.tolist()
+                if samples.dtype == object or samples.dtype.kind not in "biuf"
+                else samples.to_numpy()
+            )
         if isinstance(samples, list | tuple) and samples and isinstance(samples[0], str):
             return check_texts(samples, are_tokens=False)
         if isinstance(samples, np.ndarray) and samples.dtype.kind in "UOT":
-            return check_texts(samples.tolist(), are_tokens=isinstance(samples.flat[0], list | tuple | np.ndarray))
-        if isinstance(samples, list | tuple) and samples and isinstance(samples[0], list | tuple):
-            if all(isinstance(word, int | np.integer) for text in samples for word in text):
-                return check_texts(samples, are_tokens=True)
+            return check_texts(
+                samples.tolist(), are_tokens=isinstance(samples.flat[0], list | tuple | np.ndarray)
+            )
+        if _are_tokens(samples):
+            return check_texts(samples, are_tokens=True)
         return as_numbers(samples)
 
     def _same_as(self, sign: int, size: int) -> str:
@@ -276,7 +286,7 @@ class Monitor:
         return f"generation {self._seen_signs[sign]}" if sign in self._seen_signs else ""
 
     def _measure(self, rows: Rows, rng: np.random.Generator) -> tuple[Measured, ...]:
-        choices = {None: self._bag.choices(rows, _FEW_CHOICES, rng)}
+        choices: dict[int | None, Choices] = {None: self._bag.choices(rows, _FEW_CHOICES, rng)}
         for most in {one.most_rows for one in self.statistics} - {None}:
             part = Bag(self._bag.rows.take(rng.permutation(len(self._bag.rows))[:most]), 0)
             choices[most] = part.choices(rows.take(rng.permutation(len(rows))[:most]), _FEW_CHOICES, rng)
@@ -291,15 +301,23 @@ class Monitor:
             values = np.concatenate([values, self._more(statistic, choices, rng)])
             p = share_as_extreme(values, statistic.side)
         low, high = np.quantile(values[1:], [0.025, 0.975])
-        expected = math.nan if statistic.expected is None else statistic.expected(choices.index.shape[1])
+        expected = math.nan if statistic.expected is None else statistic.expected(choices.places.shape[1])
         e = evidence.update(p)
         return Measured(
-            statistic.name, float(values[0]), float(low), float(high), expected, p, e, evidence.value, statistic.about
+            statistic.name,
+            float(values[0]),
+            float(low),
+            float(high),
+            expected,
+            p,
+            e,
+            evidence.value,
+            statistic.about,
         )
 
     def _more(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> np.ndarray:
         """Return values of more random choices: of the first ones none was as extreme."""
-        size, total = choices.index.shape[1], len(choices.rows)
+        size, total = choices.places.shape[1], len(choices.rows)
         values = []
         for _ in range(-(-statistic.most_choices // _FEW_CHOICES) - 1):
             index = np.stack([rng.choice(total, size, replace=False) for _ in range(_FEW_CHOICES)])
@@ -307,13 +325,13 @@ class Monitor:
         return np.concatenate(values)
 
 
-def _kind(samples: Any, learnt: np.ndarray, scorer: Scorer | None) -> Kind:
+def _kind(part: Any, others: Any, scorer: Scorer | None) -> Kind:
     """Return how samples like these are looked at."""
-    if isinstance(samples, list):
-        return texts(samples, learnt, scorer)
+    if isinstance(part, list):
+        return texts(part, others, scorer)
     if scorer is not None:
         raise ValueError("a scorer is for texts; leave it out for numbers, images and tables.")
-    return tables(samples, learnt) if isinstance(samples, pd.DataFrame) else arrays(samples, learnt)
+    return tables(part, others) if isinstance(part, pd.DataFrame) else arrays(part, others)
 
 
 def _chosen(kind: Kind, names: Sequence[str] | None) -> list[Statistic]:
@@ -324,6 +342,13 @@ def _chosen(kind: Kind, names: Sequence[str] | None) -> list[Statistic]:
     if not chosen:
         raise ValueError("`statistics` names none; leave it out for all.")
     return [known[check_choice("statistics", name, known)] for name in dict.fromkeys(chosen)]
+
+
+def _are_tokens(samples: Any) -> bool:
+    """Whether these are lists of whole numbers."""
+    if not (isinstance(samples, list | tuple) and samples and isinstance(samples[0], list | tuple)):
+        return False
+    return all(isinstance(word, int | np.integer) for text in samples for word in text)
 
 
 def _some(samples: Any, places: np.ndarray) -> Any:

@@ -33,4 +33,6 @@ class Rows:
 
     def joined(self, others: "Rows") -> "Rows":
         """Return these rows and the others behind them."""
-        return Rows(**{name: np.concatenate([column, others[name]]) for name, column in self._columns.items()})
+        return Rows(
+            **{name: np.concatenate([column, others[name]]) for name, column in self._columns.items()}
+        )

@@ -11,17 +11,17 @@ from collapse_jax.monitor.rows import Rows
 from collapse_jax.monitor.statistics.sameness import copies, repeats
 
 
-def arrays(reference: np.ndarray, part: np.ndarray) -> Kind:
+def arrays(part: np.ndarray, others: np.ndarray) -> Kind:
     """Return how arrays are looked at.
 
     Args:
-        reference: shape [num_samples, ...]; with more than one axis behind the first, images.
-        part: places of the reference's rows that are learnt from.
+        part: of the reference, which is learnt from, shape [num_samples, ...]; with several axes behind: images.
+        others: the rest of the reference.
     """
-    shape = reference.shape[1:]
+    shape = part.shape[1:]
     name = "images" if len(shape) > 1 else "numbers"
-    flat = reference.reshape(len(reference), -1)
-    projection = learn(flat[part], flat, alike=name == "images")
+    flat = (rows.reshape(len(rows), -1) for rows in (part, others))
+    projection = learn(*flat, alike=name == "images")
     unit = "image" if name == "images" else "row"
 
     def encode(samples: Any) -> tuple[Rows, tuple[str, ...]]:
@@ -61,6 +61,6 @@ def as_numbers(samples: Any) -> np.ndarray:
 
 def _missing_note(missing: np.ndarray, unit: str) -> str:
     return (
-        f"{int(missing.any(axis=1).sum()):,} of {len(missing):,} {unit}s hold values that are missing or not finite; they "
-        "count as the reference's mean, and for `missing`"
+        f"{int(missing.any(axis=1).sum()):,} of {len(missing):,} {unit}s hold values that are missing or not finite; "
+        "they count as the reference's mean, and for `missing`"
     )

@@ -10,18 +10,21 @@ from collapse_jax.monitor.statistics.statistic import Statistic
 
 
 class Moments(NamedTuple):
-    """What drift is read from: in directions of their own, of a draw of the law and of a sample's mean.
+    """What drift is read from: mean and covariance of a sample's draws, in directions of their own.
 
     Attributes:
         mean: of the sample, shape [num_directions].
-        variance: of one draw, shape [num_directions].
-        error: variance of `mean` as an estimate of the law's, shape [num_directions].
+        covariance: of one draw, shape [num_directions, num_directions].
+        noise: variance of `mean` as an estimate of the law's, in units of the draw's variance: 1/num for draws that are
+            independent.
+        kept: the draw's variance as a share of the reference's.
         num: how many draws the sample is.
     """
 
     mean: np.ndarray
-    variance: np.ndarray
-    error: np.ndarray
+    covariance: np.ndarray
+    noise: float
+    kept: float
     num: float
 
 

@@ -1,6 +1,6 @@
-"""Directions and tails of numbers, learnt from one part of the reference so that the other part is as new as any sample.
+"""Directions and tails of numbers, learnt from a part of the reference: the others are as new as any sample.
 
-    z = (x - centre) / spread,    coordinates = z V,    V: leading eigenvectors of the covariance of z
+z = (x - centre) / spread,    coordinates = z V,    V: leading eigenvectors of the covariance of z
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from collapse_jax.monitor.statistics.statistic import Statistic
 
 MOST_DIRECTIONS = 32
 _ROWS_PER_DIRECTION = 5
-_UNBIASED = "weibull"  # of a share p of new draws lies below, on average
+_LEAST = 1e-9  # of a variance, where columns have about 1
 _FARTHEST = 1e6  # spreads: what lies beyond is cut, so that squares stay finite
 
 
@@ -31,7 +31,8 @@ class Projection(NamedTuple):
         high: 99th.
         lower_rungs: quantiles 2^-2, 2^-3, ... of each column, shape [num_rungs, num_columns].
         upper_rungs: those of 1 - 2^-2, ....
-        scale: variance along each direction, of the whole reference.
+        beyond: share of new cells that lie outside of low and high.
+        scale: variance along each direction, of the rest of the reference.
         rest: mean square outside of the directions, None where they are all.
     """
 
@@ -42,6 +43,7 @@ class Projection(NamedTuple):
     high: np.ndarray
     lower_rungs: np.ndarray
     upper_rungs: np.ndarray
+    beyond: float
     scale: np.ndarray
     rest: float | None
 
@@ -66,15 +68,16 @@ class Projection(NamedTuple):
     def statistics(self) -> list[Statistic]:
         """Return what is measured of such rows."""
         return [
-            numbers.drift(self.scale), numbers.variance(self.scale, self.rest), numbers.tails(),
+            numbers.drift(self.scale), numbers.variance(self.scale, self.rest), numbers.tails(self.beyond),
             numbers.reach(len(self.lower_rungs)), precision(), recall(), numbers.missing(),
         ]  # fmt: skip
 
     def moments(self, rows: Rows) -> Moments:
-        """Return mean and variance along the directions."""
+        """Return mean and covariance along the directions."""
         coordinates = rows["coordinates"]
-        variance = coordinates.var(axis=0, ddof=1)
-        return Moments(coordinates.mean(axis=0), variance, variance / len(rows), len(rows))
+        covariance = np.atleast_2d(np.cov(coordinates.T, bias=True))
+        kept = float(np.mean(coordinates.var(axis=0, ddof=1) / self.scale))
+        return Moments(coordinates.mean(axis=0), covariance, 1 / len(rows), kept, len(rows))
 
     def shares(self, rows: Rows) -> np.ndarray:
         """Return the share of the reference's variance in each direction."""
@@ -82,37 +85,51 @@ class Projection(NamedTuple):
         return numbers.shares(itself, self.scale, self.rest)[0]
 
 
-def learn(part: np.ndarray, every: np.ndarray, *, alike: bool) -> Projection:
+def learn(part: np.ndarray, others: np.ndarray, *, alike: bool) -> Projection:
     """Return how rows are looked at.
 
     Args:
         part: rows of the reference that directions and percentiles are learnt from.
-        every: all of its rows, which shares of variance are relative to.
+        others: its other rows, which shares of variance are relative to.
         alike: columns share a unit (pixels), and are not brought to one spread.
     """
-    part, every = (np.where(np.isfinite(values), values, np.nan) for values in (part, every))
+    part = np.where(np.isfinite(part), part, np.nan)
     centre = _of_columns(np.nanmedian, part, 0.0)
     filled = np.where(np.isnan(part), centre, part)
     centre = filled.mean(axis=0)
     spread = filled.std(axis=0)
     spread = np.full_like(spread, max(spread.max(), 1e-300)) if alike else np.where(spread > 0, spread, 1.0)
     z = (filled - centre) / spread
-    num = max(1, min(MOST_DIRECTIONS, z.shape[1], len(z) // _ROWS_PER_DIRECTION))
-    directions = np.linalg.svd(z, full_matrices=False)[2][:num].T
-    low, high = np.quantile(filled, [numbers.TAIL, 1 - numbers.TAIL], axis=0, method=_UNBIASED)
+    directions = _directions(z)
+    tail = max(numbers.TAIL, 1 / (len(part) + 1))
+    low, high = _quantiles(filled, np.array([tail, 1 - tail]))
     num_rungs = max(1, int(np.log2(len(part))) - numbers.FIRST_RUNG + 1)
-    beyond = 2.0 ** -(numbers.FIRST_RUNG + np.arange(num_rungs))
-    lower, upper = (np.quantile(filled, at, axis=0, method=_UNBIASED) for at in (beyond, 1 - beyond))
-    whole = num == z.shape[1]
-    unscaled = Projection(centre, spread, directions, low, high, lower, upper, np.ones(num), None if whole else 1.0)
-    columns = unscaled.columns(every)
-    scale = np.maximum(columns["coordinates"].var(axis=0, ddof=1), 1e-12)
-    return unscaled._replace(scale=scale, rest=None if whole else max(float(columns["rest"].mean()), 1e-12))
+    rungs = 2.0 ** -(numbers.FIRST_RUNG + np.arange(num_rungs))
+    lower, upper = _quantiles(filled, rungs), _quantiles(filled, 1 - rungs)
+    learnt = Projection(
+        centre, spread, directions, low, high, lower, upper, 2 * tail, np.ones(directions.shape[1]), 1.0
+    )
+    columns = learnt.columns(others)
+    scale = np.maximum(columns["coordinates"].var(axis=0, ddof=1), _LEAST)
+    rest = float(columns["rest"].mean())
+    return learnt._replace(scale=scale, rest=rest if rest > _LEAST * float(scale.sum()) else None)
+
+
+def _directions(z: np.ndarray) -> np.ndarray:
+    """Return the principal directions of rows whose mean is 0, those along which nothing lies left out."""
+    _, lengths, vectors = np.linalg.svd(z, full_matrices=False)
+    there = int(np.sum(lengths > 1e-6 * max(lengths[0], 1e-300)))
+    return vectors[: max(1, min(MOST_DIRECTIONS, there, len(z) // _ROWS_PER_DIRECTION))].T
+
+
+def _quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return quantiles of each column below which a share of new draws lies that is right on average."""
+    return np.asarray(np.quantile(values, levels, axis=0, method="weibull"))
 
 
 def _rungs(values: np.ndarray, rungs: np.ndarray) -> np.ndarray:
     """Return how many of its column's rungs each value lies beyond."""
-    return np.sum(values[None] > rungs[:, None], axis=0, dtype=np.int8)
+    return np.asarray(np.sum(values[None] > rungs[:, None], axis=0, dtype=np.int8))
 
 
 def _of_columns(function, values: np.ndarray, otherwise: float) -> np.ndarray:  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from collapse_jax.monitor.kinds.kind import Kind, Moments
-from collapse_jax.monitor.kinds.projection import Projection, learn
+from collapse_jax.monitor.kinds.projection import MOST_DIRECTIONS, Projection, learn
 from collapse_jax.monitor.kinds.signs import signs_of
 from collapse_jax.monitor.rows import Rows
 from collapse_jax.monitor.statistics import categories as of_categories
@@ -18,37 +18,46 @@ MOST_CATEGORIES = 1000  # of a column: with more it is taken for names or free t
 MISSING = "(missing)"
 
 
-def tables(reference: pd.DataFrame, part: np.ndarray) -> Kind:
+def tables(part: pd.DataFrame, others: pd.DataFrame) -> Kind:
     """Return how tables are looked at.
 
     Args:
-        reference: a row for each sample; numbers, and text, flags or categories.
-        part: places of the reference's rows that are learnt from.
+        part: of the reference, which is learnt from: a row for each sample; numbers, and text, flags or categories.
+        others: the rest of the reference.
 
     Raises:
         ValueError: no column can be judged, or names occur twice.
     """
-    frame = _plain(reference)
+    learnt, rest = _plain(part), _plain(others)
+    frame = pd.concat([learnt, rest])
     if frame.columns.has_duplicates:
-        raise ValueError(f"two columns are named '{frame.columns[frame.columns.duplicated()][0]}'; rename one.")
+        raise ValueError(
+            f"two columns are named '{frame.columns[frame.columns.duplicated()][0]}'; rename one."
+        )
     names = [name for name in frame.columns if _is_number(frame[name])]
     labels = [name for name in frame.columns if name not in names]
     free = [name for name in labels if _is_free(frame[name])]
     labels = [name for name in labels if name not in free]
     if not names and not labels:
         raise ValueError("no column holds numbers or categories that repeat; there is nothing to judge.")
-    projection = learn(*(_numbers(rows, names) for rows in (frame.iloc[part], frame)), alike=False) if names else None
-    books = [sorted({_label(cell) for cell in frame[name]}) for name in labels]
+    projection = learn(*(_numbers(rows, names) for rows in (learnt, rest)), alike=False) if names else None
+    books = [sorted({_label(cell) for cell in learnt[name]}) for name in labels]
+    met = {name: {_label(cell) for cell in frame[name]} for name in labels}
     starts = np.cumsum([0, *map(len, books)])
     num_known = int(starts[-1])
-    code_of = [{label: start + place for place, label in enumerate(book)} for book, start in zip(books, starts)]
+    code_of = [
+        {label: start + place for place, label in enumerate(book)} for book, start in zip(books, starts)
+    ]
     of_column = np.repeat(np.arange(len(books)), [len(book) for book in books])
-    known = _codes(frame, labels, code_of, num_known)
-    shares = np.bincount(known.ravel(), minlength=num_known)[:num_known] / len(frame)
+    known = _codes(rest, labels, code_of, num_known)
+    shares = np.bincount(known.ravel(), minlength=num_known)[:num_known] / len(rest)
 
     def encode(samples: Any) -> tuple[Rows, tuple[str, ...]]:
         rows = _alike(_plain(samples), frame, names)
-        notes = [f"`{name}` has a value of its own in nearly every row: it is judged as part of whole rows alone" for name in free]
+        notes = [
+            f"`{name}` has a value of its own in nearly every row: it is judged as part of whole rows alone"
+            for name in free
+        ]
         columns: dict[str, np.ndarray] = {"sign": _signs(rows)}
         absent = rows[[*names, *labels]].isna().to_numpy()
         if projection is not None:
@@ -59,7 +68,7 @@ def tables(reference: pd.DataFrame, part: np.ndarray) -> Kind:
         notes += _missing_notes(absent, [*names, *labels], len(rows))
         if labels:
             columns["codes"] = _codes(rows, labels, code_of, num_known)
-            notes += _unseen_notes(rows, labels, code_of)
+            notes += _unseen_notes(rows, met)
         return Rows(**columns), tuple(notes)
 
     statistics = projection.statistics() if projection is not None else [missing_cells()]
@@ -69,16 +78,21 @@ def tables(reference: pd.DataFrame, part: np.ndarray) -> Kind:
             of_categories.entropy(of_column), of_categories.unseen(num_known),
         ]  # fmt: skip
     statistics += [copies(), repeats()]
-    return Kind("table", encode, statistics, _moments_of(projection, num_known), _directions_of(projection), "row")
+    return Kind(
+        "table", encode, statistics, _moments_of(projection, shares), _directions_of(projection), "row"
+    )
 
 
-def _moments_of(projection: Projection | None, num_known: int):  # type: ignore[no-untyped-def]
+def _moments_of(projection: Projection | None, shares: np.ndarray):  # type: ignore[no-untyped-def]
     def moments(rows: Rows) -> Moments:
         if projection is not None:
             return projection.moments(rows)
-        shares = np.bincount(rows["codes"].ravel(), minlength=num_known)[:num_known] / len(rows)
-        variance = shares * (1 - shares)
-        return Moments(shares, variance, variance / len(rows), len(rows))
+        one_hot = rows["codes"][:, :, None] == np.arange(len(shares))
+        cells = one_hot.any(axis=1).astype(float)
+        kept = float(np.sum(cells.mean(axis=0) * (1 - cells.mean(axis=0))) / np.sum(shares * (1 - shares)))
+        often = np.argsort(-shares * (1 - shares), kind="stable")[:MOST_DIRECTIONS]
+        covariance = np.atleast_2d(np.cov(cells[:, often].T, bias=True))
+        return Moments(cells[:, often].mean(axis=0), covariance, 1 / len(rows), kept, len(rows))
 
     return moments
 
@@ -89,7 +103,9 @@ def _directions_of(projection: Projection | None):  # type: ignore[no-untyped-de
 
 def _plain(samples: Any) -> pd.DataFrame:
     if not isinstance(samples, pd.DataFrame):
-        raise TypeError(f"the reference is a table, and a sample is a {type(samples).__name__}; give a DataFrame.")
+        raise TypeError(
+            f"the reference is a table, and a sample is a {type(samples).__name__}; give a DataFrame."
+        )
     frame = samples.reset_index(drop=True)
     frame.columns = [str(name) for name in frame.columns]
     return frame
@@ -116,7 +132,9 @@ def _alike(rows: pd.DataFrame, reference: pd.DataFrame, names: list[str]) -> pd.
     """
     for name in reference.columns:
         if name not in rows.columns:
-            raise ValueError(f"there is no column '{name}', which the reference has; {nearest(name, [*rows.columns][:20])}")
+            raise ValueError(
+                f"there is no column '{name}', which the reference has; {nearest(name, [*rows.columns][:20])}"
+            )
     if extra := [name for name in rows.columns if name not in reference.columns]:
         raise ValueError(f"column '{extra[0]}' is not in the reference; leave it out, or add it there.")
     for name in names:
@@ -161,14 +179,18 @@ def _missing_notes(absent: np.ndarray, names: list[str], num: int) -> list[str]:
     more = f" and {len(found) - 3} more columns" if len(found) > 3 else ""
     if not found:
         return []
-    return [f"of {num:,} rows values are missing or not finite: {told}{more}; numbers count as the reference's mean"]
+    return [
+        f"of {num:,} rows values are missing or not finite: {told}{more}; numbers count as the reference's mean"
+    ]
 
 
-def _unseen_notes(rows: pd.DataFrame, labels: list[str], code_of: list[dict[str, int]]) -> list[str]:
+def _unseen_notes(rows: pd.DataFrame, met: dict[str, set[str]]) -> list[str]:
     notes = []
-    for name, book in zip(labels, code_of):
-        strange = sorted({_label(cell) for cell in rows[name]} - set(book))
+    for name, labels in met.items():
+        strange = sorted({_label(cell) for cell in rows[name]} - labels)
         if strange:
-            told = ", ".join(repr(label[:30]) for label in strange[:3]) + (" and more" if len(strange) > 3 else "")
+            told = ", ".join(repr(label[:30]) for label in strange[:3]) + (
+                " and more" if len(strange) > 3 else ""
+            )
             notes.append(f"`{name}` has {len(strange)} categories that the reference lacks: {told}")
     return notes

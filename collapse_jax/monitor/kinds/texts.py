@@ -16,33 +16,35 @@ from collapse_jax.monitor.statistics.sameness import copies, repeats
 _ALONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+|[^\w\s]")
 MOST_WORDS = 20_000  # of the reference: rarer ones count as one
-_DRIFTING = 64  # words whose shares drift is read from
+_DRIFTING = 32  # words whose shares drift is read from
 _OFTEN = 20  # times in the reference at least
 
 Scorer = Callable[[list[str]], Any]
 
 
-def texts(reference: Sequence[Any], part: np.ndarray, scorer: Scorer | None = None) -> Kind:
+def texts(part: Sequence[Any], others: Sequence[Any], scorer: Scorer | None = None) -> Kind:
     """Return how texts are looked at.
 
     Args:
-        reference: strings, or sequences of whole numbers.
-        part: places of the reference's texts that the words are learnt from.
+        part: of the reference, which words are learnt from: strings, or sequences of whole numbers.
+        others: the rest of the reference.
         scorer: texts -> a number for each, for example nats a token under a frozen model.
 
     Raises:
         ValueError: the reference holds no word.
     """
-    are_tokens = not isinstance(reference[0], str)
-    learnt = [_words(reference[place]) for place in part]
-    words, counts = np.unique(np.concatenate([np.zeros(0, int if are_tokens else str), *learnt]), return_counts=True)
+    are_tokens = not isinstance(part[0], str)
+    learnt = [_words(text) for text in part]
+    words, counts = np.unique(
+        np.concatenate([np.zeros(0, int if are_tokens else str), *learnt]), return_counts=True
+    )
     if not len(words):
         raise ValueError("the reference holds no word; give texts that are not empty.")
     order = np.argsort(-counts, kind="stable")[:MOST_WORDS]
     code_of: dict[Any, int] = {word: place for place, word in enumerate(words[order].tolist())}
     num_words = len(code_of)
     every = np.bincount(
-        [code_of.get(word, num_words) for text in reference for word in _words(text)], minlength=num_words + 1
+        [code_of.get(word, num_words) for text in others for word in _words(text)], minlength=num_words + 1
     )
     drifting = np.flatnonzero(every[:num_words] >= min(_OFTEN, every[:num_words].max()))[:_DRIFTING]
 
@@ -51,7 +53,9 @@ def texts(reference: Sequence[Any], part: np.ndarray, scorer: Scorer | None = No
         # words that are new have codes of their own, so that they are told apart
         coded = np.empty(len(found), object)
         for place, text in enumerate(found):
-            coded[place] = np.array([code_of.setdefault(word, len(code_of)) for word in _words(text)], np.int64)
+            coded[place] = np.array(
+                [code_of.setdefault(word, len(code_of)) for word in _words(text)], np.int64
+            )
         content = np.empty(len(found), object)
         for place, text in enumerate(found):
             content[place] = _bytes(text)
@@ -60,17 +64,30 @@ def texts(reference: Sequence[Any], part: np.ndarray, scorer: Scorer | None = No
         if scorer is not None:
             columns["loss"] = _scored(scorer, found)
         empty = int(np.sum(length == 0))
-        notes = (f"{empty:,} of {len(found):,} texts are empty; they count as texts of no word",) if empty else ()
+        notes = (
+            (f"{empty:,} of {len(found):,} texts are empty; they count as texts of no word",) if empty else ()
+        )
         return Rows(**columns), notes
+
+    first = every[:num_words] / max(every.sum(), 1)
+    diversity = float(np.sum(first * (1 - first)))
 
     def moments(rows: Rows) -> Moments:
         length = rows["length"].astype(float)
-        counts = np.stack([np.bincount(text[text < num_words], minlength=num_words)[drifting] for text in rows["words"]])
         total = max(length.sum(), 1.0)
-        share = counts.sum(axis=0) / total
+        counts = np.stack(
+            [np.bincount(text[text < num_words], minlength=num_words)[drifting] for text in rows["words"]]
+        )
+        known = np.concatenate([np.zeros(0, np.int64), *rows["words"]])
+        shares = np.bincount(known[known < num_words], minlength=num_words) / total
+        kept = float(np.sum(shares * (1 - shares))) / diversity
+        share = shares[drifting]
+        covariance = np.diag(share) - np.outer(share, share)
         apart = counts - share * length[:, None]  # of a ratio of sums over texts
         error = np.sum(apart**2, axis=0) / total**2 * len(rows) / max(len(rows) - 1, 1)
-        return Moments(share, share * (1 - share), error, total)
+        there = share > 0
+        noise = float(np.mean(error[there] / (share * (1 - share))[there])) if there.any() else 0.0
+        return Moments(share, covariance, noise, kept, total)
 
     statistics = [
         of_texts.length(), *(of_texts.distinct(n) for n in (1, 2, 3)), of_texts.entropy(num_words),
@@ -78,7 +95,9 @@ def texts(reference: Sequence[Any], part: np.ndarray, scorer: Scorer | None = No
         *([] if are_tokens else [of_texts.compression()]), *([of_texts.log_loss()] if scorer is not None else []),
     ]  # fmt: skip
     name = "tokens" if are_tokens else "texts"
-    return Kind(name, encode, statistics, moments, lambda rows: np.zeros(0), "token" if are_tokens else "word")
+    return Kind(
+        name, encode, statistics, moments, lambda rows: np.zeros(0), "token" if are_tokens else "word"
+    )
 
 
 def check_texts(samples: Any, are_tokens: bool) -> list[Any]:
@@ -105,13 +124,19 @@ def _words(text: Any) -> list[Any]:
 
 
 def _bytes(text: Any) -> bytes:
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else np.asarray(text, np.int64).tobytes()
+    return (
+        text.encode("utf-8", "surrogatepass")
+        if isinstance(text, str)
+        else np.asarray(text, np.int64).tobytes()
+    )
 
 
 def _scored(scorer: Scorer, found: list[Any]) -> np.ndarray:
     loss = np.asarray(scorer(found), float)
     if loss.shape != (len(found),):
-        raise ValueError(f"the scorer must return a number for each of {len(found)} texts, got shape {loss.shape}.")
+        raise ValueError(
+            f"the scorer must return a number for each of {len(found)} texts, got shape {loss.shape}."
+        )
     if not np.isfinite(loss).all():
         place = int(np.argmax(~np.isfinite(loss)))
         raise ValueError(f"the scorer says {loss[place]} of sample {place}; it must return finite numbers.")

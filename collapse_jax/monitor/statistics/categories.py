@@ -26,7 +26,9 @@ def categories(shares: np.ndarray) -> Statistic:
     def expected(size: int) -> float:
         return float(np.mean(-np.expm1(size * np.log1p(-np.minimum(shares, 1 - 1e-12)))))
 
-    return Statistic("categories", "share of the reference's categories that are met", measure, LOWER, expected)
+    return Statistic(
+        "categories", "share of the reference's categories that are met", measure, LOWER, expected
+    )
 
 
 def frequencies(shares: np.ndarray) -> Statistic:
@@ -37,12 +39,14 @@ def frequencies(shares: np.ndarray) -> Statistic:
     """
 
     def measure(choices: Choices) -> np.ndarray:
-        size, num = choices.index.shape[1], len(choices.rows)
+        size, num = choices.places.shape[1], len(choices.rows)
         every = np.bincount(choices.rows["codes"].ravel(), minlength=len(shares))[: len(shares)] / num
         found = counts(choices, len(shares)) / size
         return np.mean((found - every) ** 2 / np.maximum(every, 1 / num), axis=1)
 
-    return Statistic("frequencies", "shift of the categories' shares, chi-square a row and category", measure, HIGHER)
+    return Statistic(
+        "frequencies", "shift of the categories' shares, chi-square a row and category", measure, HIGHER
+    )
 
 
 def entropy(columns: np.ndarray) -> Statistic:
@@ -53,7 +57,7 @@ def entropy(columns: np.ndarray) -> Statistic:
     """
 
     def measure(choices: Choices) -> np.ndarray:
-        size = choices.index.shape[1]
+        size = choices.places.shape[1]
         found = counts(choices, len(columns)) / size
         nats = -found * np.log(np.maximum(found, 1e-300))
         return nats.sum(axis=1) / (columns.max() + 1)
@@ -80,4 +84,4 @@ def counts(choices: Choices, num_categories: int) -> np.ndarray:
     codes = choices.rows["codes"]
     row, column = np.nonzero(codes < num_categories)
     one_hot = sparse.csr_matrix((np.ones(len(row)), (row, codes[row, column])), (len(codes), num_categories))
-    return choices.sums(one_hot).toarray()
+    return choices.counts(one_hot).toarray()

@@ -23,20 +23,36 @@ _LISTED = 16  # nearest rows of each; the third of its own kind is nearly always
 def precision() -> Statistic:
     """Return the share of the sample's rows that lie among the bag's."""
     about = "share of rows that lie among the reference's"
-    return Statistic("precision", about, lambda choices: _covered(choices, of_sample=False), LOWER, None, MOST_CHOICES, MOST_ROWS)
+    return Statistic(
+        "precision",
+        about,
+        lambda choices: _covered(choices, of_sample=False),
+        LOWER,
+        None,
+        MOST_CHOICES,
+        MOST_ROWS,
+    )
 
 
 def recall() -> Statistic:
     """Return the share of the bag's rows that lie among the sample's."""
     about = "share of the reference's rows that lie among the sample's"
-    return Statistic("recall", about, lambda choices: _covered(choices, of_sample=True), LOWER, None, MOST_CHOICES, MOST_ROWS)
+    return Statistic(
+        "recall",
+        about,
+        lambda choices: _covered(choices, of_sample=True),
+        LOWER,
+        None,
+        MOST_CHOICES,
+        MOST_ROWS,
+    )
 
 
 def _covered(choices: Choices, *, of_sample: bool) -> np.ndarray:
     """Return for every choice the share of the bag that its rows reach, or of its rows that the bag reaches."""
     nearest = _nearest(choices.rows["coordinates"])
-    is_chosen = np.zeros((len(choices.index), len(nearest)), bool)
-    np.put_along_axis(is_chosen, choices.index, True, axis=1)
+    is_chosen = np.zeros((len(choices.places), len(nearest)), bool)
+    np.put_along_axis(is_chosen, choices.places, True, axis=1)
     return _reached(nearest, is_chosen, ~is_chosen) if of_sample else _reached(nearest, ~is_chosen, is_chosen)
 
 

@@ -40,7 +40,9 @@ def variance(scale: np.ndarray, rest: float | None) -> Statistic:
     def measure(choices: Choices) -> np.ndarray:
         return np.exp(np.mean(np.log(shares(choices, scale, rest)), axis=1))
 
-    return Statistic("variance", "share of the reference's variance, geometric mean of directions", measure, BOTH)
+    return Statistic(
+        "variance", "share of the reference's variance, geometric mean of directions", measure, BOTH
+    )
 
 
 def shares(choices: Choices, scale: np.ndarray, rest: float | None) -> np.ndarray:
@@ -48,7 +50,7 @@ def shares(choices: Choices, scale: np.ndarray, rest: float | None) -> np.ndarra
 
     The last is what lies outside of the directions, where there is something.
     """
-    coordinates, size = choices.rows["coordinates"], choices.index.shape[1]
+    coordinates, size = choices.rows["coordinates"], choices.places.shape[1]
     middle = coordinates.mean(axis=0)
     centred = coordinates - middle
     moments = choices.means(np.concatenate([centred, centred**2], axis=1))
@@ -59,14 +61,18 @@ def shares(choices: Choices, scale: np.ndarray, rest: float | None) -> np.ndarra
     return np.maximum(kept, 1e-12)
 
 
-def tails() -> Statistic:
-    """Return the share of cells beyond the reference's 1st and 99th percentiles."""
+def tails(expected: float) -> Statistic:
+    """Return the share of cells beyond the reference's 1st and 99th percentiles.
+
+    Args:
+        expected: of new rows; a reference of few rows has no percentile so far out.
+    """
 
     def measure(choices: Choices) -> np.ndarray:
         return choices.means(choices.rows["outside"][:, None])[:, 0]
 
     about = "share of cells beyond the reference's 1st and 99th percentile"
-    return Statistic("tails", about, measure, BOTH, lambda size: 2 * TAIL)
+    return Statistic("tails", about, measure, BOTH, lambda size: expected)
 
 
 def reach(num_rungs: int) -> Statistic:
@@ -78,14 +84,20 @@ def reach(num_rungs: int) -> Statistic:
 
     def measure(choices: Choices) -> np.ndarray:
         depth = choices.rows["depth"]
-        deepest = np.stack([depth[chosen].max(axis=0) for chosen in choices.index])
+        deepest = np.stack([depth[chosen].max(axis=0) for chosen in choices.places])
         return deepest.mean(axis=1) / num_rungs
 
     def expected(size: int) -> float:
         beyond = 2.0 ** -(FIRST_RUNG + np.arange(num_rungs))
         return float(np.mean(-np.expm1(size * np.log1p(-beyond))))
 
-    return Statistic("range", "share of the reference's range that is reached, by halving quantiles", measure, LOWER, expected)
+    return Statistic(
+        "range",
+        "share of the reference's range that is reached, by halving quantiles",
+        measure,
+        LOWER,
+        expected,
+    )
 
 
 def missing() -> Statistic:

@@ -12,9 +12,11 @@ def copies() -> Statistic:
 
     def measure(choices: Choices) -> np.ndarray:
         chosen, there = _counts(choices)
-        return np.sum(chosen * (chosen < there), axis=1) / choices.index.shape[1]
+        return np.sum(chosen * (chosen < there), axis=1) / choices.places.shape[1]
 
-    return Statistic("copies", "share of rows that the reference or an earlier generation holds", measure, HIGHER)
+    return Statistic(
+        "copies", "share of rows that the reference or an earlier generation holds", measure, HIGHER
+    )
 
 
 def repeats() -> Statistic:
@@ -22,7 +24,7 @@ def repeats() -> Statistic:
 
     def measure(choices: Choices) -> np.ndarray:
         chosen, _ = _counts(choices)
-        return np.sum(np.maximum(chosen - 1, 0), axis=1) / choices.index.shape[1]
+        return np.sum(np.maximum(chosen - 1, 0), axis=1) / choices.places.shape[1]
 
     return Statistic("repeats", "share of rows that repeat another one of the sample", measure, HIGHER)
 
@@ -32,11 +34,11 @@ def _counts(choices: Choices) -> tuple[np.ndarray, np.ndarray]:
     _, kind, there = np.unique(choices.rows["sign"], return_inverse=True, return_counts=True)
     often = np.flatnonzero(there > 1)
     if not len(often):
-        return np.zeros((len(choices.index), 1)), np.zeros(1)
+        return np.zeros((len(choices.places), 1)), np.zeros(1)
     place = np.full(len(there), -1)
     place[often] = np.arange(len(often))
     column = place[kind]
     row = np.flatnonzero(column >= 0)
     shape = (len(kind), len(often))
     one_hot = sparse.csr_matrix((np.ones(len(row)), (row, column[row])), shape)
-    return choices.sums(one_hot).toarray(), there[often]
+    return choices.counts(one_hot).toarray(), there[often]

@@ -41,10 +41,11 @@ def distinct(n: int) -> Statistic:
         column = np.cumsum(often) - 1
         kept = often[kind]
         one_hot = sparse.csr_matrix(
-            (np.ones(int(kept.sum()), np.int32), (texts[kept], column[kind[kept]])), (num_rows, max(int(often.sum()), 1))
+            (np.ones(int(kept.sum()), np.int32), (texts[kept], column[kind[kept]])),
+            (num_rows, max(int(often.sum()), 1)),
         )
         alone, total = choices.sums(np.stack([once, every], axis=1).astype(float)).T
-        shared = np.diff(choices.sums(one_hot).indptr)
+        shared = np.diff(choices.counts(one_hot).indptr)
         return (alone + shared) / np.maximum(total, 1)
 
     return Statistic(f"distinct-{n}", f"different {n}-grams over all", measure, BOTH, None, 399)
@@ -92,7 +93,9 @@ def frequencies(num_words: int) -> Statistic:
         shares = found / np.maximum(found.sum(axis=1, keepdims=True), 1)
         return np.sum((shares - every) ** 2 / np.maximum(every, 1e-12), axis=1)
 
-    return Statistic("frequencies", "shift of the words' shares, chi-square a word", measure, HIGHER, None, 399)
+    return Statistic(
+        "frequencies", "shift of the words' shares, chi-square a word", measure, HIGHER, None, 399
+    )
 
 
 def compression() -> Statistic:
@@ -103,7 +106,7 @@ def compression() -> Statistic:
 
     def measure(choices: Choices) -> np.ndarray:
         texts = choices.rows["bytes"]
-        return np.array([_ratio(texts[chosen]) for chosen in choices.index])
+        return np.array([_ratio(texts[chosen]) for chosen in choices.places])
 
     about = "times smaller by zlib, of at most 32 KiB"
     return Statistic("compression", about, measure, BOTH, None, MOST_CHOICES)
@@ -122,7 +125,7 @@ def word_counts(choices: Choices, num_words: int) -> np.ndarray:
     """Return how often each choice holds each word, shape [num_choices, num_words + 1]: the last are all others."""
     words, texts = _clipped(choices.rows["words"], num_words)
     shape = (len(choices.rows), num_words + 1)
-    return choices.sums(sparse.csr_matrix((np.ones(len(words)), (texts, words)), shape)).toarray()
+    return choices.counts(sparse.csr_matrix((np.ones(len(words)), (texts, words)), shape)).toarray()
 
 
 def _clipped(words: np.ndarray, num_words: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +142,9 @@ def _grams(words: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     num = max(len(flat) - n + 1, 0)
     grams = flat[:num].astype(np.uint64)
     for later in range(1, n):
-        grams = grams * np.uint64(0x9E3779B97F4A7C15) + flat[later : later + num].astype(np.uint64) + np.uint64(1)
+        grams = (
+            grams * np.uint64(0x9E3779B97F4A7C15) + flat[later : later + num].astype(np.uint64) + np.uint64(1)
+        )
     whole = text[:num] == text[n - 1 : n - 1 + num]
     return (flat if n == 1 else grams[whole].view(np.int64)), text[:num][whole]
 
