@@ -288,8 +288,9 @@ class Monitor:
     def _measure(self, rows: Rows, rng: np.random.Generator) -> tuple[Measured, ...]:
         choices: dict[int | None, Choices] = {None: self._bag.choices(rows, _FEW_CHOICES, rng)}
         for most in {one.most_rows for one in self.statistics} - {None}:
-            part = Bag(self._bag.rows.take(rng.permutation(len(self._bag.rows))[:most]), 0)
-            choices[most] = part.choices(rows.take(rng.permutation(len(rows))[:most]), _FEW_CHOICES, rng)
+            some = rows.take(rng.permutation(len(rows))[:most])
+            others = self._bag.rows.take(rng.permutation(len(self._bag.rows))[: len(some)])
+            choices[most] = Bag(others, 0).choices(some, _FEW_CHOICES, rng)
         return tuple(self._measured(one, choices[one.most_rows], rng) for one in self.statistics)
 
     def _measured(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> Measured:

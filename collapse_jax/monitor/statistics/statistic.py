@@ -20,7 +20,7 @@ class Statistic(NamedTuple):
         side: which values speak against the null: LOWER, HIGHER or BOTH.
         expected: number of rows -> what a sample of so many should show, where a formula says it.
         most_choices: no more than so many are drawn, where measuring takes long.
-        most_rows: no more than so many of the sample, and of the bag, are looked at; None for all.
+        most_rows: no more than so many of the sample, and as many of the bag, are looked at; None for all.
     """
 
     name: str
