@@ -22,6 +22,8 @@ from scipy import sparse
 
 from collapse_jax.monitor.rows import Rows
 
+_FEW_PLACES = 2000  # up to here all places are dealt at once
+
 
 class Choices(NamedTuple):
     """Ways to choose a generation's rows.
@@ -70,9 +72,9 @@ class Bag:
 
     def choices(self, sample: Rows, num: int, rng: np.random.Generator) -> Choices:
         """Return the sample itself as the first choice, and `num` random ones."""
-        size, total = len(sample), len(sample) + len(self.rows)
-        index = [np.arange(size), *(rng.choice(total, size, replace=False) for _ in range(num))]
-        return Choices(sample.joined(self.rows), np.stack(index))
+        size = len(sample)
+        places = random_places(rng, num, size, size + len(self.rows))
+        return Choices(sample.joined(self.rows), np.concatenate([np.arange(size)[None], places]))
 
     def add(self, sample: Rows, rng: np.random.Generator) -> None:
         """Put the sample's rows in; of too many some leave, whichever."""
@@ -80,3 +82,13 @@ class Bag:
         if len(rows) > self.capacity:
             rows = rows.take(np.sort(rng.choice(len(rows), self.capacity, replace=False)))
         self.rows = rows
+
+
+def random_places(rng: np.random.Generator, num: int, size: int, total: int) -> np.ndarray:
+    """Return `num` sets of `size` out of `total` places, each as likely as any other, shape [num, size].
+
+    Statistics are functions of sets: in which order a set is written down says nothing.
+    """
+    if total <= _FEW_PLACES:
+        return np.argpartition(rng.random((num, total), np.float32), size - 1, axis=1)[:, :size]
+    return np.stack([rng.choice(total, size, replace=False, shuffle=False) for _ in range(num)])

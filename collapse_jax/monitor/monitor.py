@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from collapse_jax.monitor.alarm import Evidence, e_value, log_needed
-from collapse_jax.monitor.bag import Bag, Choices
+from collapse_jax.monitor.bag import Bag, Choices, random_places
 from collapse_jax.monitor.forecast import Forecast, forecast
 from collapse_jax.monitor.kinds.arrays import arrays, as_numbers
 from collapse_jax.monitor.kinds.kind import Kind, Moments
@@ -28,7 +28,7 @@ FEWEST_REFERENCE, FEWEST_ROWS = 20, 2
 FEW_ROWS = 20  # in a sample: below, hardly anything can be seen
 _LEARNT = 0.25  # of the reference
 _FEW_CHOICES = 99  # drawn first
-_BAG_OF_SAMPLES = 20  # the bag holds as many samples
+_BAG_OF_SAMPLES = 20  # the bag holds as many samples beside the reference: with 5 a slow loss is not seen
 
 
 class Measured(NamedTuple):
@@ -167,7 +167,8 @@ class Monitor:
         rows, notes = self.kind.encode(samples)
         self.notes = notes
         self._reference_signs = _set_sign(rows)
-        self._bag = Bag(rows.take(others), len(others) + _BAG_OF_SAMPLES * min(self.max_rows, 2000))
+        self._num_others = len(others)
+        self._bag = Bag(rows.take(others), len(others))
         self._evidence = {one.name: Evidence() for one in self.statistics}
         self._raised: dict[str, int] = {}
         self._seen_signs: dict[int, int] = {}
@@ -227,6 +228,7 @@ class Monitor:
             for one in measured:
                 if math.log(max(one.evidence, 1e-300)) >= log_needed(len(self.statistics), self.alpha):
                     self._raised.setdefault(one.name, generation)
+            self._bag.capacity = max(self._bag.capacity, self._num_others + _BAG_OF_SAMPLES * len(rows))
             self._bag.add(rows, rng)
         self._seen_signs.setdefault(sign, generation)
         if before != "the reference":
@@ -321,8 +323,8 @@ class Monitor:
         size, total = choices.places.shape[1], len(choices.rows)
         values = []
         for _ in range(-(-statistic.most_choices // _FEW_CHOICES) - 1):
-            index = np.stack([rng.choice(total, size, replace=False) for _ in range(_FEW_CHOICES)])
-            values.append(statistic.measure(Choices(choices.rows, index)))
+            places = random_places(rng, _FEW_CHOICES, size, total)
+            values.append(statistic.measure(Choices(choices.rows, places)))
         return np.concatenate(values)
 
 

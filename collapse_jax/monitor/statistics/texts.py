@@ -105,8 +105,8 @@ def compression() -> Statistic:
     """
 
     def measure(choices: Choices) -> np.ndarray:
-        texts = choices.rows["bytes"]
-        return np.array([_ratio(texts[chosen]) for chosen in choices.places])
+        texts, signs = choices.rows["bytes"], choices.rows["sign"]  # in the order of the signs: that of a set
+        return np.array([_ratio(texts[chosen[np.argsort(signs[chosen])]]) for chosen in choices.places])
 
     about = "times smaller by zlib, of at most 32 KiB"
     return Statistic("compression", about, measure, BOTH, None, MOST_CHOICES)

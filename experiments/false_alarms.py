@@ -1,0 +1,113 @@
+"""How often does a monitor raise a false alarm, over 200 checks of samples that are just like its reference?
+
+    .venv/bin/python experiments/false_alarms.py [numbers] [table] [images] [texts]
+
+For each kind of data 2,000 monitors, each with a reference of its own and 200 samples of the same law; the share that
+ever raised the alarm must be at most alpha = 5 %. Beside it what one statistic with one fixed reference would do: the
+same statistics and permutations, but a bag that stays the reference. Its error is in every check, and the evidence of
+one check says again what the last one said. About PLACEHOLDER on 2 cores.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from collapse_jax.monitor import Monitor
+
+RUNS, CHECKS, ALPHA = 2000, 200, 0.05
+REFERENCE, SAMPLE = 100, 25
+_WORDS = np.array([f"w{rank}" for rank in range(300)])
+_SHARES = 1 / np.arange(1, 301) ** 1.1
+_SHARES /= _SHARES.sum()
+_IMAGES = np.random.default_rng(1).normal(size=(6, 64))
+
+
+def numbers(rng: np.random.Generator, num: int) -> np.ndarray:
+    """Return rows with tails and a column that rounds, so that values repeat."""
+    return np.stack([rng.normal(size=num), rng.standard_t(4, size=num), rng.exponential(size=num).round(1)], axis=1)
+
+
+def table(rng: np.random.Generator, num: int) -> pd.DataFrame:
+    """Return numbers that lack now and then, rare categories, flags, and rows so plain that they occur twice."""
+    rows = pd.DataFrame(
+        {
+            "income": np.where(rng.random(num) < 0.05, np.nan, rng.lognormal(size=num).round(2)),
+            "age": rng.integers(18, 90, num),
+            "town": rng.choice(list("abcdefgh"), size=num, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.03, 0.01, 0.01]),
+            "owner": rng.random(num) < 0.1,
+        }
+    )
+    plain = rng.random(num) < 0.2
+    rows.loc[plain, ["income", "age", "owner"]] = [1.0, 30, False]
+    return rows
+
+
+def images(rng: np.random.Generator, num: int) -> np.ndarray:
+    """Return pictures of 8 by 8 with six degrees of freedom and some noise."""
+    return (rng.normal(size=(num, 6)) @ _IMAGES + 0.3 * rng.normal(size=(num, 64))).reshape(num, 8, 8)
+
+
+def texts(rng: np.random.Generator, num: int) -> list[str]:
+    """Return sentences of words with Zipf's shares, the short ones so plain that they occur twice."""
+    return [" ".join(rng.choice(_WORDS, size=rng.integers(1, 12), p=_SHARES)) for _ in range(num)]
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int], Any]] = {
+    "numbers": numbers, "table": table, "images": images, "texts": texts
+}  # fmt: skip
+
+
+def first_alarm(kind: str, run: int, checks: int = CHECKS, *, fixed: bool = False) -> int:
+    """Return the check that raised the alarm, -1 if none did.
+
+    Args:
+        kind: of the data.
+        run: its number, which is its seed.
+        checks: how many samples are looked at.
+        fixed: the bag stays the reference, as it must not.
+    """
+    rng = np.random.default_rng([run, list(KINDS).index(kind)])
+    monitor = Monitor(KINDS[kind](rng, REFERENCE), alpha=ALPHA, seed=run)
+    if fixed:
+        monitor._bag.add = lambda *_: None  # type: ignore[method-assign]
+    for check in range(checks):
+        if monitor.update(KINDS[kind](rng, SAMPLE)).alarm:
+            return check
+    return -1
+
+
+def share_of_alarms(kind: str, runs: int = RUNS, checks: int = CHECKS, *, fixed: bool = False, workers: int = 2):
+    """Return how many monitors raised the alarm."""
+    with ProcessPoolExecutor(workers) as pool:
+        every = range(runs)
+        found = list(pool.map(_one, [(kind, run, checks, fixed) for run in every], chunksize=20))
+    return sum(check >= 0 for check in found)
+
+
+def _one(task: tuple[str, int, int, bool]) -> int:
+    kind, run, checks, fixed = task
+    return first_alarm(kind, run, checks, fixed=fixed)
+
+
+def main(kinds: list[str]) -> None:
+    print(f"{RUNS:,} monitors, {CHECKS} checks each, reference {REFERENCE}, samples {SAMPLE}, alpha {ALPHA}")
+    for kind in kinds or KINDS:
+        for fixed in (False, True):
+            begun = time.perf_counter()
+            runs = RUNS // 5 if fixed else RUNS
+            alarms = share_of_alarms(kind, runs, fixed=fixed)
+            high = stats.beta.ppf(0.95, alarms + 1, runs - alarms)
+            print(
+                f"{kind:8s} {'fixed reference' if fixed else 'as it is':16s} {alarms:4d} of {runs:,} false alarms: "
+                f"{alarms / runs:.2%}, at most {high:.2%} (95 %); {time.perf_counter() - begun:.0f} s", flush=True,
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
