@@ -43,8 +43,8 @@ def tables(part: pd.DataFrame, others: pd.DataFrame) -> Kind:
     projection = learn(*(_numbers(rows, names) for rows in (learnt, rest)), alike=False) if names else None
     books = [sorted({_label(cell) for cell in learnt[name]}) for name in labels]
     met = {name: {_label(cell) for cell in frame[name]} for name in labels}
-    starts = np.cumsum([0, *map(len, books)])
-    num_known = int(starts[-1])
+    starts = np.cumsum([0, *map(len, books)]).tolist()
+    num_known = starts[-1]
     code_of = [
         {label: start + place for place, label in enumerate(book)} for book, start in zip(books, starts)
     ]
