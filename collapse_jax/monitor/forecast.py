@@ -12,7 +12,7 @@ That is exact for Gaussians. Where directions drift by more and by less than the
 counted (Satterthwaite). The slope of the variance is used where it contradicts the drift: then something else than
 chance eats it.
 
-Means that go back and forth are no drift: their samples are not what the next generation was trained on, and the noise
+Means that go back and forth are no walk: their samples are not what the next generation was trained on, and the noise
 of a mean counts in every step, forwards and backwards.
 """
 
@@ -29,7 +29,7 @@ from collapse_jax.monitor.kinds.kind import Moments
 _MOST_STEPS = 200
 _SMALLEST = math.log(1e-15)  # of log 1/N
 _CONTRADICTS = 2.576  # standard errors: 1 % of chains without anything but drift
-_BACK_AND_FORTH = 3.5  # standard errors of the correlation of neighbouring steps
+_BACK_AND_FORTH = 6.0  # nats by which a place that stays must be likelier than a walk: 3.5 standard errors
 _DRAWS_PER_DIRECTION = 5
 
 
@@ -99,35 +99,22 @@ def effective_size(
     if len(moments) < 2:
         raise ValueError("the drift of the mean needs two generations at least.")
     moments, totals = moments[-_MOST_STEPS - 1 :], totals[-_MOST_STEPS - 1 :]
-    steps = _whitened(moments, passed_on)
+    steps = _whitened(moments)
     if not steps.size:
         return EffectiveSize(0.0, 0.0, 0.0, 0.0, passed_on)
     num_steps, num_directions = steps.shape
     own = np.mean(steps**2, axis=0)
     uneven = float(np.mean(own**2) / max(np.mean(own) ** 2, 1e-300)) / (1 + 2 / num_steps)
     directions = num_directions / max(1.0, uneven)
-    if passed_on and _goes_back_and_forth(steps, directions):
-        passed_on = False
-        steps = _whitened(moments, passed_on)
-    unseen = np.array(
-        [1 - one.num / max(total, one.num) if passed_on else 1.0 for one, total in zip(moments, totals)]
-    )
-    spectrum, squares = _spectrum(steps, unseen * np.array([one.noise for one in moments]))
-
-    def solve(wanted: float) -> float:
-        """Return 1/N under which the sum of squares is this."""
-
-        def excess(log: float) -> float:
-            return float(np.sum(squares / (math.exp(log) + spectrum))) - wanted
-
-        if excess(_SMALLEST) <= 0:
-            return 0.0
-        return 1.0 if excess(0.0) >= 0 else math.exp(optimize.brentq(excess, _SMALLEST, 0.0, xtol=1e-10))
-
+    noise = np.array([one.noise for one in moments])
+    unseen = noise * [1 - one.num / max(total, one.num) for one, total in zip(moments, totals)]
+    walk, around = (_Squares.of(steps, moments, values) for values in (unseen, noise))
+    if passed_on:
+        passed_on = (around.likelihood() - walk.likelihood()) * directions / num_directions < _BACK_AND_FORTH
+    found = walk if passed_on else around
     counted = num_steps * directions
     quantiles = stats.chi2.ppf([0.5 - level / 2, 0.5 + level / 2], counted) / counted
-    inverse = [solve(float(share) * steps.size) for share in (1.0, *quantiles)]
-    size, low, high = (1 / one if one > 0 else math.inf for one in inverse)
+    size, low, high = (1 / one if one > 0 else math.inf for one in map(found.inverse_size, (1.0, *quantiles)))
     return EffectiveSize(size, low, high, directions, passed_on)
 
 
@@ -177,45 +164,64 @@ def forecast(
     )  # fmt: skip
 
 
-def _whitened(moments: Sequence[Moments], passed_on: bool) -> np.ndarray:
-    """Return steps of the mean in units of the law that each was drawn from, shape [num_steps, num_directions].
+class _Squares(NamedTuple):
+    """Squared steps of the means, and what noise makes of them.
 
-    If a sample was passed on, its own covariance is that of the law that the next one is drawn from; otherwise the mean
-    covariance of all errs least.
+    Attributes:
+        squares: along each eigenvector of the noise, sum over directions, shape [num_steps].
+        spectrum: eigenvalues of the noise, in units of the draws' variance.
+        num_directions: how many there are.
     """
+
+    squares: np.ndarray
+    spectrum: np.ndarray
+    num_directions: int
+
+    @classmethod
+    def of(cls, steps: np.ndarray, moments: Sequence[Moments], noise: np.ndarray) -> "_Squares":
+        """Return them for means that have this noise.
+
+        A mean that is too large makes one step too long and the next too short: noise of neighbours is opposite. A
+        covariance that is itself estimated of independent draws makes squares too large, by m/(m - d - 2).
+        """
+        num_directions = steps.shape[1]
+        num = np.array([one.num for one in moments[:-1]])
+        right = np.where(noise[:-1] > 0, np.maximum(num - num_directions - 2, 1) / num, 1.0)
+        matrix = np.diag(noise[:-1] + noise[1:]) - np.diag(noise[1:-1], 1) - np.diag(noise[1:-1], -1)
+        values, vectors = np.linalg.eigh(matrix)
+        along = vectors.T @ (steps * np.sqrt(right)[:, None])
+        return cls(np.sum(along**2, axis=1), np.maximum(values, 0.0), num_directions)
+
+    def inverse_size(self, share: float) -> float:
+        """Return the 1/N under which the squares come to this share of what is expected."""
+        wanted = share * len(self.squares) * self.num_directions
+
+        def excess(log: float) -> float:
+            return float(np.sum(self.squares / (math.exp(log) + self.spectrum))) - wanted
+
+        if excess(_SMALLEST) <= 0:
+            return 0.0
+        return 1.0 if excess(0.0) >= 0 else math.exp(optimize.brentq(excess, _SMALLEST, 0.0, xtol=1e-10))
+
+    def likelihood(self) -> float:
+        """Return the log-likelihood at the 1/N that fits, but for a constant, nats."""
+        variance = np.maximum(self.inverse_size(1.0) + self.spectrum, math.exp(_SMALLEST))
+        return -0.5 * float(np.sum(self.num_directions * np.log(variance) + self.squares / variance))
+
+
+def _whitened(moments: Sequence[Moments]) -> np.ndarray:
+    """Return steps of the mean in units of the law that each was drawn from, shape [num_steps, num_directions]."""
     most = int(min(one.num for one in moments)) // _DRAWS_PER_DIRECTION
-    spread = np.min(
-        [np.diag(one.covariance) / np.maximum(np.diag(moments[0].covariance), 1e-300) for one in moments],
-        axis=0,
-    )
+    first = np.maximum(np.diag(moments[0].covariance), 1e-300)
+    spread = np.min([np.diag(one.covariance) / first for one in moments], axis=0)
     kept = np.flatnonzero(spread > 1e-6)[: max(1, most)]
-    every = np.mean([one.covariance for one in moments], axis=0)
     steps = []
     for one, later in itertools.pairwise(moments):
-        values, vectors = np.linalg.eigh((one.covariance if passed_on else every)[np.ix_(kept, kept)])
-        inverse = np.where(
-            values > 1e-9 * values.max(initial=0.0), 1 / np.sqrt(np.maximum(values, 1e-300)), 0.0
-        )
-        steps.append(vectors * inverse @ (vectors.T @ (later.mean - one.mean)[kept]))
+        values, vectors = np.linalg.eigh(one.covariance[np.ix_(kept, kept)])
+        there = values > 1e-9 * values.max(initial=0.0)
+        along = vectors[:, there].T @ (later.mean - one.mean)[kept]
+        steps.append(vectors[:, there] @ (along / np.sqrt(values[there])))
     return np.stack(steps)
-
-
-def _goes_back_and_forth(steps: np.ndarray, directions: float) -> bool:
-    """Whether a step undoes the one before: their correlation is 0 in a walk, -1/2 around a place that stays."""
-    if len(steps) < 2:
-        return False
-    correlation = float(np.sum(steps[1:] * steps[:-1]) / max(np.sum(steps**2), 1e-300))
-    return correlation * math.sqrt(max(len(steps) - 1, 1) * directions) < -_BACK_AND_FORTH
-
-
-def _spectrum(steps: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues of the noise of the steps, and the squares of what lies along their vectors, a row each.
-
-    A mean that is too large makes one step too long and the next too short: noise of neighbours is opposite.
-    """
-    matrix = np.diag(noise[:-1] + noise[1:]) - np.diag(noise[1:-1], 1) - np.diag(noise[1:-1], -1)
-    values, vectors = np.linalg.eigh(matrix)
-    return np.maximum(values, 0.0), np.sum((vectors.T @ steps) ** 2, axis=1)
 
 
 def _rate(moments: Sequence[Moments], size: EffectiveSize, level: float) -> tuple[float, float, float, str]:
