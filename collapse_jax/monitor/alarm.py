@@ -63,8 +63,3 @@ def e_value(p: float) -> float:
     1.0
     """
     return 0.5 / math.sqrt(p)
-
-
-def log_needed(num_statistics: int, alpha: float) -> float:
-    """Return the log of what one of so many statistics has to reach: K/alpha."""
-    return math.log(num_statistics / alpha)

@@ -8,19 +8,21 @@ NumPy and SciPy alone: a training run that has a monitor in it loads no JAX.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from collapse_jax.monitor.alarm import Evidence, e_value, log_needed
+from collapse_jax.monitor.alarm import Evidence
 from collapse_jax.monitor.bag import Bag, Choices, random_places
 from collapse_jax.monitor.forecast import Forecast, forecast
-from collapse_jax.monitor.kinds.arrays import arrays, as_numbers
-from collapse_jax.monitor.kinds.kind import Kind, Moments
-from collapse_jax.monitor.kinds.tables import tables
-from collapse_jax.monitor.kinds.texts import Scorer, check_texts, texts
+from collapse_jax.monitor.kinds.kind import Kind
+from collapse_jax.monitor.kinds.samples import as_samples, kind_of, some_of
+from collapse_jax.monitor.kinds.texts import Scorer
+from collapse_jax.monitor.readings import Measured, Reading
 from collapse_jax.monitor.rows import Rows
+from collapse_jax.monitor.saving import Past, load_past, save_past
 from collapse_jax.monitor.statistics.statistic import Statistic, share_as_extreme
 from collapse_jax.validation import check_choice, check_count, check_function, check_list, check_seed
 
@@ -29,80 +31,6 @@ FEW_ROWS = 20  # in a sample: below, hardly anything can be seen
 _LEARNT = 0.25  # of the reference
 _FEW_CHOICES = 99  # drawn first
 _BAG_OF_SAMPLES = 20  # the bag holds as many samples beside the reference: with 5 a slow loss is not seen
-
-
-class Measured(NamedTuple):
-    """What one statistic shows of one generation.
-
-    Attributes:
-        name: of the statistic.
-        value: of the sample.
-        low: lower end of the null interval: the middle 95 % of samples of that size from the law of the bag.
-        high: its upper end.
-        expected: what a formula expects of so many rows, NaN where there is none.
-        p: share of random choices that are as extreme.
-        e: 1/(2 sqrt(p)).
-        evidence: what the checks until now have come to; the alarm asks K/alpha of it.
-        about: what the number is.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    expected: float
-    p: float
-    e: float
-    evidence: float
-    about: str
-
-    @property
-    def is_usual(self) -> bool:
-        """Whether the value lies in its null interval."""
-        return self.low <= self.value <= self.high
-
-
-class Reading(NamedTuple):
-    """What a monitor says of one generation.
-
-    Attributes:
-        generation: its number.
-        num_rows: how many samples were looked at.
-        num_given: how many there are.
-        measured: each statistic; none where nothing is judged, as of the reference itself.
-        directions: share of the reference's variance along each principal direction, [] of texts and categories.
-        needed: evidence that raises the alarm: number of statistics over alpha.
-        alarm: whether it has been raised, now or before.
-        raised_by: statistics that have reached it.
-        notes: sentences on what is odd about the sample.
-    """
-
-    generation: int
-    num_rows: int
-    num_given: int
-    measured: tuple[Measured, ...]
-    directions: np.ndarray
-    needed: float
-    alarm: bool
-    raised_by: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def __getitem__(self, name: Any) -> Any:
-        """Return what a statistic shows, by name; or a field, by number."""
-        if not isinstance(name, str):
-            return tuple.__getitem__(self, name)
-        names = [one.name for one in self.measured]
-        return self.measured[names.index(check_choice("statistic", name, names))]
-
-    @property
-    def evidence(self) -> float:
-        """The largest evidence of a statistic, as a share of what raises the alarm."""
-        return max((one.evidence for one in self.measured), default=0.0) / self.needed
-
-    def record(self) -> dict[str, float]:
-        """Return the generation, its values, and the evidence, under names that a table may have."""
-        values = {one.name: one.value for one in self.measured}
-        return {"generation": self.generation, **values, "evidence": self.evidence}
 
 
 class Monitor:
@@ -123,9 +51,6 @@ class Monitor:
         max_rows: of a generation no more than these are looked at, chosen by chance.
         passed_on: each generation's samples are what the next one is trained on; it matters to forecasts alone.
 
-    Attributes:
-        readings: of all generations until now.
-
     Raises:
         ValueError: fewer than 20 samples, no statistic of that name, alpha outside (0, 1).
         TypeError: the reference is nothing that can be judged.
@@ -135,7 +60,7 @@ class Monitor:
     >>> for generation in range(6):
     ...     reading = monitor.update(0.7**generation * rng.normal(size=(200, 2)))
     >>> monitor.alarm, reading["variance"].value < 0.1
-    (3, True)
+    (2, True)
     """
 
     def __init__(
@@ -155,26 +80,26 @@ class Monitor:
         )
         if scorer is not None:
             check_function("scorer", scorer, "texts -> a number for each")
-        samples = self._seen(reference)
+        samples = as_samples(reference if features is None else features(reference))
         num = len(samples)
         if num < FEWEST_REFERENCE:
             raise ValueError(f"the reference holds {num} samples; give at least {FEWEST_REFERENCE}.")
         places = np.random.default_rng([self.seed, 0]).permutation(num)
         num_learnt = max(int(_LEARNT * num), FEWEST_REFERENCE // 2)
         learnt, others = np.sort(places[:num_learnt]), np.sort(places[num_learnt:])
-        self.kind = _kind(_some(samples, learnt), _some(samples, others), scorer)
+        self.kind = kind_of(some_of(samples, learnt), some_of(samples, others), scorer)
         self.statistics = _chosen(self.kind, statistics)
         rows, notes = self.kind.encode(samples)
         self.notes = notes
         self._reference_signs = _set_sign(rows)
         self._num_others = len(others)
         self._bag = Bag(rows.take(others), len(others))
-        self._evidence = {one.name: Evidence() for one in self.statistics}
-        self._raised: dict[str, int] = {}
-        self._seen_signs: dict[int, int] = {}
-        self._moments: list[Moments] = []
-        self._totals: list[int] = []
-        self.readings: list[Reading] = []
+        self._past = Past(self._bag.rows, {one.name: Evidence() for one in self.statistics})
+
+    @property
+    def readings(self) -> list[Reading]:
+        """Of all generations until now."""
+        return self._past.readings
 
     @property
     def needed(self) -> float:
@@ -184,7 +109,7 @@ class Monitor:
     @property
     def alarm(self) -> int | None:
         """The generation that raised the alarm, None as long as there is none."""
-        return min(self._raised.values()) if self._raised else None
+        return min(self._past.raised.values()) if self._past.raised else None
 
     def update(self, samples: Any, generation: int | None = None, *, num_given: int | None = None) -> Reading:
         """Return what a generation's samples show.
@@ -204,12 +129,12 @@ class Monitor:
         if generation <= last and self.readings:
             raise ValueError(f"generation {generation} comes after {last}; give them in order, each once.")
         rng = np.random.default_rng([self.seed, 1, generation])
-        found = self._seen(samples)
+        found = as_samples(samples if self._features is None else self._features(samples), self.kind.name)
         size = len(found)
         if size < FEWEST_ROWS:
             raise ValueError(f"generation {generation} holds {size} samples; give at least {FEWEST_ROWS}.")
         total = max(size, num_given or size)
-        found = _some(found, rng.permutation(size)[: self.max_rows])
+        found = some_of(found, rng.permutation(size)[: self.max_rows])
         rows, odd = self.kind.encode(found)
         notes = [f"Generation {generation}: {note}." for note in odd]
         if size < FEW_ROWS:
@@ -217,7 +142,7 @@ class Monitor:
                 f"Generation {generation} holds {size} samples; in fewer than {FEW_ROWS} little can be seen."
             )
         sign = _set_sign(rows)
-        before = self._same_as(sign, size)
+        before = self._same_as(sign)
         if before:
             notes.append(
                 f"Generation {generation} holds the very samples of {before}; that is no new evidence, and not judged."
@@ -226,17 +151,17 @@ class Monitor:
         else:
             measured = self._measure(rows, rng)
             for one in measured:
-                if math.log(max(one.evidence, 1e-300)) >= log_needed(len(self.statistics), self.alpha):
-                    self._raised.setdefault(one.name, generation)
+                if one.evidence >= self.needed:
+                    self._past.raised.setdefault(one.name, generation)
             self._bag.capacity = max(self._bag.capacity, self._num_others + _BAG_OF_SAMPLES * len(rows))
             self._bag.add(rows, rng)
-        self._seen_signs.setdefault(sign, generation)
+        self._past.signs.setdefault(sign, generation)
         if before != "the reference":
-            self._moments.append(self.kind.moments(rows))
-            self._totals.append(round(self._moments[-1].num * total / len(rows)))
+            self._past.moments.append(self.kind.moments(rows))
+            self._past.totals.append(round(self._past.moments[-1].num * total / len(rows)))
         reading = Reading(
-            generation, len(rows), total, measured, self.kind.directions(rows), self.needed, bool(self._raised),
-            tuple(self._raised), tuple(notes),
+            generation, len(rows), total, measured, self.kind.directions(rows), self.needed, bool(self._past.raised),
+            tuple(self._past.raised), tuple(notes),
         )  # fmt: skip
         self.readings.append(reading)
         return reading
@@ -254,38 +179,40 @@ class Monitor:
         for name, value in (("share", share), ("level", level)):
             if not 0 < value < 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {value!r}; for example 0.5.")
-        return forecast(self._moments, self._totals, share, level, passed_on=self.passed_on)
+        return forecast(self._past.moments, self._past.totals, share, level, passed_on=self.passed_on)
+
+    def save(self, path: Path | str) -> None:
+        """Write what was seen until now, durably; `restore` reads it.
+
+        Raises:
+            ValueError: the file cannot be written.
+        """
+        self._past.bag = self._bag.rows
+        save_past(Path(path), self._past, self._bag.capacity, self._about())
+
+    def restore(self, path: Path | str) -> None:
+        """Go on where a monitor of the same reference, seed and statistics was saved.
+
+        Raises:
+            ValueError: the file is damaged, or the monitor was made of something else.
+        """
+        self._past, capacity = load_past(Path(path), self._about())
+        self._bag = Bag(self._past.bag, capacity)
 
     def records(self) -> pd.DataFrame:
         """Return a row for each generation: its number, every statistic, and the evidence as a share of the alarm's."""
         return pd.DataFrame([reading.record() for reading in self.readings])
 
-    def _seen(self, samples: Any) -> Any:
-        """Return samples as they are looked at: an array, a DataFrame or a list."""
-        if self._features is not None:
-            return as_numbers(self._features(samples))
-        if isinstance(samples, pd.DataFrame):
-            return samples
-        if isinstance(samples, pd.Series):
-            samples = (
-                samples.tolist()
-                if samples.dtype == object or samples.dtype.kind not in "biuf"
-                else samples.to_numpy()
-            )
-        if isinstance(samples, list | tuple) and samples and isinstance(samples[0], str):
-            return check_texts(samples, are_tokens=False)
-        if isinstance(samples, np.ndarray) and samples.dtype.kind in "UOT":
-            return check_texts(
-                samples.tolist(), are_tokens=isinstance(samples.flat[0], list | tuple | np.ndarray)
-            )
-        if _are_tokens(samples):
-            return check_texts(samples, are_tokens=True)
-        return as_numbers(samples)
+    def _about(self) -> dict[str, Any]:
+        """Return what a saved monitor must share with this one."""
+        names = [one.name for one in self.statistics]
+        reference = f"{self._reference_signs:016x}"
+        return {"reference": reference, "seed": self.seed, "alpha": self.alpha, "statistics": names}
 
-    def _same_as(self, sign: int, size: int) -> str:
+    def _same_as(self, sign: int) -> str:
         if sign == self._reference_signs:
             return "the reference"
-        return f"generation {self._seen_signs[sign]}" if sign in self._seen_signs else ""
+        return f"generation {self._past.signs[sign]}" if sign in self._past.signs else ""
 
     def _measure(self, rows: Rows, rng: np.random.Generator) -> tuple[Measured, ...]:
         choices: dict[int | None, Choices] = {None: self._bag.choices(rows, _FEW_CHOICES, rng)}
@@ -298,25 +225,16 @@ class Monitor:
     def _measured(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> Measured:
         values = statistic.measure(choices)
         p = share_as_extreme(values, statistic.side)
-        evidence = self._evidence[statistic.name]
-        could = evidence.log_value + math.log(e_value(1 / statistic.most_choices))
-        if p * len(values) <= 2 and statistic.most_choices > _FEW_CHOICES and not self._raised and could >= 0:
+        evidence = self._past.evidence[statistic.name]
+        # a rule that asked how much evidence there is would make the p-values depend on each other
+        if p * len(values) <= 2 and statistic.most_choices > _FEW_CHOICES and not self._past.raised:
             values = np.concatenate([values, self._more(statistic, choices, rng)])
             p = share_as_extreme(values, statistic.side)
         low, high = np.quantile(values[1:], [0.025, 0.975])
         expected = math.nan if statistic.expected is None else statistic.expected(choices.places.shape[1])
         e = evidence.update(p)
-        return Measured(
-            statistic.name,
-            float(values[0]),
-            float(low),
-            float(high),
-            expected,
-            p,
-            e,
-            evidence.value,
-            statistic.about,
-        )
+        shown = float(values[0]), float(low), float(high), expected
+        return Measured(statistic.name, *shown, p, e, evidence.value, statistic.about)
 
     def _more(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> np.ndarray:
         """Return values of more random choices: of the first ones none was as extreme."""
@@ -328,15 +246,6 @@ class Monitor:
         return np.concatenate(values)
 
 
-def _kind(part: Any, others: Any, scorer: Scorer | None) -> Kind:
-    """Return how samples like these are looked at."""
-    if isinstance(part, list):
-        return texts(part, others, scorer)
-    if scorer is not None:
-        raise ValueError("a scorer is for texts; leave it out for numbers, images and tables.")
-    return tables(part, others) if isinstance(part, pd.DataFrame) else arrays(part, others)
-
-
 def _chosen(kind: Kind, names: Sequence[str] | None) -> list[Statistic]:
     known = {one.name: one for one in kind.statistics}
     if names is None:
@@ -345,19 +254,6 @@ def _chosen(kind: Kind, names: Sequence[str] | None) -> list[Statistic]:
     if not chosen:
         raise ValueError("`statistics` names none; leave it out for all.")
     return [known[check_choice("statistics", name, known)] for name in dict.fromkeys(chosen)]
-
-
-def _are_tokens(samples: Any) -> bool:
-    """Whether these are lists of whole numbers."""
-    if not (isinstance(samples, list | tuple) and samples and isinstance(samples[0], list | tuple)):
-        return False
-    return all(isinstance(word, int | np.integer) for text in samples for word in text)
-
-
-def _some(samples: Any, places: np.ndarray) -> Any:
-    if isinstance(samples, list):
-        return [samples[place] for place in places]
-    return samples.iloc[places] if isinstance(samples, pd.DataFrame) else samples[places]
 
 
 def _set_sign(rows: Rows) -> int:

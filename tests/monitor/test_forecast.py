@@ -1,12 +1,13 @@
 """How long the variance lasts: exact on Gaussians, silent where nothing can be known."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from collapse_jax.monitor import Monitor, Moments, effective_size
+from collapse_jax.monitor import Moments, Monitor, effective_size
 from collapse_jax.monitor.forecast import forecast
 
 
@@ -30,7 +31,7 @@ def test_the_interval_is_that_of_chi_square():
     """N_hat/N = g d/chi2 with g d degrees, and its ends are the quantiles: next to nothing is estimated otherwise."""
     found = [_moments(x) for x in _chain(np.random.default_rng(0), 50, 1, 6)]
     got = effective_size(found, [50] * 6, 0.9)
-    steps = [(later.mean - one.mean) ** 2 / one.covariance[0, 0] for one, later in zip(found, found[1:])]
+    steps = [(later.mean - one.mean) ** 2 / one.covariance[0, 0] for one, later in itertools.pairwise(found)]
     total = float(np.sum(steps))
     assert got.size == pytest.approx(5 / total)
     assert (got.low, got.high) == pytest.approx(tuple(stats.chi2.ppf([0.05, 0.95], 5) / total))
@@ -87,7 +88,9 @@ def test_the_half_life_is_ln_2_of_the_size():
     assert told.basis == "drift"
     assert told.generations == pytest.approx(math.log(2) * told.effective_size)
     assert told.low < told.generations < told.high
-    assert forecast(found, [200] * 12, share=found[-1].kept / 4).generations == pytest.approx(2 * told.generations)
+    assert forecast(found, [200] * 12, share=found[-1].kept / 4).generations == pytest.approx(
+        2 * told.generations
+    )
 
 
 def test_a_variance_that_falls_faster_than_drift_is_believed():

@@ -23,7 +23,9 @@ def _choices(num_chosen=20, num_choices=6, **columns):
 
 
 def _by_hand(choices, function):
-    return np.array([function(chosen, np.setdiff1d(np.arange(len(choices.rows)), chosen)) for chosen in choices.places])
+    return np.array(
+        [function(chosen, np.setdiff1d(np.arange(len(choices.rows)), chosen)) for chosen in choices.places]
+    )
 
 
 def test_sides():
@@ -95,7 +97,10 @@ def test_precision_and_recall():
 
 def test_categories():
     codes = np.stack([RNG.choice(4, 60, p=[0.7, 0.2, 0.07, 0.03]), 4 + RNG.choice(4, 60)], axis=1)
-    num, shares = 7, np.bincount(codes.ravel(), minlength=8)[:7] / 60  # code 7 is one that the reference lacks
+    num, shares = (
+        7,
+        np.bincount(codes.ravel(), minlength=8)[:7] / 60,
+    )  # code 7 is one that the reference lacks
     choices = _choices(codes=codes)
     met = _by_hand(choices, lambda c, _: len(set(codes[c].ravel()) - {7}) / num)
     np.testing.assert_allclose(categories.categories(shares).measure(choices), met)
@@ -106,7 +111,9 @@ def test_categories():
         found = [Counter(column.tolist()) for column in codes[c].T]
         return -sum(n / 20 * np.log(n / 20) for book in found for code, n in book.items() if code < 7) / 2
 
-    np.testing.assert_allclose(categories.entropy(np.array([0] * 4 + [1] * 3)).measure(choices), _by_hand(choices, nats))
+    np.testing.assert_allclose(
+        categories.entropy(np.array([0] * 4 + [1] * 3)).measure(choices), _by_hand(choices, nats)
+    )
 
     def moved(c, _):
         found = np.bincount(codes[c].ravel(), minlength=8)[:7] / 20
@@ -131,7 +138,12 @@ def _rows_of(found):
         words[place] = np.array([int(word[1:]) for word in text], np.int64)
         content[place] = " ".join(text).encode()
     length = np.array([len(text) for text in found])
-    return {"words": words, "bytes": content, "length": length, "sign": np.arange(len(found), dtype=np.uint64)}
+    return {
+        "words": words,
+        "bytes": content,
+        "length": length,
+        "sign": np.arange(len(found), dtype=np.uint64),
+    }
 
 
 def test_texts():
@@ -140,7 +152,9 @@ def test_texts():
     for n in (1, 2, 3):
 
         def distinct(c, _, n=n):
-            grams = [tuple(found[place][at : at + n]) for place in c for at in range(len(found[place]) - n + 1)]
+            grams = [
+                tuple(found[place][at : at + n]) for place in c for at in range(len(found[place]) - n + 1)
+            ]
             return len(set(grams)) / len(grams)
 
         np.testing.assert_allclose(texts.distinct(n).measure(choices), _by_hand(choices, distinct))
@@ -148,9 +162,13 @@ def test_texts():
     counts = lambda c: np.bincount(flat(c), minlength=9)  # noqa: E731
     shares = lambda c: counts(c) / counts(c).sum()  # noqa: E731
     every = shares(range(len(found)))
-    nats = _by_hand(choices, lambda c, _: -np.sum(shares(c)[shares(c) > 0] * np.log(shares(c)[shares(c) > 0])))
+    nats = _by_hand(
+        choices, lambda c, _: -np.sum(shares(c)[shares(c) > 0] * np.log(shares(c)[shares(c) > 0]))
+    )
     np.testing.assert_allclose(texts.entropy(8).measure(choices), nats)
-    np.testing.assert_allclose(texts.coverage(8).measure(choices), _by_hand(choices, lambda c, _: np.mean(counts(c)[:8] > 0)))
+    np.testing.assert_allclose(
+        texts.coverage(8).measure(choices), _by_hand(choices, lambda c, _: np.mean(counts(c)[:8] > 0))
+    )
     moved = _by_hand(choices, lambda c, _: np.sum((shares(c) - every) ** 2 / every))
     np.testing.assert_allclose(texts.frequencies(8).measure(choices), moved)
     length = choices.rows["length"]
@@ -184,12 +202,18 @@ BAD = {
     "categories": ("table", lambda good, rng: good.replace({"town": {"d": "a", "e": "a"}})),
     "frequencies": ("table", lambda good, rng: good.assign(town=rng.choice(list("abcde"), len(good)))),
     "entropy": ("table", lambda good, rng: good.replace({"town": {"c": "a"}})),
-    "unseen": ("table", lambda good, rng: good.assign(town=good.town.where(rng.random(len(good)) > 0.05, "z"))),
+    "unseen": (
+        "table",
+        lambda good, rng: good.assign(town=good.town.where(rng.random(len(good)) > 0.05, "z")),
+    ),
     "length": ("texts", lambda good, rng: [text[: 3 * len(text) // 4] for text in good]),
     "distinct-1": ("texts", lambda good, rng: [" ".join(text.split()[:6] * 2) for text in good]),
     "distinct-2": ("texts", lambda good, rng: [" ".join(text.split()[:6] * 2) for text in good]),
     "distinct-3": ("texts", lambda good, rng: [" ".join(text.split()[:6] * 2) for text in good]),
-    "coverage": ("texts", lambda good, rng: [" ".join(w for w in text.split() if len(w) < 3) for text in good]),
+    "coverage": (
+        "texts",
+        lambda good, rng: [" ".join(w for w in text.split() if len(w) < 3) for text in good],
+    ),
     "compression": ("texts", lambda good, rng: [" ".join(text.split()[:6] * 2) for text in good]),
 }
 REFERENCE = {kind: draw(np.random.default_rng(11), 1600) for kind, draw in GOOD.items()}

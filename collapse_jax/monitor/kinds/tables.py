@@ -102,10 +102,6 @@ def _directions_of(projection: Projection | None):  # type: ignore[no-untyped-de
 
 
 def _plain(samples: Any) -> pd.DataFrame:
-    if not isinstance(samples, pd.DataFrame):
-        raise TypeError(
-            f"the reference is a table, and a sample is a {type(samples).__name__}; give a DataFrame."
-        )
     frame = samples.reset_index(drop=True)
     frame.columns = [str(name) for name in frame.columns]
     return frame

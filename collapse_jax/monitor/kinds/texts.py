@@ -1,6 +1,7 @@
 """Texts, and texts that are split into tokens already."""
 
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,12 +51,9 @@ def texts(part: Sequence[Any], others: Sequence[Any], scorer: Scorer | None = No
 
     def encode(samples: Any) -> tuple[Rows, tuple[str, ...]]:
         found = check_texts(samples, are_tokens)
-        # words that are new have codes of their own, so that they are told apart
         coded = np.empty(len(found), object)
         for place, text in enumerate(found):
-            coded[place] = np.array(
-                [code_of.setdefault(word, len(code_of)) for word in _words(text)], np.int64
-            )
+            coded[place] = np.array([_code(word, code_of) for word in _words(text)], np.int64)
         content = np.empty(len(found), object)
         for place, text in enumerate(found):
             content[place] = _bytes(text)
@@ -121,6 +119,12 @@ def check_texts(samples: Any, are_tokens: bool) -> list[Any]:
 
 def _words(text: Any) -> list[Any]:
     return _WORD.findall(text) if isinstance(text, str) else np.asarray(text, np.int64).tolist()
+
+
+def _code(word: Any, code_of: dict[Any, int]) -> int:
+    """Return a word's number; those that the reference lacks have one behind its own, by which they are told apart."""
+    code = code_of.get(word)
+    return len(code_of) + zlib.crc32(str(word).encode("utf-8", "surrogatepass")) if code is None else code
 
 
 def _bytes(text: Any) -> bytes:
