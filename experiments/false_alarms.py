@@ -30,7 +30,9 @@ _IMAGES = np.random.default_rng(1).normal(size=(6, 64))
 
 def numbers(rng: np.random.Generator, num: int) -> np.ndarray:
     """Return rows with tails and a column that rounds, so that values repeat."""
-    return np.stack([rng.normal(size=num), rng.standard_t(4, size=num), rng.exponential(size=num).round(1)], axis=1)
+    return np.stack(
+        [rng.normal(size=num), rng.standard_t(4, size=num), rng.exponential(size=num).round(1)], axis=1
+    )
 
 
 def table(rng: np.random.Generator, num: int) -> pd.DataFrame:
@@ -63,7 +65,9 @@ KINDS: dict[str, Callable[[np.random.Generator, int], Any]] = {
 }  # fmt: skip
 
 
-def first_alarm(kind: str, run: int, checks: int = CHECKS, *, fixed: bool = False) -> int:
+def first_alarm(
+    kind: str, run: int, checks: int = CHECKS, *, fixed: bool = False, statistics: list[str] | None = None
+) -> int:
     """Return the check that raised the alarm, -1 if none did.
 
     Args:
@@ -71,9 +75,10 @@ def first_alarm(kind: str, run: int, checks: int = CHECKS, *, fixed: bool = Fals
         run: its number, which is its seed.
         checks: how many samples are looked at.
         fixed: the bag stays the reference, as it must not.
+        statistics: names of those to judge; None: all.
     """
     rng = np.random.default_rng([run, list(KINDS).index(kind)])
-    monitor = Monitor(KINDS[kind](rng, REFERENCE), alpha=ALPHA, seed=run)
+    monitor = Monitor(KINDS[kind](rng, REFERENCE), statistics, ALPHA, seed=run)
     if fixed:
         monitor._bag.add = lambda *_: None  # type: ignore[method-assign]
     for check in range(checks):
@@ -82,7 +87,9 @@ def first_alarm(kind: str, run: int, checks: int = CHECKS, *, fixed: bool = Fals
     return -1
 
 
-def share_of_alarms(kind: str, runs: int = RUNS, checks: int = CHECKS, *, fixed: bool = False, workers: int = 2):
+def share_of_alarms(
+    kind: str, runs: int = RUNS, checks: int = CHECKS, *, fixed: bool = False, workers: int = 2
+):
     """Return how many monitors raised the alarm."""
     with ProcessPoolExecutor(workers) as pool:
         every = range(runs)

@@ -1,0 +1,39 @@
+"""False alarms of the whole monitor, as experiments/false_alarms.py counts them, at a small size.
+
+20 monitors of 25 checks of each kind: at alpha = 5 % more than 5 alarms come once in 3,000 times (binomial). Of 40 whose bag
+stays a reference of 24 rows, 13 raise the alarm of `drift` within 80 checks of 80 rows; of those as they are, 1.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+
+import false_alarms
+
+RUNS, CHECKS, MOST = 20, 25, 5
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(false_alarms, "REFERENCE", 40)
+    monkeypatch.setattr(false_alarms, "SAMPLE", 20)
+
+
+def _alarms(kind, runs=RUNS, checks=CHECKS, **options):
+    return sum(false_alarms.first_alarm(kind, run, checks, **options) >= 0 for run in range(runs))
+
+
+@pytest.mark.parametrize("kind", false_alarms.KINDS)
+def test_false_alarms_are_rare(kind, unchecked):
+    assert _alarms(kind) <= MOST
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_one_reference_for_all_checks_is_not_enough(fixed, monkeypatch, unchecked):
+    """More than 8 false alarms of 40 come once in 2,000 times."""
+    monkeypatch.setattr(false_alarms, "REFERENCE", 24)
+    monkeypatch.setattr(false_alarms, "SAMPLE", 80)
+    assert (_alarms("numbers", 40, 80, fixed=fixed, statistics=["drift"]) > 8) == fixed
