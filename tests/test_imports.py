@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "collapse_jax"
 # A file may import its own folder, without a circle, and whatever lies in lower layers.
 LAYERS = [
     {"types", "validation", "namespaces", "files"},
-    {"numerics", "theory", "networks"},
+    {"numerics", "theory", "networks", "monitor", "sources"},
     {"core"},
     {"drivers", "datasets", "web"},
     {"analysis", "metrics"},
@@ -34,12 +34,15 @@ ONLY_IN = {
     "orbax": "runs/orbax_checkpoints.py",
 }  # fmt: skip
 NOT_IN = {
-    "xarray": ("types", "validation", "numerics", "theory", "networks", "core", "datasets", "metrics", "models"),
-    "jax": (
-        "cli", "runs/job", "studies/axes", "studies/registry", "studies/regime_names", "studies/user_file",
-        "studies/*/config",
+    "xarray": (
+        "types", "validation", "numerics", "theory", "networks", "monitor", "sources", "core", "datasets", "metrics",
+        "models",
     ),
-}
+    "jax": (
+        "cli", "monitor", "sources", "runs/job", "studies/axes", "studies/registry", "studies/regime_names",
+        "studies/user_file", "studies/*/config",
+    ),
+}  # fmt: skip
 
 
 def _files() -> list[Path]:

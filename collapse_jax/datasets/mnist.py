@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collapse_jax.files.idx import MOST_HEADER, idx_shape, is_idx
 from collapse_jax.files.reading import DATA, is_there, place_of, read_bytes
 from collapse_jax.validation import check_count
 
 _EMBEDDED = Path(__file__).parent / "files"
-_UNSIGNED_BYTE = 8  # the IDX type code of MNIST
-_MOST_AXES = 8
-_MOST_HEADER = 4 + 4 * _MOST_AXES
 # SHA-256 of the four published files, unpacked
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -173,27 +171,17 @@ def read_idx(path: Path) -> np.ndarray:
         ValueError: the file cannot be read, is truncated, or is not IDX.
     """
     content = _content(path)
-    if not _is_idx(content):
+    if not is_idx(content):
         raise ValueError(
             f"{path} is not an IDX file of unsigned bytes; expected one of the four MNIST files."
         )
-    header, shape = 4 + 4 * content[3], _shape(content)
+    header, shape = 4 + 4 * content[3], idx_shape(content)
     if len(shape) != content[3] or len(content) != header + math.prod(shape):
         raise ValueError(
             f"{path} is truncated or too long: {len(content)} bytes where its header {shape} asks for "
             f"{header + math.prod(shape)}; download the file again."
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _is_idx(content: bytes) -> bool:
-    return len(content) >= 4 and content[:2] == b"\0\0" and content[2] == _UNSIGNED_BYTE and content[3] <= _MOST_AXES
-
-
-def _shape(content: bytes) -> tuple[int, ...]:
-    """Return the sizes in the header of an IDX file, nothing where it is cut off."""
-    header = 4 + 4 * content[3]
-    return tuple(np.frombuffer(content[4:header], ">u4").tolist()) if len(content) >= header else ()
 
 
 def _content(path: Path) -> bytes:
@@ -203,11 +191,11 @@ def _content(path: Path) -> bytes:
         return stored
     unpacking = zlib.decompressobj(wbits=31)  # 31: of gzip
     try:
-        content = unpacking.decompress(stored, _MOST_HEADER)
-        size = 4 + 4 * content[3] + math.prod(_shape(content)) if _is_idx(content) else 0
+        content = unpacking.decompress(stored, MOST_HEADER)
+        size = 4 + 4 * content[3] + math.prod(idx_shape(content)) if is_idx(content) else 0
         if size > DATA:
             raise ValueError(
-                f"{path} says the sizes {_shape(content)}, and at most {DATA:,} bytes are read; give fewer images."
+                f"{path} says the sizes {idx_shape(content)}, and at most {DATA:,} bytes are read; give fewer images."
             )
         if size >= len(content):  # one more, to see that it ends there
             content += unpacking.decompress(unpacking.unconsumed_tail, size + 1 - len(content))

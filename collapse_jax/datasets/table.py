@@ -1,7 +1,7 @@
 """A table of numbers from a file: one point a row."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,9 @@ import pandas as pd
 from collapse_jax.core.intake import read_rows
 from collapse_jax.files.decoding import signs_of
 from collapse_jax.files.reading import DATA, Refused, read_bytes
+from collapse_jax.files.separated import SEPARATORS, all_numbers, has_decimal_commas, separator_of
 from collapse_jax.validation import nearest
 
-_SEPARATORS = {".csv": ",;\t", ".tsv": "\t", ".txt": ",;\t"}
 _REMEDY = "name a table"
 _MOST = 2**27  # numbers
 _KINDS = ".csv, .tsv, .txt or .jsonl (.gz or not), .parquet or .npy"
@@ -63,8 +63,8 @@ def _frame(path: Path) -> pd.DataFrame:
             return pd.DataFrame(array, columns=[str(index) for index in range(array.shape[1])])
         if kind == ".jsonl":
             return pd.read_json(io.StringIO(signs_of(path, _REMEDY)), lines=True)
-        if kind in _SEPARATORS:
-            return _csv(signs_of(path, _REMEDY), _SEPARATORS[kind])
+        if kind in SEPARATORS:
+            return _csv(signs_of(path, _REMEDY), SEPARATORS[kind])
     except Refused:
         raise
     except ImportError as error:
@@ -78,26 +78,15 @@ def _frame(path: Path) -> pd.DataFrame:
 def _csv(text: str, separators: str) -> pd.DataFrame:
     lines = (line for line in io.StringIO(text) if line.strip() and not line.startswith("#"))
     header = next(lines, "")
-    separator = max(separators, key=header.count)
+    separator = separator_of(header, separators)
     second = next(lines, "")
-    commas = separator != "," and "," in second and "." not in second
+    commas = has_decimal_commas(second, separator)
     frame = pd.read_csv(
         io.StringIO(text), sep=separator, comment="#", decimal="," if commas else ".", skipinitialspace=True
     )
-    if _all_numbers(frame.columns):
+    if all_numbers(frame.columns):
         raise ValueError("its first line holds numbers, not names")
     first = str(frame.columns[0])
     if first.startswith("Unnamed") and np.array_equal(frame.iloc[:, 0], np.arange(len(frame))):
         return frame.iloc[:, 1:]
     return frame
-
-
-def _all_numbers(names: Iterable[object]) -> bool:
-    def is_number(name: object) -> bool:
-        try:
-            float(str(name))
-        except ValueError:
-            return False
-        return True
-
-    return all(is_number(name) for name in names)

@@ -83,11 +83,23 @@ def check_members(path: Path, stored: Any) -> None:
     check_unpacked(path, sum(member.compress_size for member in members), sum(member.file_size for member in members))
     for member in members:
         with stored.zip.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, kind = read(file)
+            shape, _, kind = read_header(file)
         if math.prod(shape) * kind.itemsize > member.file_size:
             raise ValueError(f"'{member.filename}' says the shape {shape}, which its bytes do not hold")
+
+
+def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return the shape of an array in NumPy's format, whether columns come first, and its type; what follows is data.
+
+    Args:
+        file: open at the array's first byte.
+
+    Raises:
+        ValueError: it is no such array.
+    """
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
 
 
 def check_sum(array: np.ndarray) -> str:
