@@ -3,6 +3,8 @@
 from collapse_jax import datasets as datasets
 from collapse_jax import metrics as metrics
 from collapse_jax import models as models
+from collapse_jax import monitor as monitor
+from collapse_jax import sources as sources
 from collapse_jax import testing as testing
 from collapse_jax import theory as theory
 from collapse_jax import web as web
