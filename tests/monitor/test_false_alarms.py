@@ -1,7 +1,7 @@
 """False alarms of the whole monitor, as experiments/false_alarms.py counts them, at a small size.
 
 20 monitors of 25 checks of each kind: at alpha = 5 % more than 5 alarms come once in 3,000 times (binomial). Of 40
-whose bag stays a reference of 24 rows, 13 raise the alarm of `drift` within 80 checks of 80 rows; of those as they are, 1.
+whose bag stays a reference of 24 rows, 13 raise the alarm of `drift` within 80 checks of 80 rows; as they are, 1.
 """
 
 import sys
