@@ -10,7 +10,7 @@ interval of N holds those sizes under which the sum of squared steps,
 is neither too small nor too large; s are steps of means whitened by the covariance that each generation has itself.
 That is exact for Gaussians. Where directions drift by more and by less than their variances say, fewer degrees are
 counted (Satterthwaite). The slope of the variance is used where it contradicts the drift: then something else than
-chance eats it.
+chance eats it (`slope`).
 
 Means that go back and forth are no walk: their samples are not what the next generation was trained on, and the noise
 of a mean counts in every step, forwards and backwards.
@@ -25,6 +25,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from collapse_jax.monitor.kinds.kind import Moments
+from collapse_jax.monitor.slope import crossing_times
 
 _MOST_STEPS = 200
 _SMALLEST = math.log(1e-15)  # of log 1/N
@@ -155,12 +156,19 @@ def forecast(
             reason="The mean moves by as much as the data are wide: that is no drift, and nothing is forecast.",
         )
     sizes = {"effective_size": size.size, "effective_low": size.low, "effective_high": size.high}
-    rate, low, high, basis = _rate(moments, size, level)
     left = math.log(kept / share)
-    generations, soonest, latest = (left / one if one > 0 else math.inf for one in (rate, high, low))
+    falls = -np.diff(np.log(np.maximum([one.kept for one in moments[-_MOST_STEPS - 1 :]], 1e-300)))
+    noise = _noise_of_a_fall(moments, size)
+    slope, error = float(np.mean(falls)), math.sqrt(noise / len(falls))
+    basis = "variance" if abs(slope - 1 / size.size) > _CONTRADICTS * error else "drift"
+    if basis == "variance":
+        levels = (0.5, 0.5 - level / 2, 0.5 + level / 2)
+        generations, soonest, latest = crossing_times(falls, noise, left, levels)
+    else:
+        generations, soonest, latest = (left * one for one in (size.size, size.low, size.high))
     return nothing._replace(
         generations=generations, low=soonest, high=latest, kept=kept, basis=basis,
-        reason=_reason(basis, soonest, latest, len(moments) - 1, size, passed_on), **sizes,
+        reason=_reason(basis, latest, len(falls), size, passed_on), **sizes,
     )  # fmt: skip
 
 
@@ -224,26 +232,17 @@ def _whitened(moments: Sequence[Moments]) -> np.ndarray:
     return np.stack(steps)
 
 
-def _rate(moments: Sequence[Moments], size: EffectiveSize, level: float) -> tuple[float, float, float, str]:
-    """Return how fast the logarithm of the variance falls, its interval, and what says so."""
-    logs = np.log(np.maximum([one.kept for one in moments], 1e-300))
-    num_steps = len(logs) - 1
-    drift, slope = 1 / size.size, (logs[0] - logs[-1]) / num_steps
-    # a variance that drifts alone moves by 2/N a direction and step, in squares; each end is measured with 2/num
-    largest = 1 / size.low if size.low > 0 else 1.0
+def _noise_of_a_fall(moments: Sequence[Moments], size: EffectiveSize) -> float:
+    """Return the variance of a step of the log variance under drift alone, on average over the steps.
+
+    A direction's variance moves by 2/N in squares; each end of the whole way is measured to 2/num.
+    """
+    num_steps = len(moments) - 1
     ends = sum(2 / moments[end].num for end in (0, -1))
-    by_law = (2 * largest * num_steps + ends) / max(size.directions, 1.0)
-    seen = num_steps * float(np.var(np.diff(logs), ddof=1)) if num_steps > 1 else 0.0
-    error = math.sqrt(max(by_law, seen)) / num_steps
-    if abs(slope - drift) > _CONTRADICTS * error:
-        width = float(stats.norm.ppf(0.5 + level / 2)) * error
-        return slope, slope - width, slope + width, "variance"
-    return drift, 1 / size.high, 1 / size.low, "drift"
+    return (2 / max(size.low, 1.0) + ends / num_steps) / max(size.directions, 1.0)
 
 
-def _reason(
-    basis: str, soonest: float, latest: float, num_steps: int, size: EffectiveSize, passed_on: bool
-) -> str:
+def _reason(basis: str, latest: float, num_steps: int, size: EffectiveSize, passed_on: bool) -> str:
     directions = max(1, round(size.directions))
     seen = f"{num_steps} steps in about {directions} direction{'' if directions == 1 else 's'}"
     if passed_on and not size.passed_on:
@@ -251,7 +250,10 @@ def _reason(
             ", whose means go back and forth: these samples are not what the next generation was trained on"
         )
     if basis == "variance":
-        return f"By the slope of the variance over {seen}: it differs from what the drift of the mean alone would do."
+        told = (
+            f"By the slope of the variance over {seen}: it is not what the drift of the mean alone would do."
+        )
+        return f"{told[:-1]}, and no upper end can be told." if math.isinf(latest) else told
     if math.isinf(size.size):
         return f"Over {seen} the mean moves no more than its own noise: no loss can be seen."
     end = "; no upper end can be told" if math.isinf(latest) else ""

@@ -58,8 +58,8 @@ def tables(part: pd.DataFrame, others: pd.DataFrame) -> Kind:
             f"`{name}` has a value of its own in nearly every row: it is judged as part of whole rows alone"
             for name in free
         ]
-        columns: dict[str, np.ndarray] = {"sign": _signs(rows)}
-        absent = rows[[*names, *labels]].isna().to_numpy()
+        columns: dict[str, np.ndarray] = {"sign": _signs(rows, names)}
+        absent = rows[[*names, *labels]].isna().to_numpy(copy=True)
         if projection is not None:
             values = _numbers(rows, names)
             columns |= projection.columns(values)
@@ -157,16 +157,13 @@ def _codes(rows: pd.DataFrame, labels: list[str], code_of: list[dict[str, int]],
     return codes
 
 
-def _signs(rows: pd.DataFrame) -> np.ndarray:
-    texts = [rows[name].map(_cell).to_numpy(object) for name in rows.columns]
-    return signs_of("\x1f".join(cells).encode("utf-8", "surrogatepass") for cells in zip(*texts))
-
-
-def _cell(cell: Any) -> str:
-    """Return a cell as text; 1 and 1.0 are the same."""
-    if isinstance(cell, float | int | np.number) and not isinstance(cell, bool):
-        return repr(float(cell) + 0.0)
-    return _label(cell)
+def _signs(rows: pd.DataFrame, names: list[str]) -> np.ndarray:
+    numbers = _numbers(rows, names) if names else np.zeros((len(rows), 0))
+    numbers = np.where(np.isnan(numbers), np.nan, np.where(numbers == 0, 0.0, numbers))  # one nan, and no -0
+    texts = [[_label(cell) for cell in rows[name]] for name in rows.columns if name not in names]
+    joined = zip(*texts) if texts else ((),) * len(rows)
+    cells = ("\x1f".join(text).encode("utf-8", "surrogatepass") for text in joined)
+    return signs_of(row.tobytes() + text for row, text in zip(np.ascontiguousarray(numbers), cells))
 
 
 def _missing_notes(absent: np.ndarray, names: list[str], num: int) -> list[str]:
