@@ -44,6 +44,16 @@ def shown(value: object, most: int = 60) -> str:
     return told if len(told) <= most else told[: most - 3] + "..."
 
 
+def one_line(text: str) -> str:
+    r"""Return text as one line without signs that would steer a terminal: names may come from anybody's files.
+
+    >>> one_line("a [b] \x1b[31m\n c")
+    'a [b] \\x1b[31m c'
+    """
+    shown = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown)
+
+
 LARGEST_SIZE = 2**31 - 1  # what JAX's 32-bit indices hold: rows, lanes, generations
 LARGEST_COUNT = 2**63 - 1  # of points that nobody holds one by one: an exact statistic stands for them
 

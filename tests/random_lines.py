@@ -97,13 +97,17 @@ def _study_lines(draw, studies: tuple[str, ...]) -> list[str]:
 @st.composite
 def _other_lines(draw) -> list[str]:
     """Draw a line of any other command, or of none."""
-    words = ["list", "reproduce", "resume", "report", "verify", "bench", "rum", "run", "sweep", "--version", "--help"]
-    command = draw(st.sampled_from(["", *words]))
+    known = ["list", "reproduce", "resume", "report", "watch", "verify", "bench", "rum", "run", "sweep"]
+    command = draw(st.sampled_from(["", *known, "--version", "--help"]))
     path, number = st.sampled_from(PATHS), st.sampled_from(NUMBERS)
     pieces = {
         "reproduce": (("--preset", st.sampled_from(("smoke", "papper", ""))), ("--out", path)),
         "resume": ((path,), ("--study", path), ("--trust",), ("--despite-differences",)),
         "report": ((path,), ("--study", path), ("--records", path), ("--trust",)),
+        "watch": (
+            (path,), ("--reference", path), ("--out", path), ("--alpha", number), ("--share", number),
+            ("--max-rows", number), ("--seed", number), ("--generation-from", path), ("--overwrite",), ("--json",),
+        ),
         "verify": (("--seed", number), ("--quick",)),
         "bench": (("--quick",),),
     }.get(command, ())  # fmt: skip

@@ -19,7 +19,7 @@ LAYERS = [
     {"analysis", "metrics"},
     {"models", "records"},
     {"studies", "selfcheck", "testing"},
-    {"runs"},
+    {"runs", "watching"},
     {"cli", "__main__"},
 ]
 # Within the lowest layer and the highest one imports the other.
@@ -39,7 +39,7 @@ NOT_IN = {
         "models",
     ),
     "jax": (
-        "cli", "monitor", "sources", "runs/job", "studies/axes", "studies/registry", "studies/regime_names",
+        "cli", "monitor", "sources", "watching", "runs/job", "studies/axes", "studies/registry", "studies/regime_names",
         "studies/user_file", "studies/*/config",
     ),
 }  # fmt: skip

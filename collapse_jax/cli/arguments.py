@@ -29,6 +29,9 @@ commands:
   resume DIR                 go on with a run or a reproduce that was killed, stopped or interrupted
   report DIR                 draw and judge a run again, and write its report
   report --records FILE      the same from generations run elsewhere, CSV or JSONL
+  watch PATH...              generations run elsewhere, their samples in files: are they collapsing?
+      --reference PATH --generation-from REGEX --out DIR --alpha 0.05 --overwrite
+                             exit code 0 no alarm, 3 alarm, 2 bad input
   verify [--quick]           compare this installation with the exact laws
   bench [--quick]            how fast this installation is, on whatever device it finds
   help [COMMAND [STUDY]]     this, or all options of a command
@@ -36,18 +39,20 @@ commands:
 
 what reproduce, run, sweep, resume and report show at their end:
   the answer and a tally of the claims; --claims all of them, --json one JSON document, --quiet nothing
+  (watch: the answer and a table; --json and --quiet as well)
 
 examples:
   collapse-jax reproduce --preset smoke --out /tmp/first-look
   collapse-jax run gmm --num-samples 100 --generations 500 --seeds 32 --out runs/gmm-100
   collapse-jax run mine.py --seeds 8 --out runs/mine
   collapse-jax sweep gaussian --axis real_fraction=0:1:21 --axis num_samples=10,100,1000 --regime replace-part
+  collapse-jax watch generations/ --reference held-out.csv
   srun collapse-jax run gmm --distributed --seeds 4096 --out runs/gmm-many
 """
 
 _FLAGS = (  # options without a value
     "help", "version", "overwrite", "keep-states", "claims", "quiet", "json", "distributed", "quick", "trust",
-    "despite-differences",
+    "despite-differences", "not-passed-on",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from collapse_jax.cli.display import Shown
 from collapse_jax.cli.session import Cluster
+from collapse_jax.cli.watch_options import WatchOptions
 from collapse_jax.studies.registry import STUDIES, Entry
 from collapse_jax.validation import nearest
 
@@ -42,6 +43,9 @@ def options_of(command: str, study: Entry | None = None) -> Options:
     """Return a command's options, of run and sweep with a study's fields."""
     if command in _PLAIN:
         return {f"--{name}": () for name in ("help", *_PLAIN[command])}
+    if command == "watch":
+        options = _fields(WatchOptions)
+        return {"--help": (), **{name: choices for name, choices in options.items() if name != "--paths"}}
     shown, cluster = (_fields(kind) for kind in (Shown, Cluster))
     found: Options = {"--help": (), **shown}
     if command in ("reproduce", *_WITH_STUDY):
@@ -60,7 +64,7 @@ def options_of(command: str, study: Entry | None = None) -> Options:
 
 
 COMMANDS = (
-    "list", "reproduce", "run", "sweep", "resume", "report", "verify", "bench", "help", "completion",
+    "list", "reproduce", "run", "sweep", "resume", "report", "watch", "verify", "bench", "help", "completion",
 )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from collapse_jax.validation import one_line as one_line
+
 _COLOURS = {"holds": "green", "fails": "red", "inconclusive": "yellow", "not testable": "dim"}
 
 console = Console(stderr=False, highlight=False)
@@ -82,16 +84,6 @@ def say(sentence: str, lead: str = "", colour: str = "yellow", where: Console | 
     shown = sentence.encode("utf-8", "replace").decode("utf-8")  # a path may hold bytes that are no UTF-8
     text = Text.assemble((lead, colour), ": " if lead else "", shown)
     (where or console).print(text, soft_wrap=True)
-
-
-def one_line(text: str) -> str:
-    r"""Return text as one line without signs that would steer a terminal: names may come from anybody's files.
-
-    >>> one_line("a [b] \x1b[31m\n c")
-    'a [b] \\x1b[31m c'
-    """
-    shown = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown)
 
 
 def note(sentence: str) -> None:

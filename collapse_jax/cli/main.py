@@ -1,9 +1,9 @@
-"""The command line: list, reproduce, run, sweep, resume, report, verify, bench, help, completion.
+"""The command line: list, reproduce, run, sweep, resume, report, watch, verify, bench, help, completion.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
-finished (verify: every law holds), 1 a law fails, or in the midst of a run a fit does, 2 bad arguments or
-data (COLLAPSE_JAX_TRACEBACK=1 shows where), 75 stopped by SIGTERM after a checkpoint, 130 interrupted; after
-a run's 1, 75 and 130 `resume` goes on.
+finished (verify: every law holds; watch: no alarm), 1 a law fails, or in the midst of a run a fit does, 2
+bad arguments or data (COLLAPSE_JAX_TRACEBACK=1 shows where), 3 watch raises its alarm, 75 stopped by SIGTERM
+after a checkpoint, 130 interrupted; after a run's 1, 75 and 130 `resume` goes on.
 """
 
 import os
@@ -42,7 +42,7 @@ def run_command(arguments: list[str]) -> int:
     """Return the exit code of a command line."""
     commands = {
         "list": _list, "reproduce": reproduce_studies, "run": run_study, "sweep": sweep_study, "resume": resume_runs,
-        "report": report_runs, "verify": verify_laws, "bench": time_device, "completion": _completion,
+        "report": report_runs, "watch": _watch, "verify": verify_laws, "bench": time_device, "completion": _completion,
     }  # fmt: skip
     arguments = command_first(arguments, [*commands, "help"])
     if arguments[:1] == ["help"]:
@@ -99,6 +99,12 @@ def _list(arguments: list[str]) -> int:
             table.add_row(study.name if index == 0 else "", study.title if index == 0 else "", preset, size)
     console.print(table)
     return 0
+
+
+def _watch(arguments: list[str]) -> int:
+    from collapse_jax.cli.watching import watch_generations  # its imports are of no other command
+
+    return watch_generations(arguments)
 
 
 def _completion(arguments: list[str]) -> int:
