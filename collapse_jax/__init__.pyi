@@ -8,6 +8,8 @@ from collapse_jax import sources as sources
 from collapse_jax import testing as testing
 from collapse_jax import theory as theory
 from collapse_jax import web as web
+from collapse_jax.advice.advise import advise as advise
+from collapse_jax.advice.answer import Advice as Advice
 from collapse_jax.analysis import plots as plots
 from collapse_jax.analysis.claims import Claim as Claim
 from collapse_jax.analysis.claims import Evidence as Evidence

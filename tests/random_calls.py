@@ -56,6 +56,7 @@ from collapse_jax.networks.opt.decoding import Rules
 PACKAGE = str(Path(collapse_jax.__file__).parent)
 KEY = jax.random.key(0)
 MODULES = (
+    "advice.measure",
     "metrics.model_free", "datasets.synthetic", "models.bigram", "models.categorical", "models.one_parameter",
     "models.gaussian", "models.kde", "models.regression", "models.score", "theory.ancestry", "theory.curation",
     "theory.identity_by_descent", "theory.discrete", "theory.gaussian", "theory.limits", "theory.regression",
@@ -172,7 +173,9 @@ GOOD: dict[str, tuple] = {
     "donate": (False,), "in_place": (False,), "num_labs": (2,), "releases": (None, 5, [5, 0]), "entry": (0, [0, 1]),
     "until": (None, 2), "archive": (0, 3, [0, 3]), "human": (None, _CLOUD.sample, fresh(_CLOUD.sample)),
     "crawl": (False, True), "watermark": (None,), "inflow": (5, [5, 0]), "deletion": (0.5, 1.0),
-    "order": ("uniform", "oldest"),
+    "order": ("uniform", "oldest"), "effective_share": (1.0, 0.5), "target": (0.9, 1.0),
+    "model_samples": (np.linspace(0, 1, 40).reshape(20, 2), np.ones((20, 2))),
+    "reference": (np.linspace(0, 1, 40).reshape(20, 2) ** 2,),
     "filter": (None, web.blind(0.9, 0.1), web.trained(lambda x: x)),
     "poison": (None, web.Inflow(fresh(_CLOUD.sample), [2, 0])),
 }  # fmt: skip
@@ -181,6 +184,8 @@ BY_FUNCTION = {
     ("repeat_rows", "weight"): ([1, 0, 2], [0.5, 1.0, 1.5]), ("repeat_rows", "seed"): (None, 3),
     ("as_samples", "weight"): (None, [1.0, 2.0]), ("bigram", "draws"): ("path", "pairs", "visits"),
     ("known_table", "draws"): ("path", "pairs", "visits"), ("labs", "draws"): (5, [5, 10]),
+    ("advise", "regime"): ("keep", "fresh", "accumulate", "replace", "deduplicate"), ("advise", "real"): (2, 50, 10**9),
+    ("advise", "synthetic"): (0, 1, 50, 10**9), ("advise", "generations"): (0, 3, 10**9),
     ("labs", "values"): (None, [0.9, 1.0]), ("labs", "model"): (gaussian(1), lambda bias: gaussian(1, bias=bias)),
 }  # fmt: skip
 

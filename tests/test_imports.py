@@ -15,7 +15,7 @@ LAYERS = [
     {"types", "validation", "namespaces", "files"},
     {"numerics", "theory", "networks", "monitor", "sources"},
     {"core"},
-    {"drivers", "datasets", "web"},
+    {"drivers", "datasets", "web", "advice"},
     {"analysis", "metrics"},
     {"models", "records"},
     {"studies", "selfcheck", "testing"},
@@ -39,8 +39,8 @@ NOT_IN = {
         "models",
     ),
     "jax": (
-        "cli", "monitor", "sources", "watching", "runs/job", "studies/axes", "studies/registry", "studies/regime_names",
-        "studies/user_file", "studies/*/config",
+        "cli", "monitor", "sources", "watching", "advice/measure", "advice/names", "advice/answer", "runs/job",
+        "studies/axes", "studies/registry", "studies/regime_names", "studies/user_file", "studies/*/config",
     ),
 }  # fmt: skip
 

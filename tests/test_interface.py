@@ -39,6 +39,7 @@ _SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 _CHAINS = {"regime": "replace", "real_fraction": 0.0, "window_size": 5, "seed": 0}
 # published: scikit-learn's tolerance, cap and ridge; OPT's and the autoencoder's training; beams; PyTorch's decay
 DEFAULTS = {
+    "advice.advise.advise": {"regime": "keep", "bias": 1.0, "effective_share": 1.0, "target": 0.9},
     "datasets.mnist.load_mnist": {"split": "train"},
     "datasets.synthetic.two_gaussians": {"separation": 4.0},
     "drivers.compiled.run_compiled": {"lanes": 16, "first_seed": 0},

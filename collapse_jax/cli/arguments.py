@@ -32,6 +32,11 @@ commands:
   watch PATH...              generations run elsewhere, their samples in files: are they collapsing?
       --reference PATH --generation-from REGEX --out DIR --alpha 0.05 --overwrite
                              exit code 0 no alarm, 3 alarm, 2 bad input
+  advise --real N --synthetic M --generations G
+                             what mixing synthetic rows into real ones costs, and what share is best
+      --regime keep|fresh|accumulate|replace|deduplicate   what becomes of the real rows
+      --bias B --effective-share E --target T --json
+      --measure FILE --reference FILE   bias and effective share of a model of your own, from rows it drew
   verify [--quick]           compare this installation with the exact laws
   bench [--quick]            how fast this installation is, on whatever device it finds
   help [COMMAND [STUDY]]     this, or all options of a command

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from collapse_jax.advice.names import LABELS
 from collapse_jax.cli.display import Shown
 from collapse_jax.cli.session import Cluster
 from collapse_jax.cli.watch_options import WatchOptions
@@ -17,6 +18,11 @@ SHELLS = ("bash", "zsh", "fish")
 Options = dict[str, tuple[str, ...]]  # option -> its choices, if it has some
 _WITH_STUDY = ("run", "sweep")
 _PLAIN = {"verify": ("quick", "seed"), "bench": ("quick",), "list": (), "help": (), "completion": ()}
+
+_ADVISE = (
+    "--real", "--synthetic", "--generations", "--regime", "--bias", "--effective-share", "--target", "--measure",
+    "--reference", "--json",
+)  # fmt: skip
 
 
 def script(shell: str) -> str:
@@ -41,6 +47,8 @@ def words_of(command: str) -> tuple[str, ...]:
 
 def options_of(command: str, study: Entry | None = None) -> Options:
     """Return a command's options, of run and sweep with a study's fields."""
+    if command == "advise":
+        return {"--help": (), **dict.fromkeys(_ADVISE, ()), "--regime": tuple(LABELS)}
     if command in _PLAIN:
         return {f"--{name}": () for name in ("help", *_PLAIN[command])}
     if command == "watch":
@@ -64,7 +72,7 @@ def options_of(command: str, study: Entry | None = None) -> Options:
 
 
 COMMANDS = (
-    "list", "reproduce", "run", "sweep", "resume", "report", "watch", "verify", "bench", "help", "completion",
+    "list", "reproduce", "run", "sweep", "resume", "report", "watch", "advise", "verify", "bench", "help", "completion",
 )  # fmt: skip
 
 

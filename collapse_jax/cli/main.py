@@ -1,4 +1,4 @@
-"""The command line: list, reproduce, run, sweep, resume, report, watch, verify, bench, help, completion.
+"""The command line: list, reproduce, run, sweep, resume, report, watch, advise, verify, bench, help, completion.
 
 JAX is imported only by commands that compute, so that `--help` answers at once. Exit codes: 0 the run
 finished (verify: every law holds; watch: no alarm), 1 a law fails, or in the midst of a run a fit does, 2
@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
+from collapse_jax.cli.advising import advise_mixing
 from collapse_jax.cli.arguments import HELP, command_first
 from collapse_jax.cli.checking import time_device, verify_laws
 from collapse_jax.cli.display import Patient, console, joined, one_line
@@ -42,7 +43,8 @@ def run_command(arguments: list[str]) -> int:
     """Return the exit code of a command line."""
     commands = {
         "list": _list, "reproduce": reproduce_studies, "run": run_study, "sweep": sweep_study, "resume": resume_runs,
-        "report": report_runs, "watch": _watch, "verify": verify_laws, "bench": time_device, "completion": _completion,
+        "report": report_runs, "watch": _watch, "advise": advise_mixing, "verify": verify_laws, "bench": time_device,
+        "completion": _completion,
     }  # fmt: skip
     arguments = command_first(arguments, [*commands, "help"])
     if arguments[:1] == ["help"]:

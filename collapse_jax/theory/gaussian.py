@@ -216,6 +216,48 @@ def fresh_mix(
     return _fresh_mix(num_generations, ddof, real, drawn, bias)
 
 
+@law(num_generations=LENGTH, num_real=SIZE, synthetic=COUNT, bias=NONNEGATIVE)
+def original_mix(
+    num_generations: int, num_real: ArrayLike, synthetic: ArrayLike, bias: ArrayLike = 1.0
+) -> tuple[Array, Array]:
+    """Return Var mu and E v of generations 0 ... g when every fit sees the same n_r real and n_s synthetic points.
+
+    Exact for the MLE, with sampling bias lambda: Var mu = 1/n_r + b, b' = (n_s^2 b + n_s lambda v)/N^2 and
+    v' = (n_r - 1)/N + (n_r n_s b + (N - 1) n_s lambda v)/N^2, N = n_r + n_s; model 0 is fitted to the real points.
+    Without a bias Var mu is G of `ibd_add_original`; of many points v rests at n_r/(n_r + n_s (1 - lambda)).
+
+    >>> [round(float(part[-1]), 4) for part in original_mix(50, 100, 400, 0.9)]
+    [0.0128, 0.7051]
+    """
+    return _original_mix(num_generations, *reals(num_real, synthetic, bias))
+
+
+@law(num_generations=LENGTH, num_real=SIZE, fresh=SIZE, synthetic=SIZE, bias=NONNEGATIVE)
+def best_fresh_mix(
+    num_generations: int, num_real: ArrayLike, fresh: ArrayLike, synthetic: ArrayLike, bias: ArrayLike = 1.0
+) -> tuple[Array, Array, Array]:
+    """Return the best share of fresh real data in generations 0 ... g, and the Var mu and E v that it gives.
+
+    The Kalman filter's gain, w = A/(A + 1/n) with A = Var mu + lambda E v/m: what n new real points know beside m
+    drawn from the last model; then Var mu' = w/n, E v' = w (1 - 1/n) + (1 - w)(Var mu + lambda E v), for the MLE of a
+    weighted fit. With lambda = 1 no other shares give the last model, or any before it, a smaller error of the mean.
+    Of many points, n = m = N0: 2/3, 5/8, 13/21, 34/55, ..., to the `he_optimal_weight` 0.618.
+
+    Args:
+        num_generations: g, static.
+        num_real: N0, real points that model 0 is fitted to: its share is 1.
+        fresh: n, new real points in every later fit.
+        synthetic: m, points drawn from the last model in every later fit.
+        bias: lambda, variance of a model's draws over the fitted one.
+
+    Reference: Kalman (1960).
+
+    >>> [round(float(share), 4) for share in best_fresh_mix(3, 1e9, 1e9, 1e9)[0]]
+    [1.0, 0.6667, 0.625, 0.619]
+    """
+    return _best_fresh_mix(num_generations, *reals(num_real, fresh, synthetic, bias))
+
+
 @law(num_fits=LENGTH, num_samples=SIZE, regime=Domain(choices=("replace", "accumulate"), static=True))
 def known_variance_mean(num_fits: int, num_samples: ArrayLike, regime: str = "replace") -> Array:
     """Return Var mu_n with a known unit variance: n/M under "replace", (1/M) sum 1/k^2 under "accumulate".
@@ -339,6 +381,51 @@ def _fresh_mix(
     start = 1 / total, (total - 1) / (total - ddof)
     _, (means, spreads) = jax.lax.scan(body, start, None, num_generations)
     return jnp.concatenate([start[0][None], means]), jnp.concatenate([start[1][None], spreads])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _original_mix(num_generations: int, real: Array, drawn: Array, bias: Array) -> tuple[Array, Array]:
+    real, drawn, bias = jnp.broadcast_arrays(real, drawn, bias)
+    total = real + drawn
+    part = drawn / total
+
+    def body(pair: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        excess, spread = pair
+        within = bias * spread
+        after = (
+            part**2 * excess + part * within / total,
+            (real - 1) / total + part * (real / total * excess + (1 - 1 / total) * within),
+        )
+        return after, after
+
+    start = jnp.zeros_like(total), 1 - 1 / real
+    _, (excess, spreads) = jax.lax.scan(body, start, None, num_generations)
+    excess = jnp.concatenate([start[0][None], excess])
+    return 1 / real + excess, jnp.concatenate([start[1][None], spreads])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _best_fresh_mix(
+    num_generations: int, real: Array, fresh: Array, drawn: Array, bias: Array
+) -> tuple[Array, Array, Array]:
+    real, fresh, drawn, bias = jnp.broadcast_arrays(real, fresh, drawn, bias)
+
+    def body(
+        pair: tuple[Array, Array], _: None
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+        mean, spread = pair
+        within = bias * spread
+        of_draws = fresh * (mean + within / drawn)
+        share, rest = of_draws / (1 + of_draws), 1 / (1 + of_draws)
+        mean, spread = share / fresh, share * (1 - 1 / fresh) + rest * (mean + within)
+        return (mean, spread), (share, mean, spread)
+
+    start = 1 / real, 1 - 1 / real
+    _, (shares, means, spreads) = jax.lax.scan(body, start, None, num_generations)
+    first = jnp.ones_like(real), *start
+    return tuple(  # type: ignore[return-value]
+        jnp.concatenate([begin[None], later]) for begin, later in zip(first, (shares, means, spreads))
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -251,7 +251,9 @@ def test_bash_completes_commands_studies_options_and_choices():
     assert _completed("collapse-jax", "run", "gmm", "--start", "") == ["warm", "kmeans"]
 
 
-@pytest.mark.parametrize("command", ["run", "sweep", "reproduce", "resume", "report", "watch", "verify", "bench"])
+@pytest.mark.parametrize(
+    "command", ["run", "sweep", "reproduce", "resume", "report", "watch", "advise", "verify", "bench"]
+)
 def test_completion_knows_the_options_that_help_shows(command, capsys):
     study = [cli.STUDIES["vae"]] if command in ("run", "sweep") else []
     with pytest.raises(SystemExit):

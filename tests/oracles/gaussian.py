@@ -197,6 +197,35 @@ def fresh_mix(num_generations, real, synthetic, bias=1, ddof=1):
 
 
 @oracle
+def original_mix(num_generations, num_real, synthetic, bias=1):
+    """Second moments of the mean, of its product with the real points' mean, and of a point of the training set."""
+    total = num_real + synthetic
+    means, variances, crossed = [1 / num_real], [1 - 1 / num_real], 1 / num_real
+    for _ in range(int(num_generations)):
+        mean, drawn = means[-1], bias * variances[-1]
+        square = (num_real + synthetic * (mean + drawn)) / total
+        sums = num_real + 2 * num_real * synthetic * crossed + synthetic**2 * mean + synthetic * drawn
+        means.append(sums / total**2)
+        variances.append(square - means[-1])
+        crossed = (1 + synthetic * crossed) / total
+    return means, variances
+
+
+@oracle
+def best_fresh_mix(num_generations, num_real, fresh, synthetic, bias=1):
+    """Two estimates of a mean of which one errs by 1/n, the other by A, each weighted by what the other errs."""
+    shares, means, variances = [mp.mpf(1)], [1 / num_real], [1 - 1 / num_real]
+    for _ in range(int(num_generations)):
+        mean, drawn = means[-1], bias * variances[-1]
+        of_real, of_draws = 1 / fresh, mean + drawn / synthetic
+        share = of_draws / (of_draws + of_real)
+        shares.append(share)
+        means.append(share**2 * of_real + (1 - share) ** 2 * of_draws)
+        variances.append(share + (1 - share) * (mean + drawn) - means[-1])
+    return shares, means, variances
+
+
+@oracle
 def known_variance_mean(num_fits, num_samples, regime="replace"):
     if regime == "replace":
         return num_fits / num_samples
