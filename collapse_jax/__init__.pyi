@@ -1,5 +1,6 @@
 """What the package offers: the one table of it, for type checkers and for `namespaces`."""
 
+from collapse_jax import callbacks as callbacks
 from collapse_jax import datasets as datasets
 from collapse_jax import metrics as metrics
 from collapse_jax import models as models

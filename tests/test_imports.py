@@ -15,7 +15,7 @@ LAYERS = [
     {"types", "validation", "namespaces", "files"},
     {"numerics", "theory", "networks", "monitor", "sources"},
     {"core"},
-    {"drivers", "datasets", "web", "advice"},
+    {"drivers", "datasets", "web", "advice", "callbacks"},
     {"analysis", "metrics"},
     {"models", "records"},
     {"studies", "selfcheck", "testing"},
@@ -31,7 +31,8 @@ BESIDE = {
 # Where a distribution is at home, and where it is not to be met.
 ONLY_IN = {
     "flax": "networks/opt/", "matplotlib": "analysis/", "tyro": "cli/", "jinja2": "analysis/page/",
-    "orbax": "runs/orbax_checkpoints.py",
+    "orbax": "runs/orbax_checkpoints.py", "transformers": "callbacks/transformers.py",
+    "lightning": "callbacks/lightning.py", "torch": ("callbacks/", "networks/opt/tensor_files.py"),
 }  # fmt: skip
 NOT_IN = {
     "xarray": (
@@ -39,8 +40,9 @@ NOT_IN = {
         "models",
     ),
     "jax": (
-        "cli", "monitor", "sources", "watching", "advice/measure", "advice/names", "advice/answer", "runs/job",
-        "studies/axes", "studies/registry", "studies/regime_names", "studies/user_file", "studies/*/config",
+        "cli", "monitor", "sources", "watching", "callbacks", "advice/measure", "advice/names", "advice/answer",
+        "runs/job", "studies/axes", "studies/registry", "studies/regime_names", "studies/user_file",
+        "studies/*/config",
     ),
 }  # fmt: skip
 
