@@ -1,19 +1,23 @@
 """When a variance that falls by more than drift does will have fallen so far, if its slope goes on changing as it did.
 
-    b_t = a_t + noise,   a_(t+1) = a_t exp(c_t),   c_(t+1) = c_t + 0.25 normal,   c_0 ~ 0.3 normal
+    b_t = a_t + noise,   a_(t+1) = a_t exp(c_t),   c_(t+1) = c_t + 0.25 normal,   c_0 = 0.25 normal
 
 b_t = log V_(t-1) - log V_t is how far the log variance falls in a step. The noise is what drift and finite samples make
-of it, and known. That a slope grows or fades by about a third a generation, and by a quarter more or less in the next
-one, is an assumption, under which autoencoders whose loss speeds up and others that come to rest are covered alike.
-Random walks of c are weighed by how well the last steps fit, and drawn on: a slope that was steady for long gives a
-narrow interval, one that was seen over a few steps, or that changed, a wide one.
+of it, and known. That a slope grows or fades by a quarter or so, and by another quarter in the next generation, is an
+assumption, under which autoencoders whose loss speeds up and others that come to rest are covered alike; a bias that
+is always the same is covered too often. Random walks of c are weighed by how well the last steps fit, and drawn on.
 """
 
 import math
 
 import numpy as np
 
-_FIRST_CHANGE, _CHANGE = 0.3, 0.25  # standard deviations, of the logarithm of the slope a generation
+_SCALES = (
+    0.03,
+    0.1,
+    0.25,
+    0.4,
+)  # standard deviations of a change, of the logarithm of the slope a generation
 _MISFIT = 0.03  # of the slope: no loss is that smooth
 _NUM_STEPS = 8  # the last ones, by which walks are weighed
 _NUM_WALKS, _NUM_KEPT, _FARTHEST = (
@@ -49,9 +53,9 @@ def crossing_times(falls: np.ndarray, noise: float, left: float, levels: tuple[f
 def _walks(falls: np.ndarray, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return slopes now and how they change, as likely as the last steps make them."""
     num_steps = len(falls)
-    first = _FIRST_CHANGE * rng.standard_normal((_NUM_WALKS, 1))
-    later = _CHANGE * rng.standard_normal((_NUM_WALKS, num_steps - 1))
-    changes = np.cumsum(np.concatenate([first, later], axis=1), axis=1)  # the last is that from now on
+    changes = np.cumsum(
+        _CHANGE * rng.standard_normal((_NUM_WALKS, num_steps)), axis=1
+    )  # the last is from now on
     shape = np.ones((_NUM_WALKS, num_steps))
     for step in range(num_steps - 1, 0, -1):  # relative to the slope now
         shape[:, step - 1] = shape[:, step] * np.exp(-changes[:, step - 1])
