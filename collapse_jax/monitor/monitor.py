@@ -239,10 +239,11 @@ class Monitor:
     def _more(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> np.ndarray:
         """Return values of more random choices: of the first ones none was as extreme."""
         size, total = choices.places.shape[1], len(choices.rows)
-        values = []
-        for _ in range(-(-statistic.most_choices // _FEW_CHOICES) - 1):
-            places = random_places(rng, _FEW_CHOICES, size, total)
+        values, left = [], statistic.most_choices - _FEW_CHOICES
+        while left > 0:
+            places = random_places(rng, min(left, _FEW_CHOICES), size, total)
             values.append(statistic.measure(Choices(choices.rows, places)))
+            left -= len(places)
         return np.concatenate(values)
 
 

@@ -53,9 +53,8 @@ def crossing_times(falls: np.ndarray, noise: float, left: float, levels: tuple[f
 def _walks(falls: np.ndarray, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return slopes now and how they change, as likely as the last steps make them."""
     num_steps = len(falls)
-    changes = np.cumsum(
-        _CHANGE * rng.standard_normal((_NUM_WALKS, num_steps)), axis=1
-    )  # the last is from now on
+    steps = _CHANGE * rng.standard_normal((_NUM_WALKS, num_steps))
+    changes = np.cumsum(steps, axis=1)  # the last is that from now on
     shape = np.ones((_NUM_WALKS, num_steps))
     for step in range(num_steps - 1, 0, -1):  # relative to the slope now
         shape[:, step - 1] = shape[:, step] * np.exp(-changes[:, step - 1])

@@ -27,9 +27,10 @@ class Projection(NamedTuple):
         centre: of each column.
         spread: of each column.
         directions: orthonormal, shape [num_columns, num_directions].
-        low: 1st percentile of each column.
+        are_columns: whether tails are those of columns, not of directions.
+        low: 1st percentile of each column or direction.
         high: 99th.
-        lower_rungs: quantiles 2^-2, 2^-3, ... of each column, shape [num_rungs, num_columns].
+        lower_rungs: quantiles 2^-2, 2^-3, ... of each, shape [num_rungs, num_columns].
         upper_rungs: those of 1 - 2^-2, ....
         beyond: share of new cells that lie outside of low and high.
         scale: variance along each direction, of the rest of the reference.
@@ -39,6 +40,7 @@ class Projection(NamedTuple):
     centre: np.ndarray
     spread: np.ndarray
     directions: np.ndarray
+    are_columns: bool
     low: np.ndarray
     high: np.ndarray
     lower_rungs: np.ndarray
@@ -53,11 +55,12 @@ class Projection(NamedTuple):
         inside = np.where(known, values, self.centre)
         z = np.clip((inside - self.centre) / self.spread, -_FARTHEST, _FARTHEST)
         coordinates = z @ self.directions
+        cells = inside if self.are_columns else coordinates
         columns = {
             "coordinates": coordinates,
-            "outside": np.mean((inside < self.low) | (inside > self.high), axis=1),
+            "outside": np.mean((cells < self.low) | (cells > self.high), axis=1),
             "depth": np.concatenate(
-                [_rungs(-inside, -self.lower_rungs), _rungs(inside, self.upper_rungs)], axis=1
+                [_rungs(-cells, -self.lower_rungs), _rungs(cells, self.upper_rungs)], axis=1
             ),
             "missing": np.mean(~known, axis=1),
         }
@@ -91,7 +94,7 @@ def learn(part: np.ndarray, others: np.ndarray, *, alike: bool) -> Projection:
     Args:
         part: rows of the reference that directions and percentiles are learnt from.
         others: its other rows, which shares of variance are relative to.
-        alike: columns share a unit (pixels), and are not brought to one spread.
+        alike: columns share a unit (pixels): they are not brought to one spread, and tails are those of directions.
     """
     part = np.where(np.isfinite(part), part, np.nan)
     centre = _of_columns(np.nanmedian, part, 0.0)
@@ -102,13 +105,13 @@ def learn(part: np.ndarray, others: np.ndarray, *, alike: bool) -> Projection:
     z = (filled - centre) / spread
     directions = _directions(z)
     tail = max(numbers.TAIL, 1 / (len(part) + 1))
-    low, high = _quantiles(filled, np.array([tail, 1 - tail]))
+    cells = z @ directions if alike else filled
+    low, high = _quantiles(cells, np.array([tail, 1 - tail]))
     num_rungs = max(1, int(np.log2(len(part))) - numbers.FIRST_RUNG + 1)
     rungs = 2.0 ** -(numbers.FIRST_RUNG + np.arange(num_rungs))
-    lower, upper = _quantiles(filled, rungs), _quantiles(filled, 1 - rungs)
-    learnt = Projection(
-        centre, spread, directions, low, high, lower, upper, 2 * tail, np.ones(directions.shape[1]), 1.0
-    )
+    lower, upper = _quantiles(cells, rungs), _quantiles(cells, 1 - rungs)
+    ones = np.ones(directions.shape[1])
+    learnt = Projection(centre, spread, directions, not alike, low, high, lower, upper, 2 * tail, ones, 1.0)
     columns = learnt.columns(others)
     scale = np.maximum(columns["coordinates"].var(axis=0, ddof=1), _LEAST)
     rest = float(columns["rest"].mean())
