@@ -48,6 +48,11 @@ class Choices(NamedTuple):
         """Return the same of scores most of which are 0."""
         return self._chosen(scores.dtype) @ scores
 
+    def shuffled(self, rng: np.random.Generator) -> "Choices":
+        """Return the same choices of rows in another order: of equal distances the first row wins, whosever it is."""
+        order = rng.permutation(len(self.rows))
+        return Choices(self.rows.take(order), np.argsort(order)[self.places])
+
     def _chosen(self, kind: np.dtype) -> sparse.csr_matrix:
         num_choices, num_chosen = self.places.shape
         starts = np.arange(0, num_choices * num_chosen + 1, num_chosen)

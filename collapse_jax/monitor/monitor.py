@@ -219,7 +219,7 @@ class Monitor:
         for most in {one.most_rows for one in self.statistics} - {None}:
             some = rows.take(rng.permutation(len(rows))[:most])
             others = self._bag.rows.take(rng.permutation(len(self._bag.rows))[: len(some)])
-            choices[most] = Bag(others, 0).choices(some, _FEW_CHOICES, rng)
+            choices[most] = Bag(others, 0).choices(some, _FEW_CHOICES, rng).shuffled(rng)
         return tuple(self._measured(one, choices[one.most_rows], rng) for one in self.statistics)
 
     def _measured(self, statistic: Statistic, choices: Choices, rng: np.random.Generator) -> Measured:

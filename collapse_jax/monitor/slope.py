@@ -12,13 +12,8 @@ import math
 
 import numpy as np
 
-_SCALES = (
-    0.03,
-    0.1,
-    0.25,
-    0.4,
-)  # standard deviations of a change, of the logarithm of the slope a generation
 _MISFIT = 0.03  # of the slope: no loss is that smooth
+_CHANGE = 0.25  # standard deviation, of the logarithm of the slope a generation
 _NUM_STEPS = 8  # the last ones, by which walks are weighed
 _NUM_WALKS, _NUM_KEPT, _FARTHEST = (
     40_000,
