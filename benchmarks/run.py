@@ -1,7 +1,8 @@
 """Run the benchmarks and write RESULTS.md beside this file.
 
     make bench            all
-    make bench ARGS=gmm   some: gaussian, gmm, vae, diffusion, opt, counts, processes, opt_memory, memory, million, web
+    make bench ARGS=gmm   some: gaussian, gmm, vae, diffusion, opt, counts, processes, opt_memory, memory, million, web,
+                          watch
     make bench ARGS="gmm --rows"     the table alone; curves and memory stay as they are
     make bench ARGS="gmm --curves"   the curves and memory alone
 
@@ -26,7 +27,10 @@ from collapse_jax.validation import nearest  # noqa: E402
 HERE = Path(__file__).parent
 _UNIT = "us / chain-generation"  # of curves, where a part has no UNIT of its own
 _COLUMNS = ("generations", "peak memory, MiB")  # of what is measured, where a part has no COLUMNS of its own
-PARTS = ("gaussian", "gmm", "vae", "diffusion", "opt", "counts", "processes", "opt_memory", "memory", "million", "web")
+PARTS = (
+    "gaussian", "gmm", "vae", "diffusion", "opt", "counts", "processes", "opt_memory", "memory", "million", "web",
+    "watch",
+)  # fmt: skip
 _HEAD = """# Benchmarks
 
 Written by `make bench`. Each row times our code and its peers in the same run, in turn: medians of at least five warm
