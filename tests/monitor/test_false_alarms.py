@@ -29,7 +29,7 @@ def _alarms(kind, runs=RUNS, checks=CHECKS, **options):
     return sum(false_alarms.first_alarm(kind, run, checks, **options) >= 0 for run in range(runs))
 
 
-@pytest.mark.parametrize("kind", false_alarms.KINDS)
+@pytest.mark.parametrize("kind", list(false_alarms.KINDS))
 def test_false_alarms_are_rare(kind, unchecked):
     assert _alarms(kind) <= MOST
 
@@ -42,7 +42,7 @@ def test_one_reference_for_all_checks_is_not_enough(fixed, monkeypatch, unchecke
     assert (_alarms("numbers", 40, 80, fixed=fixed, statistics=["drift"]) > 8) == fixed
 
 
-@pytest.mark.parametrize("kind", false_alarms.KINDS)
+@pytest.mark.parametrize("kind", list(false_alarms.KINDS))
 def test_each_p_value_is_uniform_or_larger(kind, unchecked):
     """Of every statistic at most 5 % of p-values are 5 % or less, however many values are tied: 400 checks, 5 standard
     errors (1.1 %); with the sample's own rows first among equal distances, 16 % of the table's recall are.

@@ -219,7 +219,7 @@ BAD = {
 REFERENCE = {kind: draw(np.random.default_rng(11), 1600) for kind, draw in GOOD.items()}
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", list(BAD))
 def test_each_statistic_fires_on_its_own_failure(name):
     """Alone, it raises the alarm within eight checks of what it is there for, and in none of eight good ones."""
     kind, spoil = BAD[name]
