@@ -51,7 +51,7 @@ def _idx(array):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_table_is_read_however_it_is_written(tmp_path, content, packed, encoding):
     written = content.removeprefix("\ufeff" if encoding == "utf-16" else "").encode(encoding)
-    path = _written(tmp_path / f"a.csv{'.gz' * packed}", gzip.compress(written) if packed else written)
+    path = _written(tmp_path / f"a.csv{'.gz' * packed}", gzip.compress(written, mtime=0) if packed else written)
     frame, num_rows, notes = read_samples(path)
     assert frame.to_dict("list") == {"x": [1.5, 3.0], "y": [2, 4]} and num_rows == 2
     has_index = content.startswith(",") or "\na," in content
@@ -127,7 +127,7 @@ def test_truth_values_that_meet_text_keep_their_spelling(tmp_path, monkeypatch):
         (b"x,y\n" + b"1,2\n" * 9999 + b"1,\xff\n", "is not UTF-8; save it as UTF-8"),
         (b"x\0y\n", "holds zero bytes"),
         ('x,y\n1,"2\n', "cannot be read as a table"),
-        (gzip.compress(b"x,y\n1,2\n" * 99)[:-12], r"cannot be read \(.*\); pack it again"),
+        (gzip.compress(b"x,y\n1,2\n" * 99, mtime=0)[:-12], r"cannot be read \(.*\); pack it again"),
     ],
 )
 def test_what_is_no_table_meets_a_sentence(tmp_path, content, sentence):
@@ -216,7 +216,7 @@ def test_idx_images(tmp_path, packed):
     images = np.random.default_rng(0).integers(0, 256, (30, 5, 4), np.uint8)
     content = _idx(images)
     path = tmp_path / f"train-images-idx3-ubyte{'.gz' * packed}"
-    _written(path, gzip.compress(content) if packed else content)
+    _written(path, gzip.compress(content, mtime=0) if packed else content)
     values, num_rows, _ = read_samples(path)
     np.testing.assert_array_equal(values, images)
     assert num_rows == 30 and len(read_samples(path, max_rows=9).values) == 9
@@ -224,7 +224,7 @@ def test_idx_images(tmp_path, packed):
         with pytest.raises(
             ValueError, match=r"truncated or too long: its header \(30, 5, 4\) asks for|is cut off before"
         ):
-            read_samples(_written(path, gzip.compress(wrong) if packed else wrong))
+            read_samples(_written(path, gzip.compress(wrong, mtime=0) if packed else wrong))
 
 
 def test_parts_of_an_array_are_one_and_must_be_alike(tmp_path):
