@@ -9,6 +9,7 @@ from scipy import stats
 
 from collapse_jax.monitor import Moments, Monitor, effective_size
 from collapse_jax.monitor.forecast import forecast
+from collapse_jax.monitor.slope import crossing_times
 
 
 def _chain(rng, num, dim, generations, shrink=1.0):
@@ -138,3 +139,11 @@ def test_texts_drift_by_words():
         shares = np.bincount(texts.ravel(), minlength=40) / texts.size
     told = monitor.forecast(0.9)
     assert told.effective_size == pytest.approx(3000, rel=5 * (2 / (11 * 31)) ** 0.5)
+
+
+def test_a_loss_that_speeds_up_comes_sooner():
+    """Of steps of .1, .15, .225 and .34 nats the next ones are larger still: 1 nat comes after 2, not after 4.9."""
+    soon = crossing_times(np.array([0.1, 0.15, 0.225, 0.34]), 1e-6, 1.0, (0.05, 0.5, 0.95))
+    late = crossing_times(np.array([0.34, 0.225, 0.15, 0.1]), 1e-6, 1.0, (0.05, 0.5, 0.95))
+    assert soon[0] < 1.6 < soon[2] < 6 and 1.3 < soon[1] < 1.9
+    assert late[0] > 4 and late[2] == math.inf  # which may well come to rest
