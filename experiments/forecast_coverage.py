@@ -15,21 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-jax.config.update("jax_num_cpu_devices", 2)
-
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-
-import collapse_jax as lab  # noqa: E402
-from collapse_jax import plots  # noqa: E402
-from collapse_jax.models.bigram import _as_data, draw_transitions  # noqa: E402
-from collapse_jax.monitor import Moments  # noqa: E402
-from collapse_jax.monitor.forecast import forecast  # noqa: E402
-from collapse_jax.numerics import frame as frames  # noqa: E402
+import collapse_jax as lab
+from collapse_jax import plots
+from collapse_jax.models.bigram import _as_data, draw_transitions
+from collapse_jax.monitor import Moments
+from collapse_jax.monitor.forecast import forecast
+from collapse_jax.numerics import frame as frames
 
 LEVELS = (0.2, 0.4, 0.6, 0.8, 0.9)
-KEY = jax.random.key(0)
 
 
 class Watched(NamedTuple):
@@ -77,15 +73,15 @@ def of_rows(directions: np.ndarray, centre: np.ndarray) -> list[lab.Metric]:
 
 def watched(name, chain, scale, num, seen, share, seeds, generations, half_life=None) -> Watched:
     """Run chains and return what is watched of them."""
-    found = lab.simulate(chain, KEY, seeds, generations, lanes=min(seeds, 50))
+    found = lab.simulate(chain, jax.random.key(0), seeds, generations, lanes=min(seeds, 50))
     covariance = found.covariances.values.astype(float)
     kept = np.einsum("sgii,i->sg", covariance, 1 / np.asarray(scale)) / len(scale)
     return Watched(name, found.means.values.astype(float), covariance, kept, num, seen, share, half_life)
 
 
-def gaussian(seeds: int = 400) -> Iterator[Watched]:
+def gaussian(seeds: int = 400, dims: tuple[int, ...] = (1, 4, 16)) -> Iterator[Watched]:
     num = 100
-    for dim in (1, 4, 16):
+    for dim in dims:
         for seen in (5, 10):
             first = lambda key, dim=dim: lab.as_samples(jax.random.normal(key, (num, dim)))  # noqa: E731
             model = lab.gaussian(dim, estimator="mle")
@@ -122,7 +118,7 @@ def language(seeds: int = 200, far: bool = False) -> Iterator[Watched]:
     first = lambda key: _as_data(draw_transitions(key, table, num, "path"))  # noqa: E731
     metrics = [lab.Metric("shares", ("word",), "1", shares)]
     chain = lab.build_chain(lab.bigram(words), lab.replace(), first, num, metrics)
-    shares_of = lab.simulate(chain, KEY, seeds, 400, lanes=50).shares.values.astype(float)
+    shares_of = lab.simulate(chain, jax.random.key(0), seeds, 400, lanes=50).shares.values.astype(float)
     diversity = 1 - np.sum(shares_of**2, axis=-1)
     often = np.argsort(-shares_of[:, 0].mean(axis=0))[:32]
     mean = shares_of[:, :, often]
@@ -217,4 +213,5 @@ def draw(every: dict[str, list[np.ndarray]], out: Path) -> None:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)
     main(sys.argv[1:], Path(__file__).parent / "figures")
