@@ -1,9 +1,15 @@
-"""Examples in docstrings, lines that begin with `>>>`, are code: Markdown would make quotations of them."""
+"""What pages need beyond Markdown.
+
+Examples in docstrings, lines that begin with `>>>`, are code: Markdown would make quotations of them. Figures come
+from the folder of the experiments.
+"""
 
 import re
+from pathlib import Path
 
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
+from mkdocs.structure.files import File
 
 
 class _Examples(Preprocessor):
@@ -34,3 +40,19 @@ class Examples(Extension):
 def on_config(config):
     config["markdown_extensions"].append(Examples())
     return config
+
+
+# figures that pages show lie beside the experiments that draw them
+_SHOWN = re.compile(r"\]\(\.\./experiments/figures/([\w.]+)\)")
+
+
+def on_files(files, config):
+    figures = Path(config["config_file_path"]).parent / "experiments" / "figures"
+    shown = {name for page in files.documentation_pages() for name in _SHOWN.findall(page.content_string)}
+    for name in sorted(shown):
+        files.append(File.generated(config, f"figures/{name}", abs_src_path=str(figures / name)))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    return _SHOWN.sub(r"](figures/\1)", markdown)
