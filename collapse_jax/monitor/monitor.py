@@ -24,10 +24,18 @@ from collapse_jax.monitor.readings import Measured, Reading
 from collapse_jax.monitor.rows import Rows
 from collapse_jax.monitor.saving import Past, load_past, save_past
 from collapse_jax.monitor.statistics.statistic import Statistic, share_as_extreme
-from collapse_jax.validation import check_choice, check_count, check_function, check_list, check_seed
+from collapse_jax.validation import (
+    LARGEST_COUNT,
+    check_choice,
+    check_count,
+    check_function,
+    check_list,
+    check_seed,
+)
 
 FEWEST_REFERENCE, FEWEST_ROWS = 20, 2
 FEW_ROWS = 20  # in a sample: below, hardly anything can be seen
+REFERENCE = "the reference"
 _LEARNT = 0.25  # of the reference
 _FEW_CHOICES = 99  # drawn first
 _BAG_OF_SAMPLES = 20  # the bag holds as many samples beside the reference: with 5 a slow loss is not seen
@@ -68,7 +76,7 @@ class Monitor:
         scorer: Scorer | None = None, features: Callable[[Any], Any] | None = None, max_rows: int = 2000,
         passed_on: bool = True,
     ) -> None:  # fmt: skip
-        if not isinstance(alpha, float | int) or not 0 < alpha < 1:
+        if not isinstance(alpha, float | int | np.floating) or not 0 < alpha < 1:
             raise ValueError(
                 f"`alpha` must lie between 0 and 1, got {alpha!r}; 0.05 means one false alarm in twenty."
             )
@@ -133,7 +141,7 @@ class Monitor:
         size = len(found)
         if size < FEWEST_ROWS:
             raise ValueError(f"generation {generation} holds {size} samples; give at least {FEWEST_ROWS}.")
-        total = max(size, num_given or size)
+        total = size if num_given is None else check_count("num_given", num_given, size, LARGEST_COUNT)
         found = some_of(found, rng.permutation(size)[: self.max_rows])
         rows, odd = self.kind.encode(found)
         notes = [f"Generation {generation}: {note}." for note in odd]
@@ -143,12 +151,14 @@ class Monitor:
             )
         sign = _set_sign(rows)
         before = self._same_as(sign)
-        if before:
+        measured: tuple[Measured, ...] = ()
+        if before == REFERENCE:
             notes.append(
-                f"Generation {generation} holds the very samples of {before}; that is no new evidence, and not judged."
+                f"Generation {generation} holds the very samples of the reference, and is not judged."
             )
-            measured: tuple[Measured, ...] = ()
         else:
+            if before:
+                notes.append(f"Generation {generation} holds the very samples of {before}: is a seed fixed?")
             measured = self._measure(rows, rng)
             for one in measured:
                 if one.evidence >= self.needed:
@@ -156,7 +166,7 @@ class Monitor:
             self._bag.capacity = max(self._bag.capacity, self._num_others + _BAG_OF_SAMPLES * len(rows))
             self._bag.add(rows, rng)
         self._past.signs.setdefault(sign, generation)
-        if before != "the reference":
+        if before != REFERENCE:
             self._past.moments.append(self.kind.moments(rows))
             self._past.totals.append(round(self._past.moments[-1].num * total / len(rows)))
         reading = Reading(
@@ -177,7 +187,7 @@ class Monitor:
             ValueError: one of them lies elsewhere.
         """
         for name, value in (("share", share), ("level", level)):
-            if not 0 < value < 1:
+            if not isinstance(value, float | int | np.floating) or not 0 < value < 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {value!r}; for example 0.5.")
         return forecast(self._past.moments, self._past.totals, share, level, passed_on=self.passed_on)
 
@@ -211,7 +221,7 @@ class Monitor:
 
     def _same_as(self, sign: int) -> str:
         if sign == self._reference_signs:
-            return "the reference"
+            return REFERENCE
         return f"generation {self._past.signs[sign]}" if sign in self._past.signs else ""
 
     def _measure(self, rows: Rows, rng: np.random.Generator) -> tuple[Measured, ...]:

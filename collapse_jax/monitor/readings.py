@@ -1,5 +1,6 @@
 """What a monitor says: of each statistic, and of a generation."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,4 +79,4 @@ class Reading(NamedTuple):
     def record(self) -> dict[str, Any]:
         """Return the generation, its values, and the evidence, under names that a table may have."""
         values = {one.name: one.value for one in self.measured}
-        return {"generation": self.generation, **values, "evidence": self.evidence}
+        return {"generation": self.generation, **values, "evidence": self.evidence if values else math.nan}

@@ -46,7 +46,9 @@ def crossing_times(falls: np.ndarray, noise: float, left: float, levels: tuple[f
     return [float(one) for one in np.quantile(times, levels, method="inverted_cdf")]
 
 
-def _walks(falls: np.ndarray, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _walks(
+    falls: np.ndarray, noise: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return slopes now, how they change, and the size of changes, as likely as the last steps make them."""
     num_steps = len(falls)
     size = rng.choice(_CHANGES, _NUM_WALKS, p=_BELIEFS)

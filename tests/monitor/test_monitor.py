@@ -72,8 +72,10 @@ def test_kinds(reference, kind):
         (np.zeros((1, 3)), "holds 1 samples; give at least 2"),
         (np.zeros((0, 3)), "holds 0 samples"),
         ([[1.0, 2.0, 3.0], [1.0, 2.0]], "differ in shape"),
-        (np.zeros((9, 3), complex), "must be numbers"),
+        (np.zeros((9, 3), complex), "an array of numbers"),
         (5.0, "got one number"),
+        (np.zeros((9, 0)), "nothing in them"),
+        ({"x": [1.0]}, "an array of numbers, a DataFrame, a list of texts"),
     ],
 )
 def test_bad_numbers(samples, sentence):
@@ -88,6 +90,7 @@ def test_bad_numbers(samples, sentence):
         (lambda t: t.rename(columns={"town": "twon"}), "no column 'town'.*did you mean 'twon'"),
         (lambda t: t.assign(extra=1), "column 'extra' is not in the reference"),
         (lambda t: t.astype({"age": object}).assign(age="old"), "`age` is a column of numbers.*'old'"),
+        (lambda t: pd.concat([t, t[["age"]]], axis=1), "two columns are named 'age'"),
         (lambda t: t.to_numpy(), "the reference holds a table"),
         (lambda t: t["town"].tolist(), "the reference holds a table"),
     ],
@@ -104,6 +107,10 @@ def test_other_bad_input():
         Monitor(ROWS, ["varience"])
     with pytest.raises(ValueError, match="alpha"):
         Monitor(ROWS, alpha=5.0)
+    with pytest.raises(ValueError, match="`num_given` must be at least 200"):
+        Monitor(ROWS).update(ROWS + 1, num_given=5)
+    with pytest.raises(ValueError, match=r"frame\['text'\]"):
+        Monitor(pd.DataFrame({"text": [f"t{place}" for place in range(60)]}))
     with pytest.raises(ValueError, match="scorer is for texts"):
         Monitor(ROWS, scorer=len)
     with pytest.raises(TypeError, match="must be a text"):
@@ -130,7 +137,43 @@ def test_a_reference_that_is_the_first_generation_is_no_evidence():
     again = RNG.normal(size=(50, 3))
     monitor.update(again)
     reading = monitor.update(again)
-    assert not reading.measured and "very samples of generation 1" in reading.notes[0]
+    assert reading["copies"].value == 1 and "very samples of generation 1: is a seed fixed?" in reading.notes[0]
+    assert monitor.records()["evidence"].isna().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("reference", [ROWS, ["a b c", "b c d e", "f"] * 20])
+def test_a_chain_that_has_collapsed_to_one_point_raises_the_alarm(reference):
+    monitor = Monitor(reference)
+    for _ in range(6):
+        monitor.update(np.zeros((100, 3)) if reference is ROWS else ["a b c"] * 100)
+    assert monitor.alarm in (1, 2, 3)
+
+
+def test_times_and_objects_that_are_numbers_are_numbers():
+    def draw(num, later=0):
+        days = pd.Timestamp("2020-01-01") + pd.to_timedelta(RNG.normal(size=num) + later, unit="D")
+        odd = (RNG.normal(size=num) + later).astype(object)
+        return pd.DataFrame({"day": days, "odd": odd, "cells": [[1], [2]] * (num // 2)})
+
+    monitor = Monitor(draw(200))
+    assert not monitor.update(draw(100)).notes
+    for _ in range(4):
+        reading = monitor.update(draw(100, later=3))
+    assert "drift" in reading.raised_by and len(reading.directions) == 2
+
+
+def test_samples_of_other_libraries():
+    class Tensor:
+        """As PyTorch's: NumPy reads it once it is detached, on the CPU and in a precision that it knows."""
+
+        detach = cpu = lambda self: self
+
+        def double(self):
+            return ROWS
+
+    masked = np.ma.masked_array(ROWS, mask=ROWS > 1)
+    assert Monitor(Tensor()).kind.name == "numbers"
+    assert Monitor(ROWS).update(masked[:50])["missing"].value == pytest.approx(np.mean(ROWS[:50] > 1))
 
 
 def test_what_is_missing_is_said_and_measured():

@@ -47,15 +47,24 @@ def as_numbers(samples: Any) -> np.ndarray:
         TypeError: they are no numbers, or complex ones.
         ValueError: rows differ in length.
     """
+    if hasattr(samples, "detach"):  # a tensor of PyTorch's, on whatever device, in whatever precision
+        samples = samples.detach().cpu().double()
     try:
-        values = np.asarray(samples)
+        values = np.ma.asarray(samples) if isinstance(samples, np.ma.MaskedArray) else np.asarray(samples)
     except ValueError:
         raise ValueError("rows differ in shape; bring all samples to one size.") from None
     if values.dtype.kind not in "biuf":
-        raise TypeError(f"samples must be numbers, got {values.dtype}; give texts as a list of strings.")
+        raise TypeError(
+            f"samples must be an array of numbers, a DataFrame, a list of texts or of lists of tokens, got "
+            f"{type(samples).__name__} of {values.dtype}; bring them into one of these."
+        )
     if values.ndim == 0:
         raise ValueError("samples must be a list or an array of them, got one number.")
-    values = values.astype(np.float64)
+    if values.ndim > 1 and values.size == 0 and len(values):
+        raise ValueError(
+            f"samples have the shape {values.shape}, and nothing in them; give at least one column."
+        )
+    values = np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
     return values[:, None] if values.ndim == 1 else values
 
 

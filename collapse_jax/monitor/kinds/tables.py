@@ -30,16 +30,14 @@ def tables(part: pd.DataFrame, others: pd.DataFrame) -> Kind:
     """
     learnt, rest = _plain(part), _plain(others)
     frame = pd.concat([learnt, rest])
-    if frame.columns.has_duplicates:
-        raise ValueError(
-            f"two columns are named '{frame.columns[frame.columns.duplicated()][0]}'; rename one."
-        )
     names = [name for name in frame.columns if _is_number(frame[name])]
     labels = [name for name in frame.columns if name not in names]
     free = [name for name in labels if _is_free(frame[name])]
     labels = [name for name in labels if name not in free]
     if not names and not labels:
-        raise ValueError("no column holds numbers or categories that repeat; there is nothing to judge.")
+        raise ValueError(
+            "no column holds numbers, or categories that repeat; of texts give the column alone, frame['text']."
+        )
     projection = learn(*(_numbers(rows, names) for rows in (learnt, rest)), alike=False) if names else None
     books = [sorted({_label(cell) for cell in learnt[name]}) for name in labels]
     met = {name: {_label(cell) for cell in frame[name]} for name in labels}
@@ -102,9 +100,32 @@ def _directions_of(projection: Projection | None):  # type: ignore[no-untyped-de
 
 
 def _plain(samples: Any) -> pd.DataFrame:
+    """Return a table whose columns are numbers, or hold what can be told apart."""
     frame = samples.reset_index(drop=True)
     frame.columns = [str(name) for name in frame.columns]
-    return frame
+    if frame.columns.has_duplicates:
+        raise ValueError(
+            f"two columns are named '{frame.columns[frame.columns.duplicated()][0]}'; rename one."
+        )
+    return frame.apply(_plain_column) if len(frame) else frame
+
+
+def _plain_column(column: pd.Series) -> pd.Series:
+    """Return times as days, objects that are numbers as numbers, and lists and the like as text."""
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        whole = column.dt.tz_localize(None) if getattr(column.dt, "tz", None) is not None else column
+        start = pd.Timestamp(0) if pd.api.types.is_datetime64_any_dtype(column) else pd.Timedelta(0)
+        return (whole - start) / pd.Timedelta(days=1)
+    if column.dtype == object:
+        there = [cell for cell in column if not (cell is None or cell is pd.NA or cell is pd.NaT)]
+        if there and all(
+            isinstance(cell, int | float | np.number) and not isinstance(cell, bool) for cell in there
+        ):
+            return pd.to_numeric(column, errors="coerce").astype(float)
+        return column.map(
+            lambda cell: str(cell) if isinstance(cell, list | dict | set | np.ndarray) else cell
+        )
+    return column
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -113,7 +134,7 @@ def _is_number(column: pd.Series) -> bool:
 
 def _is_free(column: pd.Series) -> bool:
     num = column.nunique()
-    return num > MOST_CATEGORIES or (num > 20 and num > 0.5 * column.notna().sum())
+    return bool(num > MOST_CATEGORIES or (num > 20 and num > 0.5 * column.notna().sum()))
 
 
 def _label(cell: Any) -> str:

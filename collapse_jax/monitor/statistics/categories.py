@@ -76,7 +76,8 @@ def unseen(num_categories: int) -> Statistic:
         strange = np.mean(choices.rows["codes"] >= num_categories, axis=1)
         return choices.means(strange[:, None])[:, 0]
 
-    return Statistic("unseen", "share of cells with a category that the reference lacks", measure, HIGHER)
+    about = "share of cells with a category that is not in the part of the reference that is learnt from"
+    return Statistic("unseen", about, measure, HIGHER)
 
 
 def counts(choices: Choices, num_categories: int) -> np.ndarray:
