@@ -5,7 +5,7 @@
 Each chain is watched for some generations, and says how many are left until a share of the variance that it has then.
 By the drift of the mean it forecasts the expected variance, and what comes is when the mean over all chains has fallen
 so far (of Gaussians: by the law); by the variance's own slope it forecasts itself. PIT is where what came lies within
-the forecast's distribution: uniform if that is right. Nominal 90 %.
+the forecast's distribution: uniform if that is right. Nominal 90 %. 16 minutes beside other work, on 2 cores.
 """
 
 import sys

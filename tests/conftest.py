@@ -2,8 +2,10 @@
 
 import atexit
 import gc
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -13,6 +15,10 @@ import jaxtyping
 # whose study files may run is not remembered beyond the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="collapse-jax-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+# the folder tests/datasets looks like a package of that name, which transformers then takes for Hugging Face's
+if (found := importlib.util.find_spec("datasets")) is not None and found.origin is None:
+    sys.modules["datasets"] = None  # type: ignore[assignment]
 
 # most of the suite's time is compilation, of programs that run for milliseconds
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
