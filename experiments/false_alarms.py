@@ -5,7 +5,8 @@
 For each kind of data 2,000 monitors, each with a reference of its own and 200 samples of the same law; the share that
 ever raised the alarm must be at most alpha = 5 %. Beside it what one statistic with one fixed reference would do: the
 same statistics and permutations, but a bag that stays the reference. Its error is in every check, and the evidence of
-one check says again what the last one said. About PLACEHOLDER on 2 cores.
+one check says again what the last one said. All 2,000 take about 2 hours on
+2 cores; it tells after every hundred how far it is.
 """
 
 import sys
