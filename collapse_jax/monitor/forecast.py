@@ -139,6 +139,7 @@ def forecast(
     nothing = Forecast(
         share, math.nan, math.nan, math.nan, level, math.nan, math.nan, math.nan, math.nan, "", ""
     )
+    moments, totals = moments[-_MOST_STEPS - 1 :], totals[-_MOST_STEPS - 1 :]
     if not moments:
         return nothing._replace(reason="No generation was seen yet.")
     kept = moments[-1].kept
@@ -157,7 +158,7 @@ def forecast(
         )
     sizes = {"effective_size": size.size, "effective_low": size.low, "effective_high": size.high}
     left = math.log(kept / share)
-    falls = -np.diff(np.log(np.maximum([one.kept for one in moments[-_MOST_STEPS - 1 :]], 1e-300)))
+    falls = -np.diff(np.log(np.maximum([one.kept for one in moments], 1e-300)))
     noise = _noise_of_a_fall(moments, size)
     slope, error = float(np.mean(falls)), math.sqrt(noise / len(falls))
     basis = "variance" if abs(slope - 1 / size.size) > _CONTRADICTS * error else "drift"

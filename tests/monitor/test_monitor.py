@@ -221,6 +221,8 @@ def test_a_huge_sample_is_looked_at_in_part():
     monitor = Monitor(ROWS, max_rows=150)
     reading = monitor.update(RNG.normal(size=(5000, 3)))
     assert (reading.num_rows, reading.num_given) == (150, 5000)
+    all_of_them = Monitor(ROWS, max_rows=5000).update(RNG.normal(size=(3000, 3)))
+    assert all_of_them.num_rows == 3000 and len(all_of_them.directions) == 3
     assert monitor.update(RNG.normal(size=(100, 3)), num_given=10**7).num_given == 10**7
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapse_jax.monitor.bag import Bag
+from collapse_jax.monitor.bag import Choices
 from collapse_jax.monitor.kinds.kind import Moments
 from collapse_jax.monitor.rows import Rows
 from collapse_jax.monitor.statistics import numbers
@@ -84,7 +84,7 @@ class Projection(NamedTuple):
 
     def shares(self, rows: Rows) -> np.ndarray:
         """Return the share of the reference's variance in each direction."""
-        itself = Bag(rows.take([]), 0).choices(rows, 0, np.random.default_rng(0))
+        itself = Choices(rows, np.arange(len(rows))[None])
         return numbers.shares(itself, self.scale, self.rest)[0]
 
 
