@@ -97,7 +97,7 @@ def learn(part: np.ndarray, others: np.ndarray, *, alike: bool) -> Projection:
         alike: columns share a unit (pixels): they are not brought to one spread, and tails are those of directions.
     """
     part = np.where(np.isfinite(part), part, np.nan)
-    centre = _of_columns(np.nanmedian, part, 0.0)
+    centre = _medians(part)
     filled = np.where(np.isnan(part), centre, part)
     centre = filled.mean(axis=0)
     spread = filled.std(axis=0)
@@ -135,8 +135,9 @@ def _rungs(values: np.ndarray, rungs: np.ndarray) -> np.ndarray:
     return np.asarray(np.sum(values[None] > rungs[:, None], axis=0, dtype=np.int8))
 
 
-def _of_columns(function, values: np.ndarray, otherwise: float) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Return the median of each column's known values, 0 where there is none."""
     known = ~np.all(np.isnan(values), axis=0)
-    found = np.full(values.shape[1], otherwise)
-    found[known] = function(values[:, known], axis=0)
+    found = np.zeros(values.shape[1])
+    found[known] = np.nanmedian(values[:, known], axis=0)
     return found

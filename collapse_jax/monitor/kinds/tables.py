@@ -1,5 +1,6 @@
 """Tables: columns of numbers and of categories, side by side."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def tables(part: pd.DataFrame, others: pd.DataFrame) -> Kind:
     )
 
 
-def _moments_of(projection: Projection | None, shares: np.ndarray):  # type: ignore[no-untyped-def]
+def _moments_of(projection: Projection | None, shares: np.ndarray) -> Callable[[Rows], Moments]:
     def moments(rows: Rows) -> Moments:
         if projection is not None:
             return projection.moments(rows)
@@ -95,7 +96,7 @@ def _moments_of(projection: Projection | None, shares: np.ndarray):  # type: ign
     return moments
 
 
-def _directions_of(projection: Projection | None):  # type: ignore[no-untyped-def]
+def _directions_of(projection: Projection | None) -> Callable[[Rows], np.ndarray]:
     return projection.shares if projection is not None else lambda rows: np.zeros(0)
 
 
